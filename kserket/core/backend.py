@@ -1,9 +1,9 @@
 """TensorFlow and Keras, imported once and without TensorFlow's start-up chatter.
 
-TensorFlow's libraries print "Could not find cuda drivers on your machine" to standard error while they
-are loaded, before any of their log settings is read. Importing this module before anything that imports
-TensorFlow keeps those lines, and only those, from the user. It does nothing where TensorFlow is already
-imported or where `TF_CPP_MIN_LOG_LEVEL=0` asks for every line.
+TensorFlow's libraries print "Could not find cuda drivers on your machine" to standard error while
+they are loaded, before any of their log settings is read. Importing this module before anything
+that imports TensorFlow keeps those lines, and only those, from the user. It does nothing where
+TensorFlow is already imported or where `TF_CPP_MIN_LOG_LEVEL=0` asks for every line.
 """
 
 import contextlib
@@ -13,13 +13,13 @@ import re
 import sys
 import tempfile
 
-# Lines of level INFO ("I0000 00:00:1700000000.000000  4711 file.cc:31] ...") and absl's remark on them.
+# Lines of level INFO, "I0000 00:00:1700000000.000000  4711 file.cc:31] ...", and absl's remark.
 _CHATTER = re.compile(rb"I\d{4} |WARNING: All log messages before absl::InitializeLog\(\)")
 
 
 @contextlib.contextmanager
 def _without_chatter():
-    """Holds back file descriptor 2, then writes what arrived there, without TensorFlow's INFO lines."""
+    """Holds back what is written to standard error, then passes it on without INFO lines."""
     try:
         saved = os.dup(2)
     except OSError:  # no standard error at all: nothing to keep clean
@@ -41,7 +41,7 @@ def _without_chatter():
 
 
 def _import_keras():
-    """Imports TensorFlow quietly, then Keras; raises ImportError unless Keras runs on TensorFlow."""
+    """Imports TensorFlow, then Keras; ImportError unless Keras runs on TensorFlow."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     chatty = "tensorflow" in sys.modules or os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0"
     with contextlib.nullcontext() if chatty else _without_chatter():

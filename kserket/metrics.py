@@ -1,0 +1,163 @@
+"""Scores of a clustering against known labels. Labels score, they never decide anything.
+
+Cluster numbers mean nothing by themselves: every score here is unchanged when clusters are renamed.
+Labels may be of any kind that can be compared for equality (integers, floats such as `np.loadtxt`
+returns, strings), and clusters may be more or fewer than labels.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class ConfusionMatrix(NamedTuple):
+    """Counts of samples by true label (rows) and cluster (columns), partners on the diagonal."""
+
+    counts: np.ndarray  # (R, C) int, C >= R; counts[i, i] are the samples counted as right
+    labels: np.ndarray  # (R,) the true labels, sorted
+    clusters: list  # (C,) the cluster of each column; None where a label has no cluster
+
+
+def clustering_accuracy(y_true, y_pred):
+    """Fraction of samples that are right under the best one-to-one naming of clusters by labels.
+
+    Args:
+        y_true: (N,) true labels.
+        y_pred: (N,) clusters.
+
+    Returns:
+        float in [0, 1]. Samples of a cluster left without a label count as wrong.
+
+    Raises:
+        ValueError: if the two are not of the same length, empty, not one-dimensional, or hold NaN.
+
+    Reference:
+        H. W. Kuhn, "The Hungarian method for the assignment problem", 1955.
+    """
+    counts, _, _, rows, columns = _match(y_true, y_pred)
+    return float(counts[rows, columns].sum() / counts.sum())
+
+
+def match_labels(y_true, y_pred):
+    """Renames clusters by the labels that fit them best, each label used once at most.
+
+    Args:
+        y_true: (N,) true labels.
+        y_pred: (N,) clusters.
+
+    Returns:
+        (matched, mapping): `matched` (N,) is `y_pred` in the names of `y_true`, and `mapping` the
+        dict from cluster to name. Clusters beyond the number of labels get names that no label
+        has: the numbers after the largest, or "cluster 7" where labels are not numbers.
+
+    Raises:
+        ValueError: as `clustering_accuracy`.
+    """
+    counts, labels, clusters, rows, columns = _match(y_true, y_pred)
+    names = dict(zip(columns.tolist(), labels[rows].tolist(), strict=True))
+    for column in sorted(set(range(len(clusters))) - set(names)):
+        if np.issubdtype(labels.dtype, np.number):
+            names[column] = max(max(names.values()), labels[-1].item()) + 1
+        else:
+            names[column] = f"cluster {clusters[column]}"
+    by_column = np.array([names[column] for column in range(len(clusters))])
+    matched = by_column[np.searchsorted(clusters, np.asarray(y_pred))]
+    return matched, dict(zip(clusters.tolist(), by_column.tolist(), strict=True))
+
+
+def confusion_matrix(y_true, y_pred):
+    """Counts labels against clusters, with each label's partner on the diagonal.
+
+    Args:
+        y_true: (N,) true labels.
+        y_pred: (N,) clusters.
+
+    Returns:
+        `ConfusionMatrix`. A label without a cluster has a column of zeros, clusters without a label
+        come last; the trace divided by N is `clustering_accuracy`.
+
+    Raises:
+        ValueError: as `clustering_accuracy`.
+    """
+    counts, labels, clusters, rows, columns = _match(y_true, y_pred)
+    spare = np.setdiff1d(np.arange(len(clusters)), columns)
+    order = np.full(len(labels) + len(spare), -1)
+    order[rows] = columns
+    order[len(labels) :] = spare
+    sorted_counts = np.where(order >= 0, counts[:, order], 0)
+    return ConfusionMatrix(
+        sorted_counts, labels, [None if c < 0 else clusters[c].item() for c in order]
+    )
+
+
+def adjusted_rand_index(y_true, y_pred):
+    """Agreement of two partitions over pairs of samples, corrected for chance: 1 same, 0 chance.
+
+    Args:
+        y_true: (N,) true labels.
+        y_pred: (N,) clusters.
+
+    Returns:
+        float in [-0.5, 1].
+
+    Reference:
+        L. Hubert and P. Arabie, "Comparing partitions", 1985.
+    """
+    from sklearn.metrics import adjusted_rand_score
+
+    _, _, true, predicted = _encode(y_true, y_pred)
+    return float(adjusted_rand_score(true, predicted))
+
+
+def normalized_mutual_information(y_true, y_pred):
+    """Mutual information of labels and clusters over the mean of their entropies.
+
+    Args:
+        y_true: (N,) true labels.
+        y_pred: (N,) clusters.
+
+    Returns:
+        float in [0, 1]; not corrected for chance, so that it grows with the number of clusters.
+
+    Reference:
+        A. Strehl and J. Ghosh, "Cluster ensembles", 2002 (with the arithmetic mean).
+    """
+    from sklearn.metrics import normalized_mutual_info_score
+
+    _, _, true, predicted = _encode(y_true, y_pred)
+    return float(normalized_mutual_info_score(true, predicted))
+
+
+def _match(y_true, y_pred):
+    """Counts (R, C), labels (R,), clusters (C,), and the best pairs (min(R, C),) of row, column."""
+    from scipy.optimize import linear_sum_assignment
+    from sklearn.metrics.cluster import contingency_matrix
+
+    labels, clusters, true, predicted = _encode(y_true, y_pred)
+    counts = contingency_matrix(true, predicted)
+    return counts, labels, clusters, *linear_sum_assignment(counts, maximize=True)
+
+
+def _encode(y_true, y_pred):
+    """Sorted names of labels (R,) and clusters (C,), and both inputs as (N,) positions in them."""
+    true, predicted = np.asarray(y_true), np.asarray(y_pred)
+    for name, values in (("y_true", true), ("y_pred", predicted)):
+        if values.ndim != 1:
+            hint = " Use probabilities.argmax(axis=1)." if values.ndim == 2 else ""
+            raise ValueError(
+                f"`{name}` must hold one label per sample, shape (N,).{hint} "
+                f"Received: shape {values.shape}"
+            )
+        if values.dtype.kind == "f" and np.isnan(values).any():
+            raise ValueError(
+                f"`{name}` holds {np.isnan(values).sum()} NaN, the first at row "
+                f"{np.isnan(values).argmax()}. Score only the samples whose label is known."
+            )
+    if len(true) != len(predicted) or len(true) == 0:
+        raise ValueError(
+            "`y_true` and `y_pred` must have the same length, and at least one sample. "
+            f"Received: {len(true)} and {len(predicted)}"
+        )
+    labels, true = np.unique(true, return_inverse=True)
+    clusters, predicted = np.unique(predicted, return_inverse=True)
+    return labels, clusters, true, predicted
