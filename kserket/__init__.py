@@ -1,0 +1,31 @@
+"""kserket: probabilistic models composed into one model that learns together."""
+
+from kserket.core import backend  # noqa: F401  (first: imports TensorFlow without its chatter)
+from kserket import datasets, gmm, metrics, plotting, vae  # isort: split
+from kserket.core.graph import Graph
+from kserket.core.learning_module import Inference, LearningModule
+from kserket.core.messages import Categorical, Deferred, Gaussian, Mixture
+from kserket.core.module import Module, Observation
+from kserket.gmm import GaussianMixture
+from kserket.vae import VariationalAutoencoder
+from kserket.version import __version__
+
+__all__ = [
+    "Categorical",
+    "Deferred",
+    "Gaussian",
+    "GaussianMixture",
+    "Graph",
+    "Inference",
+    "LearningModule",
+    "Mixture",
+    "Module",
+    "Observation",
+    "VariationalAutoencoder",
+    "__version__",
+    "datasets",
+    "gmm",
+    "metrics",
+    "plotting",
+    "vae",
+]

@@ -1,0 +1,1 @@
+"""Machinery that knows no family of models: messages, modules, graphs, files."""

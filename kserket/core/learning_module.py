@@ -1,0 +1,337 @@
+"""The one `update()` that every learning module shares."""
+
+import os
+import pathlib
+import random
+import zlib
+from typing import NamedTuple
+
+import numpy as np
+
+from kserket.core import messages, results
+from kserket.core.module import Module
+
+
+class Inference(NamedTuple):
+    """What one pass of a module over its inputs concludes.
+
+    Attributes:
+        evidence: What the inputs say about the module's latent variable; it goes up.
+        downward: A list with one message per input; None sends nothing to that one.
+        posterior: `Categorical`: evidence times what came from above; None for a module that
+            does not classify.
+    """
+
+    evidence: object
+    downward: list
+    posterior: messages.Categorical | None = None
+
+
+class LearningModule(Module):
+    """Base of the modules that own a model and let it learn.
+
+    A subclass writes `build_model`, `learn` and `infer`; where they apply also `check`,
+    `settings` and `text_files`. Then it has the whole life of a module: `update()`, learning
+    and recognition, result files, seeds, `Graph`.
+
+    Args:
+        name: The module's name.
+        mode: "learn" trains in every `update()`; "recog" only infers, with parameters that an
+            earlier run saved.
+        labels: Optional classes (N,) of any kind, used to score and for nothing else.
+        save_dir: The folder in which `module001_{name}/` is made. None writes nothing.
+        load_dir: A module's own folder, written by an earlier run. Recognition reads its
+            parameters from there (by default from the folder this module would write);
+            learning starts from them.
+        seed: Integer that, with `name` and the round, determines all randomness. None draws
+            one at the first update, so that `keras.utils.set_random_seed` is honoured.
+
+    Raises:
+        ValueError: If an option is unknown.
+    """
+
+    parameters_file = "parameters.h5"
+    evidence_uses_prior = True  # whether `infer` gives other evidence or messages under a prior
+
+    def __init__(self, name, mode="learn", *, labels=None, save_dir=".", load_dir=None, seed=None):
+        mode = _check_mode(mode)
+        if seed is not None and (isinstance(seed, bool) or int(seed) != seed or seed < 0):
+            raise ValueError(f"`seed` must be an integer >= 0 or None. Received: seed={seed!r}")
+        if labels is not None:
+            labels = _check_labels(labels)
+        super().__init__(name, learnable=mode == "learn")
+        self.mode = mode
+        self.labels = labels
+        self.save_dir = None if save_dir is None else pathlib.Path(save_dir)
+        self.load_dir = None if load_dir is None else pathlib.Path(load_dir)
+        self.seed = None if seed is None else int(seed)
+        self.seed_key = name
+        self.model = None
+        self.trainable = True
+        self.callbacks = []
+        self.on_step = None
+        self.fingerprint = None
+        self._belongs_to = None
+        self._input_shapes = None
+        self._posterior = None
+
+    # What a family writes ---------------------------------------------------------------
+
+    def build_model(self, inputs):
+        """Makes the model for these inputs, its weights built.
+
+        Args:
+            inputs: List of messages or arrays, one per connected module.
+
+        Returns:
+            A `keras.Model`, or anything with `get_parameters` and `set_parameters` below.
+        """
+        raise TypeError(f"{type(self).__name__} must define build_model(inputs).")
+
+    def learn(self, inputs, prior, rng):
+        """Trains `self.model`, going on from where it is.
+
+        Args:
+            inputs: List of messages or arrays.
+            prior: The message from above, or None.
+            rng: `numpy.random.Generator` of this seed, module and round.
+
+        Returns:
+            Dict of figures, such as `{"loss": 101.5}`.
+        """
+        raise TypeError(f"{type(self).__name__} must define learn(inputs, prior, rng).")
+
+    def infer(self, inputs, prior):
+        """What the model, as it is, concludes. Changes nothing.
+
+        Args:
+            inputs: List of messages or arrays.
+            prior: The message from above, or None.
+
+        Returns:
+            An `Inference`.
+        """
+        raise TypeError(f"{type(self).__name__} must define infer(inputs, prior).")
+
+    def check(self, inputs, prior):
+        """Raises ValueError if inputs or prior cannot be used; called before anything changes."""
+
+    def settings(self):
+        """Dict of JSON values that saved parameters must agree with, such as sizes."""
+        return {}
+
+    def text_files(self, inference):
+        """Serket's text files: dict from name, with `{mode}` in it, to array."""
+        return {}
+
+    # The round --------------------------------------------------------------------------
+
+    def update(self):
+        """One round of this module: read, learn or load, infer, write, send.
+
+        Raises:
+            RuntimeError: If nothing is connected, or an input has sent nothing yet.
+            FileNotFoundError: In recognition, if nothing was learned.
+            ValueError: If inputs, messages or saved parameters do not fit. Nothing has been
+                changed or written then.
+        """
+        inputs, prior = self.get_observations(), self.get_backward_msg()
+        self._check(inputs, prior)
+        self.ensure_model(inputs)
+        learns = self.mode == "learn" and self.trainable
+        logs = self.learn(inputs, prior, self._make_rng()) if learns else {}
+        inference = self.infer(inputs, prior)
+        self.logs = {
+            **logs,
+            **self._score(inference),
+            "message_change": messages.change(self.get_forward_msg(), inference.evidence),
+        }
+        self._write(inference)
+        self.set_forward_msg(inference.evidence)
+        self._posterior = inference.posterior
+        self.send_backward_msgs(inference.downward)
+        self.rounds += 1
+
+    def ensure_model(self, inputs):
+        """The model, made (and in recognition loaded) at the first call.
+
+        Args:
+            inputs: List of messages or arrays, as `build_model` gets them.
+
+        Returns:
+            `self.model`.
+        """
+        shapes = [list(np.shape(message)[1:]) for message in inputs]
+        if self.model is not None:
+            if shapes != self._input_shapes:
+                raise ValueError(
+                    f"{self.get_name()} was built for samples of shape "
+                    f"{_join(self._input_shapes)} and now reads {_join(shapes)}. "
+                    "Use a new module for other data."
+                )
+            return self.model
+        must_load = self.mode == "recog" or not self.trainable or self.load_dir is not None
+        found = self._read_parameters(shapes) if must_load else None
+        self._input_shapes = shapes
+        self.model = self.build_model(inputs)
+        if found is not None:
+            try:
+                self.set_parameters(found)
+            except Exception:
+                self.model = None
+                raise
+        return self.model
+
+    @property
+    def posterior(self):
+        """Class probabilities (N, K) of the last update: evidence times what came from above."""
+        return None if self._posterior is None else self._posterior.probs
+
+    @property
+    def folder(self):
+        """The folder of this module's result files, or None."""
+        return None if self.save_dir is None else self.save_dir / self.get_name()
+
+    # Parameters -------------------------------------------------------------------------
+
+    def get_parameters(self):
+        """The model's parameters: dict from name to array."""
+        return dict(zip(_weight_names(self.model), self.model.get_weights(), strict=True))
+
+    def set_parameters(self, arrays):
+        """Puts saved parameters into the model.
+
+        Args:
+            arrays: Dict as `get_parameters` returns it; further entries are ignored.
+
+        Raises:
+            ValueError: If one is missing or its shape differs.
+        """
+        names = _weight_names(self.model)
+        for name, weight in zip(names, self.model.weights, strict=True):
+            if name not in arrays or arrays[name].shape != tuple(weight.shape):
+                got = arrays[name].shape if name in arrays else "nothing"
+                raise ValueError(
+                    f"The saved parameters do not fit {self.get_name()}: {name} needs shape "
+                    f"{tuple(weight.shape)}, the file holds {got}. Build the module with the "
+                    "settings and networks it was learned with."
+                )
+        self.model.set_weights([arrays[name] for name in names])
+
+    # Private ----------------------------------------------------------------------------
+
+    def _check(self, inputs, prior):
+        """Everything that can be wrong with inputs and prior, before anything changes."""
+        name, rows = self.get_name(), len(inputs[0])
+        if prior is not None and len(prior) != rows:
+            raise ValueError(
+                f"{name} reads {rows} samples, but the message from above holds {len(prior)}. "
+                f"Both must hold one row per sample. {name}.set_backward_msg(None) forgets it."
+            )
+        if self.labels is not None and len(self.labels) != rows:
+            raise ValueError(
+                f"{name} reads {rows} samples, but `category` holds {len(self.labels)} labels. "
+                "Give one label per sample, or None."
+            )
+        self.check(inputs, prior)
+
+    def _make_rng(self):
+        if self.seed is None:
+            self.seed = random.randrange(2**31)
+        return np.random.default_rng([self.seed, zlib.crc32(self.seed_key.encode()), self.rounds])
+
+    def _score(self, inference):
+        """Accuracy against the labels, where there are both."""
+        if self.labels is None or inference.posterior is None:
+            return {}
+        from kserket import metrics
+
+        classes = inference.posterior.probs.argmax(axis=1)
+        return {"accuracy": metrics.clustering_accuracy(self.labels, classes)}
+
+    def _write(self, inference):
+        """The result files of this update: parameters first, then the texts."""
+        if self.folder is None:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if self.mode == "learn":
+            self.fingerprint = results.write_parameters(
+                self.folder / self.parameters_file, self.get_parameters(), self._metadata()
+            )
+        files = self.text_files(inference)
+        if "accuracy" in self.logs:
+            files["acc_{mode}.txt"] = np.array([self.logs["accuracy"]])
+        for pattern, array in files.items():
+            results.write_text(self.folder / pattern.format(mode=self.mode), array)
+
+    def _metadata(self):
+        return {
+            "module": type(self).__name__,
+            "settings": self.settings(),
+            "input_shapes": self._input_shapes,
+            "inputs": [getattr(module, "fingerprint", None) for module in self.inputs],
+        }
+
+    def _read_parameters(self, shapes):
+        """Saved parameters that fit this module, its settings and its inputs."""
+        name = self.get_name()
+        folder = self.load_dir or (self.save_dir or pathlib.Path(".")) / name
+        path = os.path.join(folder, self.parameters_file)
+        try:
+            arrays, metadata = results.read_parameters(path)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"{name} has learned nothing that it could use: {error} Run update() with "
+                "mode='learn' first, or say with load_dir= where its folder is."
+            ) from None
+        here = {"module": type(self).__name__, "input_shapes": shapes, **self.settings()}
+        there = {key: metadata.get(key) for key in ("module", "input_shapes")}
+        there |= metadata.get("settings", {})
+        for key, value in here.items():
+            if there.get(key) != value:
+                raise ValueError(
+                    f"{path} was learned with {key}={there.get(key)!r}, but this module has "
+                    f"{key}={value!r}. Use the same, or another load_dir."
+                )
+        for module, fingerprint in zip(self.inputs, metadata.get("inputs", ()), strict=True):
+            loaded = getattr(module, "_belongs_to", None)
+            if self.mode == "recog" and loaded and fingerprint and loaded != fingerprint:
+                raise ValueError(
+                    f"{path} does not belong together with the parameters that "
+                    f"{module.get_name()} loaded: it was learned on those with fingerprint "
+                    f"{fingerprint}, not {loaded}. Take both from one run."
+                )
+        self.fingerprint = self._belongs_to = metadata["fingerprint"]
+        return arrays
+
+
+def _weight_names(model):
+    """One name per weight, in order: its own, numbered where it is not the first of it."""
+    seen, names = {}, []
+    for weight in model.weights:
+        seen[weight.name] = seen.get(weight.name, 0) + 1
+        names.append(weight.name + (f"_{seen[weight.name]}" if seen[weight.name] > 1 else ""))
+    return names
+
+
+def _check_mode(mode):
+    if mode not in ("learn", "recog"):
+        raise ValueError(f"`mode` must be 'learn' or 'recog'. Received: mode={mode!r}")
+    return mode
+
+
+def _check_labels(labels):
+    labels = np.asarray(labels)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1:
+        raise ValueError(
+            f"`category` must hold one label per sample, shape (N,). Received: {labels.shape}"
+        )
+    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
+        raise ValueError("`category` must not hold NaN or infinity.")
+    return labels
+
+
+def _join(shapes):
+    return " and ".join(str(tuple(shape)) for shape in shapes)

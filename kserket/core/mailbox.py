@@ -1,0 +1,51 @@
+"""Where the messages of one module wait to be read."""
+
+from kserket.core import messages
+
+
+class Mailbox:
+    """What a module has said upwards and what its readers have said down to it.
+
+    Messages from above are kept one per reader, so that several readers multiply and nobody
+    hears itself: what reader r gets is the module's evidence times what came from the *other*
+    readers (the cavity, by leaving out, never by dividing).
+
+    Attributes:
+        forward: The module's evidence, a message or an array; None before its first update.
+        backward: Dict from reader to the message that it sent down. The key None holds one
+            that was set by hand.
+    """
+
+    def __init__(self, forward=None):
+        self.forward = forward
+        self.backward = {}
+
+    def prior(self, leaving_out=None):
+        """The product of what came from above, or None.
+
+        Args:
+            leaving_out: A reader whose own message does not count.
+        """
+        everything = self.backward.items()
+        return messages.product(
+            message
+            for reader, message in everything
+            if leaving_out is None or reader is not leaving_out
+        )
+
+    def forward_for(self, reader):
+        """What `reader` may hear: the evidence, and for classes what the others say too."""
+        others = self.prior(leaving_out=reader)
+        if others is None or not messages.is_categorical(self.forward):
+            return self.forward
+        return messages.product([messages.as_categorical(self.forward), others])
+
+
+class DataBox(Mailbox):
+    """The mailbox of data: what comes down is kept for whoever asks, and changes nothing."""
+
+    def prior(self, leaving_out=None):
+        return None
+
+    def forward_for(self, reader):
+        return self.forward

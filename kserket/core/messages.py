@@ -1,0 +1,428 @@
+"""What travels along an edge of a graph.
+
+A message states what one module knows of the variable it shares with another: a class
+(`Categorical`), a real vector (`Gaussian`), a vector through the classes it may belong to
+(`Mixture`), or something that is only worth computing when somebody looks at it
+(`Deferred`). Every message is immutable and acts as the array that Serket would have sent,
+and wherever a message is expected a plain array is accepted.
+"""
+
+import abc
+
+import numpy as np
+
+SUM_TOLERANCE = 1e-3
+LOG_FLOOR = -700.0  # exp(-700) is still a normal double: contradictions tie, they never become NaN
+
+
+class Message(np.lib.mixins.NDArrayOperatorsMixin, abc.ABC):
+    """One row per sample of what is known, readable as an array.
+
+    `np.asarray(message)`, `len`, `shape`, `ndim`, `dtype`, indexing and arithmetic are those
+    of the array that stands for it; `take` keeps the kind.
+
+    Attributes:
+        missing: Boolean array (N,), true for rows that say nothing, or None if all say
+            something.
+    """
+
+    missing = None
+
+    @property
+    @abc.abstractmethod
+    def array(self):
+        """The array that stands for the message."""
+
+    @abc.abstractmethod
+    def take(self, rows):
+        """The message of some rows, of the same kind.
+
+        Args:
+            rows: A slice or an index array.
+        """
+
+    @property
+    def shape(self):
+        return self.array.shape
+
+    @property
+    def ndim(self):
+        return len(self.shape)
+
+    @property
+    def dtype(self):
+        return self.array.dtype
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, index):
+        return self.array[index]
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.array, dtype=dtype, copy=copy)
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        inputs = [value.array if isinstance(value, Message) else value for value in inputs]
+        return getattr(ufunc, method)(*inputs, **kwargs)
+
+    def __repr__(self):
+        return f"<{type(self).__name__} message, shape={self.shape}>"
+
+
+class Categorical(Message):
+    """Probabilities of K classes, one row per sample.
+
+    Kept as logarithms, so that products of very sure messages neither underflow nor lose
+    their order.
+
+    Args:
+        probs: Array (N, K), not negative, rows summing to one.
+        missing: Optional boolean array (N,): rows that say nothing. They become uniform.
+
+    Raises:
+        ValueError: If `probs` is not (N, K), not finite, negative, or a row does not sum to
+            one.
+    """
+
+    def __init__(self, probs, missing=None):
+        probs = np.asarray(probs, dtype="float64")
+        if probs.ndim != 2 or probs.shape[1] == 0:
+            raise ValueError(
+                "A Categorical message needs probabilities of shape (N, K). "
+                f"Received: shape {probs.shape}"
+            )
+        missing = _as_mask(missing, len(probs))
+        if missing is not None:
+            probs = np.where(missing[:, None], 1.0 / probs.shape[1], probs)
+        sums = probs.sum(axis=1)
+        wrong = ~(np.abs(sums - 1.0) < SUM_TOLERANCE) | (probs < 0).any(axis=1)
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise ValueError(
+                "Rows of a Categorical message must hold probabilities: not negative, summing "
+                f"to 1. {int(wrong.sum())} of {len(probs)} rows do not; the first is row {row}: "
+                f"{np.array2string(probs[row], precision=4, threshold=8)} with sum {sums[row]:g}. "
+                "Divide each row by its sum."
+            )
+        with np.errstate(divide="ignore"):
+            log_probs = np.log(probs) - np.log(sums)[:, None]
+        self._log_probs = _frozen(np.maximum(log_probs, LOG_FLOOR))
+        self._probs = _frozen(probs / sums[:, None])
+        self.missing = missing
+
+    @classmethod
+    def from_log(cls, log_probs, missing=None):
+        """A message from logarithms of probabilities that need not be normalised.
+
+        Args:
+            log_probs: Array (N, K). Minus infinity is allowed, NaN is not.
+            missing: Optional boolean array (N,) of rows that say nothing.
+
+        Returns:
+            A `Categorical`.
+        """
+        log_probs = np.array(log_probs, dtype="float64", ndmin=2)
+        if np.isnan(log_probs).any():
+            raise ValueError("Log probabilities of a Categorical message must not be NaN.")
+        missing = _as_mask(missing, len(log_probs))
+        if missing is not None:
+            log_probs[missing] = 0.0
+        peak = log_probs.max(axis=1, keepdims=True)
+        log_probs -= np.where(np.isfinite(peak), peak, 0.0)
+        np.maximum(log_probs, LOG_FLOOR, out=log_probs)
+        probs = np.exp(log_probs)
+        sums = probs.sum(axis=1, keepdims=True)
+        self = cls.__new__(cls)
+        self._log_probs = _frozen(log_probs - np.log(sums))
+        self._probs = _frozen(probs / sums)
+        self.missing = missing
+        return self
+
+    @property
+    def probs(self):
+        """Probabilities (N, K), rows summing to one."""
+        return self._probs
+
+    @property
+    def log_probs(self):
+        """Their logarithms (N, K), never below about -700."""
+        return self._log_probs
+
+    array = probs
+
+    def take(self, rows):
+        missing = None if self.missing is None else self.missing[rows]
+        return Categorical.from_log(self._log_probs[rows], missing)
+
+
+class Gaussian(Message):
+    """A mean and a diagonal variance per sample.
+
+    Args:
+        mean: Array (N, D).
+        variance: Array (N, D) of positive numbers; infinite in every column of a row that
+            says nothing. None means the identity.
+
+    Raises:
+        ValueError: If the shapes differ or a variance is not positive.
+    """
+
+    def __init__(self, mean, variance=None):
+        mean = np.asarray(mean)
+        if mean.ndim != 2:
+            raise ValueError(
+                f"A Gaussian message needs a mean of shape (N, D). Received: shape {mean.shape}"
+            )
+        if variance is not None:
+            variance = np.asarray(variance)
+            if variance.shape != mean.shape:
+                raise ValueError(
+                    "Mean and variance of a Gaussian message must have one shape. "
+                    f"Received: mean {mean.shape}, variance {variance.shape}"
+                )
+            if not (variance > 0).all():
+                raise ValueError(
+                    "Variances of a Gaussian message must be positive. Received: "
+                    f"{int((~(variance > 0)).sum())} values that are not."
+                )
+            missing = np.isinf(variance).all(axis=1)
+            if missing.any():
+                self.missing = _frozen(missing)
+                mean = np.where(missing[:, None], 0, mean).astype(mean.dtype)
+        self._mean = _frozen(mean)
+        self._variance = None if variance is None else _frozen(variance)
+
+    @property
+    def mean(self):
+        """Means (N, D)."""
+        return self._mean
+
+    @property
+    def variance(self):
+        """Variances (N, D), or None for the identity."""
+        return self._variance
+
+    array = mean
+
+    def take(self, rows):
+        variance = None if self._variance is None else self._variance[rows]
+        return Gaussian(self._mean[rows], variance)
+
+
+class Mixture(Message):
+    """A distribution over real vectors through the classes that each sample may belong to.
+
+    As an array it is each sample's expected mean: `responsibilities @ means`, (N, D).
+
+    Args:
+        responsibilities: Array (N, K), rows summing to one.
+        means: Array (K, D).
+        covariances: Array (K, D, D).
+
+    Raises:
+        ValueError: If the shapes do not agree.
+    """
+
+    def __init__(self, responsibilities, means, covariances):
+        responsibilities = np.asarray(responsibilities)
+        means, covariances = np.asarray(means), np.asarray(covariances)
+        shapes = responsibilities.shape, means.shape, covariances.shape
+        if responsibilities.ndim != 2 or means.ndim != 2 or shapes[0][1] != shapes[1][0]:
+            raise ValueError(
+                "A Mixture message needs responsibilities (N, K), means (K, D) and covariances "
+                f"(K, D, D). Received: shapes {shapes[0]}, {shapes[1]}, {shapes[2]}"
+            )
+        if shapes[2] != shapes[1] + shapes[1][1:]:
+            raise ValueError(
+                f"Covariances of a Mixture message must have shape {shapes[1] + shapes[1][1:]}. "
+                f"Received: shape {shapes[2]}"
+            )
+        self._responsibilities = _frozen(responsibilities)
+        self._means, self._covariances = _frozen(means), _frozen(covariances)
+        self._array = _frozen(responsibilities @ means)
+
+    @property
+    def responsibilities(self):
+        """Class probabilities (N, K)."""
+        return self._responsibilities
+
+    @property
+    def means(self):
+        """Class means (K, D)."""
+        return self._means
+
+    @property
+    def covariances(self):
+        """Class covariances (K, D, D)."""
+        return self._covariances
+
+    @property
+    def array(self):
+        return self._array
+
+    def take(self, rows):
+        return Mixture(self._responsibilities[rows], self._means, self._covariances)
+
+
+class Deferred(Message):
+    """An array that is computed when somebody first reads it.
+
+    Args:
+        shape: Its shape, known beforehand.
+        compute: Callable without arguments that returns the array.
+    """
+
+    def __init__(self, shape, compute):
+        self._shape, self._compute, self._array = tuple(shape), compute, None
+
+    @property
+    def shape(self):
+        return self._shape
+
+    @property
+    def array(self):
+        if self._array is None:
+            self._array = _frozen(np.asarray(self._compute()))
+            self._compute = None
+        return self._array
+
+    def take(self, rows):
+        return self.array[rows]
+
+
+def as_categorical(message, num_classes=None):
+    """Reads a message or an array as a `Categorical`.
+
+    Args:
+        message: A `Categorical`, or an array (N, K) of probabilities.
+        num_classes: The K that is expected, if known.
+
+    Returns:
+        A `Categorical`.
+
+    Raises:
+        ValueError: If the rows are not probabilities of `num_classes` classes.
+    """
+    if not isinstance(message, Categorical):
+        message = Categorical(message)
+    if num_classes is not None and message.shape[1] != num_classes:
+        raise ValueError(
+            f"Expected probabilities of {num_classes} classes, shape (N, {num_classes}). "
+            f"Received: shape {message.shape}"
+        )
+    return message
+
+
+def as_gaussian(message):
+    """Reads a message or an array (N, D) as a `Gaussian`; an array becomes its mean."""
+    if isinstance(message, Gaussian):
+        return message
+    return Gaussian(np.asarray(message))
+
+
+def is_categorical(message):
+    """Whether a message is `Categorical`, or an array whose rows are probabilities."""
+    if isinstance(message, Message):
+        return isinstance(message, Categorical)
+    array = np.asarray(message)
+    return (
+        array.ndim == 2
+        and array.dtype.kind in "fiub"
+        and array.shape[1] > 0
+        and bool((array >= 0).all())
+        and bool(np.allclose(array.sum(axis=1), 1.0, atol=SUM_TOLERANCE))
+    )
+
+
+def product(messages):
+    """The product of densities that several modules state about one variable.
+
+    Categorical messages add their log probabilities; Gaussian ones (a `Mixture` or an array
+    standing for N(array, I)) add their precisions. A message on its own is returned as it is.
+
+    Args:
+        messages: Messages or arrays of one shape. None stands for no opinion.
+
+    Returns:
+        A message, or None if nobody said anything.
+    """
+    messages = [message for message in messages if message is not None]
+    if len(messages) < 2:
+        return messages[0] if messages else None
+    if all(is_categorical(message) for message in messages):
+        messages = [as_categorical(message) for message in messages]
+        spoken = [message.log_probs for message in messages]
+        silent = [message.missing for message in messages]
+        missing = None if any(mask is None for mask in silent) else np.logical_and.reduce(silent)
+        return Categorical.from_log(sum(spoken), missing)
+    precision, weighted = 0.0, 0.0
+    for message in map(as_gaussian, messages):
+        one = np.ones(message.shape) if message.variance is None else 1.0 / message.variance
+        precision, weighted = precision + one, weighted + one * message.mean
+    with np.errstate(divide="ignore", invalid="ignore"):
+        variance = 1.0 / precision
+        return Gaussian(np.where(precision > 0, weighted * variance, 0.0), variance)
+
+
+def change(before, after):
+    """How much a message changed: the mean absolute difference, relative for real vectors.
+
+    For class probabilities it is the mean total variation distance, between 0 and 1; for
+    real vectors the root mean square difference over the spread of the new message.
+
+    Args:
+        before: The earlier message, or None.
+        after: The later message, or None.
+
+    Returns:
+        A float; infinity if there was none before or the shapes differ, 0 for two Nones.
+    """
+    if before is None and after is None:
+        return 0.0
+    if before is None or after is None or np.shape(before) != np.shape(after):
+        return float("inf")
+    if isinstance(before, Categorical) and isinstance(after, Categorical):
+        return float(0.5 * np.abs(before.probs - after.probs).sum(axis=1).mean())
+    before, after = np.asarray(before, "float64"), np.asarray(after, "float64")
+    spread = np.sqrt(np.mean((after - after.mean(axis=0)) ** 2))
+    difference = np.sqrt(np.mean((after - before) ** 2))
+    return float(difference / spread) if spread > 0 else float(difference)
+
+
+def _frozen(array):
+    """A view (or the memory map itself) that cannot be written through."""
+    view = np.asarray(array).view()
+    view.flags.writeable = False
+    return view
+
+
+def _as_mask(missing, length):
+    """The mask (N,) as booleans, or None if no row is missing."""
+    if missing is None:
+        return None
+    missing = np.asarray(missing, dtype=bool)
+    if missing.shape != (length,):
+        raise ValueError(
+            f"`missing` must have shape ({length},), one entry per sample. "
+            f"Received: shape {missing.shape}"
+        )
+    return _frozen(missing) if missing.any() else None
+
+
+def missing_rows(message):
+    """Which rows say nothing: marked so, or NaN throughout.
+
+    Args:
+        message: A message or an array (N, ...).
+
+    Returns:
+        Boolean array (N,), or None if every row says something.
+    """
+    if isinstance(message, Message):
+        return message.missing
+    array = np.asarray(message)
+    if array.dtype.kind != "f":
+        return None
+    mask = np.isnan(array).all(axis=tuple(range(1, array.ndim)))
+    return mask if mask.any() else None

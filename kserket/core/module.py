@@ -1,0 +1,393 @@
+"""Modules: things with a name that read what is below them and send messages both ways."""
+
+import warnings
+
+import numpy as np
+
+from kserket.core.mailbox import DataBox, Mailbox
+
+
+class Module:
+    """Base of everything that can stand in a graph.
+
+    A module reads the forward messages of the modules it is connected to, and sends each of
+    them a backward message. Subclass it and write `update()` as Serket users do, or write
+    `infer()` too and the module can predict new data inside a `kserket.Graph`. Modules that
+    learn a Keras model subclass `kserket.LearningModule` instead.
+
+    Args:
+        name: What it is called: "vae", "gmm". It is part of the folder's name and of the
+            names of figures such as `gmm/accuracy`.
+        learnable: Whether `update()` changes parameters.
+
+    Example:
+
+    ```python
+    import kserket as srk
+
+    class Doubler(srk.Module):
+        def update(self):
+            (x,) = self.get_observations()
+            self.set_forward_msg(2.0 * x)
+
+    obs = srk.Observation([[1.0], [2.0]])
+    doubler = Doubler(name="doubler")
+    doubler.connect(obs)
+    doubler.update()
+    print(doubler.get_forward_msg())
+    ```
+    """
+
+    _count = 0
+    _mailbox_type = Mailbox
+
+    def __init__(self, name="", learnable=True):
+        if not isinstance(name, str) or any(character in name for character in "/\\:"):
+            raise ValueError(
+                "`name` must be a string without '/', '\\' or ':', since it becomes part of a "
+                f"folder's name. Received: name={name!r}"
+            )
+        self.name = name
+        self.number = Module._count
+        self.learnable = bool(learnable)
+        self.mailbox = self._mailbox_type()
+        self.logs = {}
+        self.rounds = 0
+        self._inputs = ()
+        self._sends_back = True
+        Module._count += 1
+
+    @staticmethod
+    def reset_names():
+        """Starts the numbers in module names over at 000."""
+        Module._count = 0
+
+    @property
+    def inputs(self):
+        """The modules this one is connected to, a tuple."""
+        return self._inputs
+
+    @property
+    def sends_back(self):
+        """Whether backward messages are sent to the inputs."""
+        return self._sends_back
+
+    @property
+    def posterior(self):
+        """Evidence times everything that came from above; None where there is no such thing."""
+        return None
+
+    def get_name(self):
+        """The full name, "module001_gmm"."""
+        return f"module{self.number:03d}_{self.name}"
+
+    def connect(self, *modules, backward=True):
+        """Reads the forward messages of `modules` from now on, in this order.
+
+        A second call replaces the first: messages sent over the old connections are taken
+        back.
+
+        Args:
+            *modules: Modules or observations.
+            backward: False reads without ever sending back.
+
+        Raises:
+            TypeError: If something is not a module.
+            ValueError: If nothing, or one module twice, is given, or a cycle would arise.
+        """
+        if not modules:
+            raise ValueError(f"{self.get_name()}.connect() needs at least one module to read.")
+        for module in modules:
+            if not isinstance(module, Module):
+                raise TypeError(
+                    f"{self.get_name()} can be connected to modules only. Wrap data as "
+                    f"kserket.Observation(data). Received: {type(module).__name__}"
+                )
+            path = _path_down(module, self)
+            if path:
+                names = " -> ".join(step.get_name() for step in [self, *path])
+                raise ValueError(
+                    f"The graph has a cycle: {names}. Connect modules from data upwards."
+                )
+        if len(set(modules)) != len(modules):
+            raise ValueError(f"{self.get_name()} was given the same module twice.")
+        self.disconnect()
+        for module in modules:
+            if not isinstance(module, Observation):
+                _warn_of_namesake(module, self)
+        self._inputs, self._sends_back = tuple(modules), bool(backward)
+
+    def disconnect(self):
+        """Stops reading, and takes back the messages sent to the modules below."""
+        for module in self._inputs:
+            module.mailbox.backward.pop(self, None)
+        self._inputs = ()
+
+    def get_observations(self):
+        """What the connected modules say to this one.
+
+        Returns:
+            A list of messages or arrays, one per connected module, each with one row per
+            sample. Class probabilities include what *other* readers told that module, never
+            what this one did.
+
+        Raises:
+            RuntimeError: If nothing is connected or an input has not been updated yet.
+            ValueError: If the inputs hold different numbers of samples.
+        """
+        return self.read({module: module.mailbox for module in self._inputs})
+
+    def read(self, mailboxes):
+        """`get_observations` from other mailboxes than the modules' own.
+
+        Args:
+            mailboxes: Dict from module to `Mailbox`.
+        """
+        name = self.get_name()
+        if not self._inputs:
+            raise RuntimeError(
+                f"{name} has nothing to read. Call {self.name or 'module'}.connect(observation) "
+                "before update()."
+            )
+        received = []
+        for module in self._inputs:
+            message = mailboxes[module].forward_for(self)
+            if message is None:
+                raise RuntimeError(
+                    f"{module.get_name()} has sent nothing to {name} yet. "
+                    f"Call its update() before {name}'s."
+                )
+            received.append(message)
+        lengths = [len(message) for message in received]
+        for module, length in zip(self._inputs, lengths, strict=True):
+            if length != lengths[0]:
+                raise ValueError(
+                    f"{name} reads {lengths[0]} samples from {self._inputs[0].get_name()} and "
+                    f"{length} from {module.get_name()}. "
+                    "All inputs need the same number of samples."
+                )
+        return received
+
+    def get_forward_msg(self):
+        """This module's evidence: what its own inputs say about its latent variable."""
+        return self.mailbox.forward
+
+    def set_forward_msg(self, message):
+        """States this module's evidence.
+
+        Args:
+            message: A message, or an array with one row per sample.
+        """
+        self.mailbox.forward = _as_message(message)
+
+    def get_backward_msg(self):
+        """The product of what the readers sent down, or None while nothing came."""
+        return self.mailbox.prior()
+
+    def set_backward_msg(self, message, sender=None):
+        """Receives a message from above.
+
+        Args:
+            message: A message or an array of the shape of the forward message. None takes
+                every message from above back: the default prior holds again.
+            sender: The module that sends it. Messages of several senders multiply; one set
+                by hand (None) stands beside them.
+
+        Raises:
+            ValueError: If the shape is not that of the forward message.
+        """
+        if message is None:
+            self.mailbox.backward.clear()
+            return
+        message = _as_message(message)
+        self.check_backward(message, sender)
+        self.mailbox.backward[sender] = message
+
+    def check_backward(self, message, sender=None, forward=None):
+        """Raises ValueError unless `message` has the shape of what went up."""
+        forward = self.mailbox.forward if forward is None else forward
+        if forward is not None and np.shape(message) != np.shape(forward):
+            by = sender.get_name() if sender is not None else "Somebody"
+            rows = len(np.shape(message)) < 1 or len(message) != len(forward)
+            raise ValueError(
+                f"{by} sent {self.get_name()} a message of shape {np.shape(message)}, but "
+                f"{self.get_name()} sent {np.shape(forward)}. "
+                + ("Both must hold one row per sample." if rows else "Both must have one shape.")
+            )
+
+    def send_backward_msgs(self, messages):
+        """Sends each connected module its message.
+
+        Args:
+            messages: One message or array per connected module, in their order; None sends
+                nothing to that one.
+
+        Raises:
+            ValueError: If their number is not that of the inputs, or a shape is wrong. Then
+                nothing is sent.
+        """
+        if not self._sends_back:
+            return
+        messages = list(messages)
+        if len(messages) != len(self._inputs):
+            raise ValueError(
+                f"{self.get_name()} sent {len(messages)} backward messages, but is connected to "
+                f"{len(self._inputs)} modules. Send one per connected module."
+            )
+        pairs = [
+            (module, _as_message(message))
+            for module, message in zip(self._inputs, messages, strict=True)
+            if message is not None
+        ]
+        for module, message in pairs:
+            module.check_backward(message, sender=self)
+        for module, message in pairs:
+            module.set_backward_msg(message, sender=self)
+
+    def update(self):
+        """Reads, learns, and sends messages. A subclass says how."""
+
+    def __repr__(self):
+        return f"<{type(self).__name__} {self.get_name()}>"
+
+
+class Observation(Module):
+    """Data as the lowest module of a graph.
+
+    Args:
+        data: Array (N, ...) of finite numbers, one row per sample: what `np.loadtxt` returns,
+            a list of rows, a `np.memmap`, an HDF5 dataset.
+        name: Name of the module. The key under which `Graph.predict` takes new data.
+        allow_missing: Whether rows that are NaN throughout are taken as samples that were not
+            observed here. Otherwise they are an error.
+
+    Messages:
+        Forward: the data. Backward: kept, and ignored.
+
+    Raises:
+        TypeError: If the data are not numbers.
+        ValueError: If they are empty, ragged, or not finite.
+    """
+
+    _mailbox_type = DataBox
+
+    def __init__(self, data, name="obs", *, allow_missing=False):
+        data = check_data(data, name, allow_missing=allow_missing)
+        super().__init__(name, learnable=False)
+        self.allow_missing = bool(allow_missing)
+        self.set_forward_msg(data)
+
+    @property
+    def data(self):
+        """The data (N, ...)."""
+        return self.mailbox.forward
+
+    def set_data(self, data):
+        """Puts other data of the same kind of samples in the place of the old.
+
+        Args:
+            data: Array (N, ...), checked as in the constructor.
+        """
+        self.set_forward_msg(check_data(data, self.get_name(), allow_missing=self.allow_missing))
+
+    def get_backward_msg(self):
+        """What the readers predict of the data, or None; nothing here acts on it."""
+        return self.mailbox.backward.get(next(iter(self.mailbox.backward), None))
+
+    def update(self):
+        """Nothing to do: data stay what they are."""
+
+
+def check_data(data, name, allow_missing=False):
+    """Data as an array of finite numbers with one row per sample.
+
+    Args:
+        data: What a user gave.
+        name: Who holds it, for the error.
+        allow_missing: Whether rows that are NaN throughout pass.
+
+    Returns:
+        The array (memory maps and HDF5 datasets as they are).
+
+    Raises:
+        TypeError: If `data` are not numbers.
+        ValueError: If they are empty, ragged or not finite.
+    """
+    if not (hasattr(data, "shape") and hasattr(data, "dtype") and hasattr(data, "__getitem__")):
+        try:
+            data = np.asarray(data)
+        except ValueError as error:
+            raise ValueError(
+                f"{name} needs rows of one length. Received: {type(data).__name__} that is ragged."
+            ) from error
+    if data.dtype.kind not in "fiub":
+        raise TypeError(
+            f"{name} needs numbers. Received: dtype {data.dtype}. Convert with "
+            "np.asarray(data, dtype='float32')."
+        )
+    if len(data.shape) == 0 or 0 in data.shape:
+        raise ValueError(
+            f"{name} needs at least one sample and one feature, shape (N, ...). "
+            f"Received: shape {tuple(data.shape)}"
+        )
+    if len(data.shape) == 1:
+        raise ValueError(
+            f"{name} needs one row per sample, shape (N, D). Received: shape {data.shape}. "
+            "For samples of one feature use data.reshape(-1, 1); for one sample data.reshape(1, -1)."
+        )
+    if data.dtype.kind == "f":
+        _check_finite(data, name, allow_missing)
+    return data
+
+
+def _check_finite(data, name, allow_missing, chunk_rows=65536):
+    """Raises ValueError unless data are finite; reads them in chunks."""
+    count, first = 0, None
+    for start in range(0, len(data), chunk_rows):
+        chunk = np.asarray(data[start : start + chunk_rows])
+        wrong = ~np.isfinite(chunk)
+        if not wrong.any():
+            continue
+        if allow_missing:
+            flat = chunk.reshape(len(chunk), -1)
+            wrong &= ~np.isnan(flat).all(axis=1).reshape((-1,) + (1,) * (chunk.ndim - 1))
+        if wrong.any():
+            if first is None:
+                row, *rest = (int(index) for index in np.argwhere(wrong)[0])
+                first = (row + start, *rest)
+            count += int(wrong.sum())
+    if count:
+        column = first[1] if len(first) == 2 else first[1:]
+        raise ValueError(
+            f"{name} holds {count} value{'s' * (count > 1)} that are not finite, the first at row "
+            f"{first[0]}, column {column}. Remove or impute them, or pass allow_missing=True if "
+            "whole rows are NaN because they were not observed."
+        )
+
+
+def _as_message(message):
+    """Lists become arrays; whatever has a shape stays."""
+    return message if hasattr(message, "shape") else np.asarray(message)
+
+
+def _warn_of_namesake(module, reader):
+    """Warns if a module of the reader's name has already sent messages to `module`."""
+    for other in module.mailbox.backward:
+        if other is not None and other.name == reader.name:
+            warnings.warn(
+                f"{module.get_name()} already hears {other.get_name()}; {reader.get_name()}, of "
+                "the same name, joins it, and their messages multiply. If it takes the old one's "
+                "place, call disconnect() on the old one; else give them different names.",
+                stacklevel=3,
+            )
+
+
+def _path_down(start, goal):
+    """The modules from `start` down to `goal`, or None if there is no such path."""
+    if start is goal:
+        return [start]
+    for module in start.inputs:
+        path = _path_down(module, goal)
+        if path:
+            return [start, *path]
+    return None

@@ -1,0 +1,67 @@
+"""Training on data held in memory, one compiled loop an epoch.
+
+Keras' `fit` hands every batch from Python to TensorFlow; for small networks that costs more
+than the arithmetic. Here shuffling, batching and all steps of an epoch are one call, so epoch
+callbacks remain and batch callbacks do not.
+"""
+
+import keras
+import tensorflow as tf
+
+
+def fit(model, data, batch_size, epochs, seed, callbacks=()):
+    """Trains a compiled Keras model on tensors in memory.
+
+    Args:
+        model: Compiled and built `keras.Model` whose `train_step` runs on TensorFlow.
+        data: What `train_step` takes as one batch, nested, each leaf an array (N, ...).
+        batch_size: Samples in a step; the last step of an epoch takes what is left.
+        epochs: Passes over the data.
+        seed: Integer; with the epoch it determines the order of the samples.
+        callbacks: Keras callbacks. Their batch methods are not called.
+
+    Returns:
+        A `keras.callbacks.History`.
+    """
+    data = tf.nest.map_structure(tf.convert_to_tensor, data)
+    model.optimizer.build(model.trainable_variables)
+    callbacks = keras.callbacks.CallbackList(
+        callbacks, add_history=True, model=model, epochs=epochs, steps=1, verbose=0
+    )
+    run_epoch = _epoch_function(model)
+    batch_size = tf.constant(batch_size, "int32")
+    model.stop_training = False
+    callbacks.on_train_begin()
+    logs = None
+    for epoch in range(epochs):
+        callbacks.on_epoch_begin(epoch)
+        logs = run_epoch(data, batch_size, tf.constant([seed, epoch], "int32"))
+        logs = {name: float(value) for name, value in logs.items()}
+        callbacks.on_epoch_end(epoch, logs)
+        if model.stop_training:
+            break
+    callbacks.on_train_end(logs)
+    return model.history
+
+
+def _epoch_function(model):
+    """The compiled epoch of this model, made once for each `compile()`."""
+    cache = getattr(model, "_resident_cache", None)
+    if cache is None or cache["optimizer"] is not model.optimizer:
+        cache = {"optimizer": model.optimizer, "epoch": tf.function(_make_epoch(model))}
+        object.__setattr__(model, "_resident_cache", cache)  # neither tracked nor exported
+    return cache["epoch"]
+
+
+def _make_epoch(model):
+    def run_epoch(data, batch_size, seed):
+        num_samples = tf.shape(tf.nest.flatten(data)[0])[0]
+        order = tf.random.experimental.stateless_shuffle(tf.range(num_samples), seed)
+        model.reset_metrics()
+        for start in tf.range(0, num_samples, batch_size):
+            rows = order[start : start + batch_size]
+            batch = tf.nest.map_structure(lambda leaf, rows=rows: tf.gather(leaf, rows), data)
+            model.train_step(batch)
+        return model.get_metrics_result()
+
+    return run_epoch

@@ -1,0 +1,746 @@
+"""Gaussian mixture: sorts real vectors into classes.
+
+    pi ~ Dirichlet(a),   (mu_k, Lambda_k) ~ Normal-Wishart,   c_d ~ pi,   x_d ~ N(mu_c, Lambda_c^-1)
+
+Reads x; sends P(c_d | x_d) up and each datum's class means (and covariances) down; takes class
+probabilities from above, one row per sample, in the place of pi.
+
+Reference: Bishop, "Pattern Recognition and Machine Learning", section 10.2; Nakamura, Nagai and
+Taniguchi, "SERKET", Frontiers in Neurorobotics 12:25, 2018.
+"""
+
+import warnings
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from kserket.core import messages
+from kserket.core.learning_module import Inference, LearningModule
+from kserket.inference import gaussian_gibbs, gaussian_mixture
+
+
+@keras.saving.register_keras_serializable(package="kserket")
+class GaussianMixture(keras.Model):
+    """A Bayesian mixture of Gaussians, learned by variational Bayes or Gibbs sampling.
+
+    A model without gradients: `fit` counts sweeps as epochs, its parameters are non-trainable
+    weights. `predict` gives responsibilities (N, K). Inputs are x (N, D), or a dict of x and
+
+    - `variance` (N, D): x is then the mean of a Gaussian, and E[xx'] = mean mean' +
+      diag(variance) enters the statistics;
+    - `class_prior` (N, K): class probabilities of each datum, in the place of the mixing
+      weights.
+
+    A second `fit` goes on from where the first ended; a first one under a class prior takes
+    the meaning of its components from the prior.
+
+    Args:
+        num_components: Number of components K.
+        inference: "variational" (variational Bayes), or "gibbs" (Serket's collapsed sampler).
+        n_init: Number of k-means++ starts of the first fit, chosen by the bound.
+        weight_concentration: Dirichlet concentration of each mixing weight; None is 1.
+        mean_precision: How many data the prior mean of a component counts as; None is 1.
+        degrees_of_freedom: Degrees of freedom of the Wishart prior; None is D + 2.
+        tolerance: Sweeps end early when the bound per sample gains less than this; None does
+            every sweep.
+        seed: Integer that determines starts and sampling.
+        **kwargs: `name`.
+
+    Raises:
+        ValueError: If an option is unknown.
+
+    Reference:
+        Bishop, "Pattern Recognition and Machine Learning", section 10.2 (variational);
+        Murphy, "Conjugate Bayesian analysis of the Gaussian distribution", 2007 (predictive).
+
+    Example:
+
+    ```python
+    import kserket
+
+    x, labels = kserket.datasets.make_mixture(300, 3, 2, seed=0)
+    model = kserket.GaussianMixture(3, seed=0)
+    model.fit(x, epochs=50, verbose=0)
+    print(kserket.metrics.clustering_accuracy(labels, model.predict(x).argmax(axis=1)))
+    ```
+    """
+
+    def __init__(
+        self,
+        num_components,
+        *,
+        inference="variational",
+        n_init=10,
+        weight_concentration=None,
+        mean_precision=None,
+        degrees_of_freedom=None,
+        tolerance=1e-6,
+        seed=None,
+        **kwargs,
+    ):
+        if inference not in ("variational", "gibbs"):
+            raise ValueError(
+                f"`inference` must be 'variational' or 'gibbs'. Received: inference={inference!r}"
+            )
+        for option, value in {"num_components": num_components, "n_init": n_init}.items():
+            if isinstance(value, bool) or int(value) != value or value < 1:
+                raise ValueError(f"`{option}` must be a positive integer. Received: {value!r}")
+        hyper = {
+            "weight_concentration": weight_concentration,
+            "mean_precision": mean_precision,
+            "degrees_of_freedom": degrees_of_freedom,
+        }
+        for option, value in hyper.items():
+            if value is not None and not value > 0:
+                raise ValueError(f"`{option}` must be positive or None. Received: {value!r}")
+        kwargs.setdefault("dtype", "float64")
+        super().__init__(**kwargs)
+        self.num_components = int(num_components)
+        self.inference = inference
+        self.n_init = int(n_init)
+        self.hyper_parameters = hyper
+        self.tolerance = tolerance
+        self.seed = seed
+        self.assignments = None
+        self._num_fits = 0
+
+    # Parameters -------------------------------------------------------------------------
+
+    def build(self, input_shape):
+        shape = input_shape["x"] if isinstance(input_shape, dict) else input_shape
+        components, features = self.num_components, int(shape[-1])
+        self.num_features = features
+        sizes = {
+            "prior_weight_concentration": (),
+            "prior_mean": (features,),
+            "prior_mean_precision": (),
+            "prior_degrees_of_freedom": (),
+            "prior_scatter": (features, features),
+            "weight_concentration": (components,),
+            "mean": (components, features),
+            "mean_precision": (components,),
+            "degrees_of_freedom": (components,),
+            "scatter": (components, features, features),
+        }
+        self._parameters = {
+            name: self.add_weight(
+                name=name, shape=size, initializer="zeros", trainable=False, dtype="float64"
+            )
+            for name, size in sizes.items()
+        }
+        self.built = True
+
+    @property
+    def is_fitted(self):
+        """Whether the parameters come from data."""
+        return self.built and float(self._parameters["mean_precision"][0]) > 0
+
+    @property
+    def prior(self):
+        """The hyper-parameters in force, `inference.gaussian_mixture.Prior`."""
+        return self._read(gaussian_mixture.Prior, "prior_")
+
+    @property
+    def state(self):
+        """The posterior over parameters, `inference.gaussian_mixture.State`; None before fit."""
+        return self._read(gaussian_mixture.State) if self.is_fitted else None
+
+    @property
+    def means(self):
+        """Component means (K, D)."""
+        return self._fitted().mean
+
+    @property
+    def covariances(self):
+        """Component covariances (K, D, D)."""
+        return gaussian_mixture.covariances(self._fitted())
+
+    @property
+    def weights_(self):
+        """Expected mixing weights (K,)."""
+        concentration = self._fitted().weight_concentration
+        return concentration / concentration.sum()
+
+    def _read(self, kind, prefix=""):
+        return kind(
+            *(ops.convert_to_numpy(self._parameters[prefix + name]) for name in kind._fields)
+        )
+
+    def _assign(self, values, prefix=""):
+        for name, value in zip(values._fields, values, strict=True):
+            self._parameters[prefix + name].assign(value)
+
+    def _fitted(self):
+        if not self.is_fitted:
+            raise RuntimeError(f"{self.name} has not been fitted yet. Call fit(x) first.")
+        return self.state
+
+    # Learning ---------------------------------------------------------------------------
+
+    def fit(
+        self,
+        x,
+        y=None,
+        *,
+        sample_weight=None,
+        epochs=100,
+        callbacks=(),
+        verbose="auto",
+    ):
+        """Runs sweeps over the data.
+
+        Args:
+            x: Array (N, D), a `Gaussian` message, or a dict of `x`, `variance` and
+                `class_prior`.
+            y: Not used.
+            sample_weight: Optional (N,), not negative (variational inference only).
+            epochs: Number of sweeps.
+            callbacks: Keras callbacks; an epoch is a sweep.
+            verbose: 0 is silent.
+
+        Returns:
+            A `keras.callbacks.History` of `bound` (or `log_joint` for the sampler), in nats.
+
+        Raises:
+            ValueError: If shapes do not agree or values are not finite.
+        """
+        data = self._data(x, sample_weight)
+        rng = np.random.default_rng(None if self.seed is None else [self.seed, self._num_fits])
+        return self._fit(data, epochs, callbacks, verbose, rng)
+
+    def _fit(self, data, epochs, callbacks, verbose, rng):
+        """`fit` on checked data with a given generator."""
+        if not self.built:
+            self.build(data["x"].shape)
+        if not self.is_fitted:
+            self._assign(self._make_prior(data), prefix="prior_")
+        callbacks = keras.callbacks.CallbackList(
+            callbacks,
+            add_history=True,
+            add_progbar=verbose not in (0, "auto"),
+            model=self,
+            epochs=epochs,
+            steps=1,
+            verbose=0 if verbose == "auto" else verbose,
+        )
+        figure = "bound" if self.inference == "variational" else "log_joint"
+        self.stop_training = False
+
+        def report(sweep, num_sweeps, value):
+            callbacks.on_epoch_end(sweep - 1, {figure: float(value)})
+            if self.stop_training:
+                raise StopIteration
+
+        callbacks.on_train_begin()
+        run = self._run_variational if self.inference == "variational" else self._run_gibbs
+        run(data, epochs, rng, report)
+        callbacks.on_train_end()
+        self._num_fits += 1
+        return self.history
+
+    def _run_variational(self, data, epochs, rng, report):
+        state, _, _ = gaussian_mixture.fit(
+            prior=self.prior,
+            state=self.state,
+            num_components=self.num_components,
+            num_sweeps=epochs,
+            n_init=self.n_init,
+            tolerance=self.tolerance,
+            rng=rng,
+            callback=report,
+            **data,
+        )
+        self._assign(state)
+
+    def _run_gibbs(self, data, epochs, rng, report):
+        x = data["x"]
+        if data["variance"] is not None:
+            x = x + np.sqrt(data["variance"]) * rng.standard_normal(x.shape)
+        warm = self.assignments is not None and len(self.assignments) == len(x)
+        chain, _ = gaussian_gibbs.sample(
+            x,
+            self.prior,
+            num_components=self.num_components,
+            num_sweeps=epochs,
+            rng=rng,
+            assignments=self.assignments if warm else None,
+            class_prior=data["class_prior"],
+            callback=report,
+        )
+        self.assignments = chain.assignments
+        self._assign(
+            gaussian_gibbs.posterior_state(self.prior, x, chain.assignments, self.num_components)
+        )
+
+    def _make_prior(self, data):
+        """Scale-free hyper-parameters from the data, with the user's in their place."""
+        x, weight = np.asarray(data["x"], "float64"), data["sample_weight"]
+        if weight is not None and not weight.sum() > 0:
+            raise ValueError("`sample_weight` must not be zero everywhere.")
+        mean = np.average(x, axis=0, weights=weight)
+        variance = np.average(np.square(x - mean), axis=0, weights=weight)
+        if data["variance"] is not None:
+            variance = variance + np.average(data["variance"], axis=0, weights=weight)
+        given = {name: value for name, value in self.hyper_parameters.items() if value is not None}
+        prior = gaussian_mixture.default_prior(mean, variance, self.num_components)
+        if not given.get("degrees_of_freedom", len(mean)) > len(mean) - 1:
+            raise ValueError(
+                f"`degrees_of_freedom` must be above D - 1 = {len(mean) - 1}. "
+                f"Received: {given['degrees_of_freedom']}"
+            )
+        return prior._replace(**given)
+
+    def partial_fit(self, x, *, sample_weight=None):
+        """Adds data to what was learned, in one pass, and forgets them.
+
+        The first call starts from these data as `fit` does, with one sweep.
+
+        Args:
+            x: As in `fit`.
+            sample_weight: Optional (N,).
+
+        Returns:
+            The model itself.
+        """
+        if not self.is_fitted:
+            self.fit(x, sample_weight=sample_weight, epochs=1, verbose=0)
+            return self
+        before = gaussian_mixture.statistics_of(self.prior, self._fitted())
+        return self.merge(before, self.statistics(x, sample_weight=sample_weight))
+
+    def statistics(self, x, *, sample_weight=None):
+        """What one sweep over these data adds up, under the parameters as they are.
+
+        Args:
+            x: As in `fit`.
+            sample_weight: Optional (N,).
+
+        Returns:
+            `inference.gaussian_mixture.Statistics`: sums over the data, so that those of parts
+            may be computed anywhere and given to `merge` together.
+        """
+        data = self._data(x, sample_weight)
+        return gaussian_mixture.statistics(self.prior, self._fitted(), **data)
+
+    def merge(self, *statistics):
+        """One update of the parameters from the statistics of all parts of the data.
+
+        Args:
+            *statistics: What `statistics` returned for each part, under the same parameters.
+
+        Returns:
+            The model itself.
+        """
+        if not statistics:
+            raise ValueError("merge() needs at least one part's statistics.")
+        self._fitted()
+        self._assign(gaussian_mixture.maximize(self.prior, gaussian_mixture.merge(*statistics)))
+        return self
+
+    # Use --------------------------------------------------------------------------------
+
+    def call(self, inputs):
+        """Responsibilities (N, K), as TensorFlow operations.
+
+        Args:
+            inputs: x (N, D), or a dict of x, `variance` and `class_prior`.
+        """
+        inputs = inputs if isinstance(inputs, dict) else {"x": inputs}
+        double = {name: ops.cast(part, "float64") for name, part in inputs.items()}
+        weights = self._parameters
+        log_likelihood = self._tensor_log_likelihood(double["x"], double.get("variance"))
+        if "class_prior" in double:
+            log_prior = ops.log(ops.maximum(double["class_prior"], 1e-300))
+        else:
+            log_prior = _expected_log_weights(weights["weight_concentration"], self.inference)
+        return ops.softmax(log_likelihood + log_prior, axis=-1)
+
+    def _tensor_log_likelihood(self, x, variance):
+        """`log_likelihood` as TensorFlow operations, up to a constant."""
+        names = ("mean", "mean_precision", "degrees_of_freedom", "scatter")
+        mean, kappa, nu, scatter = (self._parameters[name].value for name in names)
+        features = self.num_features
+        factor = tf.linalg.cholesky(scatter)  # (K, D, D)
+        whitened = tf.linalg.triangular_solve(
+            factor, tf.transpose(x[None] - mean[:, None], (0, 2, 1))
+        )  # (K, D, N)
+        distance = tf.transpose(tf.reduce_sum(tf.square(whitened), axis=1))  # (N, K)
+        half_log_det = tf.reduce_sum(tf.math.log(tf.linalg.diag_part(factor)), axis=1)
+        if self.inference == "gibbs":
+            # Student t with nu - D + 1 degrees of freedom (Murphy 2007, equation 258)
+            dof = nu - features + 1.0
+            spread = (kappa + 1.0) / kappa
+            return (
+                tf.math.lgamma(0.5 * (dof + features))
+                - tf.math.lgamma(0.5 * dof)
+                - half_log_det
+                - 0.5 * features * tf.math.log(spread)
+                - 0.5 * (dof + features) * tf.math.log1p(distance / spread)
+            )
+        if variance is not None:
+            inverse = tf.linalg.triangular_solve(
+                factor, tf.eye(features, batch_shape=[self.num_components], dtype="float64")
+            )
+            distance += variance @ tf.transpose(tf.reduce_sum(tf.square(inverse), axis=1))
+        orders = 0.5 * (nu[:, None] - tf.range(features, dtype="float64"))
+        log_det = tf.reduce_sum(tf.math.digamma(orders), axis=1) - 2.0 * half_log_det
+        return 0.5 * (log_det - features / kappa - nu * distance)
+
+    def predict(self, x, batch_size=None, verbose=0, **kwargs):
+        """Responsibilities of data.
+
+        Args:
+            x: As in `fit`.
+            batch_size: Not needed; data are read in chunks.
+            verbose: Not used.
+            **kwargs: Ignored.
+
+        Returns:
+            Float64 array (N, K).
+        """
+        data = self._data(x)
+        log_likelihood = self.log_likelihood(data["x"], data["variance"])
+        return np.exp(self._log_posterior(log_likelihood, data["class_prior"]))
+
+    def log_likelihood(self, x, variance=None):
+        """log p(x | component), up to a constant of the datum: what the data alone say.
+
+        Args:
+            x: Array (N, D).
+            variance: Optional (N, D).
+
+        Returns:
+            Float64 array (N, K): expected under the posterior over parameters (variational),
+            or the posterior predictive (sampler).
+        """
+        state = self._fitted()
+        if self.inference == "gibbs":
+            return gaussian_gibbs.log_predictive(state, x)
+        return gaussian_mixture.log_likelihood(state, x, variance)
+
+    def score_samples(self, x):
+        """log p(x) of each datum under the expected parameters' posterior predictive.
+
+        Args:
+            x: Array (N, D).
+
+        Returns:
+            Float64 array (N,).
+        """
+        state = self._fitted()
+        log_likelihood = gaussian_gibbs.log_predictive(state, np.asarray(x, "float64"))
+        return np.logaddexp.reduce(log_likelihood + np.log(self.weights_), axis=1)
+
+    def lower_bound(self, x, *, sample_weight=None):
+        """The variational bound on log p(data), in nats.
+
+        Args:
+            x: As in `fit`.
+            sample_weight: Optional (N,).
+
+        Returns:
+            A float.
+        """
+        data = self._data(x, sample_weight)
+        statistics = gaussian_mixture.statistics(self.prior, self._fitted(), **data)
+        return gaussian_mixture.lower_bound(
+            self.prior, self.state, statistics, uses_class_prior=data["class_prior"] is not None
+        )
+
+    def sample(self, num_samples, component=None, seed=None):
+        """Draws data from the expected mixture.
+
+        Args:
+            num_samples: How many.
+            component: Draw from this one only.
+            seed: Integer or `numpy.random.Generator`.
+
+        Returns:
+            `(x, components)`, arrays (num_samples, D) and (num_samples,).
+        """
+        rng = np.random.default_rng(seed)
+        means, factors = self.means, np.linalg.cholesky(self.covariances)
+        if component is None:
+            components = rng.choice(len(means), size=num_samples, p=self.weights_)
+        else:
+            components = np.full(num_samples, component)
+        noise = rng.standard_normal((num_samples, means.shape[1]))
+        return means[components] + np.einsum("nij,nj->ni", factors[components], noise), components
+
+    def _log_posterior(self, log_likelihood, class_prior):
+        """Normalised log responsibilities (N, K)."""
+        if class_prior is None:
+            log_prior = ops.convert_to_numpy(
+                _expected_log_weights(
+                    ops.convert_to_tensor(self.state.weight_concentration), self.inference
+                )
+            )
+        else:
+            log_prior = np.log(np.maximum(class_prior, 1e-300))
+        total = log_likelihood + log_prior
+        return total - np.logaddexp.reduce(total, axis=1, keepdims=True)
+
+    def _data(self, x, sample_weight=None):
+        """Checked inputs as the inference functions take them."""
+        parts = dict(x) if isinstance(x, dict) else {"x": x}
+        if isinstance(parts.get("x"), messages.Gaussian):
+            gaussian = parts["x"]
+            parts |= {"x": gaussian.mean, "variance": parts.get("variance", gaussian.variance)}
+        unknown = parts.keys() - {"x", "variance", "class_prior"}
+        if unknown or "x" not in parts:
+            raise ValueError(
+                f"Inputs must be x, variance and class_prior, x at least. Received: {sorted(parts)}"
+            )
+        x = parts["x"] = np.asarray(parts["x"])
+        if x.ndim != 2 or 0 in x.shape or x.dtype.kind not in "fiub":
+            raise ValueError(
+                "GaussianMixture needs numbers of shape (N, D). "
+                f"Received: shape {x.shape}, dtype {x.dtype}"
+            )
+        if not np.isfinite(x).all():
+            raise ValueError(
+                "GaussianMixture needs finite data. Remove or impute NaN and infinity."
+            )
+        if self.built and x.shape[1] != self.num_features:
+            raise ValueError(
+                f"GaussianMixture was fitted to {self.num_features} features. "
+                f"Received: shape {x.shape}"
+            )
+        variance, prior = parts.get("variance"), parts.get("class_prior")
+        if variance is not None:
+            variance = np.asarray(variance)
+            if variance.shape != x.shape or not (variance >= 0).all():
+                raise ValueError(
+                    f"`variance` must have the shape of x, {x.shape}, and not be negative. "
+                    f"Received: shape {variance.shape}"
+                )
+        if prior is not None:
+            prior = messages.as_categorical(prior, self.num_components).probs
+            if len(prior) != len(x):
+                raise ValueError(
+                    f"`class_prior` must hold one row per sample, {len(x)}. Received: {len(prior)}"
+                )
+        if sample_weight is not None:
+            sample_weight = np.asarray(sample_weight, "float64")
+            if self.inference == "gibbs":
+                raise ValueError("The Gibbs sampler takes no `sample_weight`.")
+            if sample_weight.shape != (len(x),) or not (sample_weight >= 0).all():
+                raise ValueError(
+                    f"`sample_weight` must have shape ({len(x)},) and not be negative. "
+                    f"Received: shape {sample_weight.shape}"
+                )
+        return {
+            "x": x,
+            "variance": variance,
+            "class_prior": prior,
+            "sample_weight": sample_weight,
+        }
+
+    def export(self, filepath, format="tf_saved_model", input_signature=None, **kwargs):
+        """Exports responsibilities with x as the only input.
+
+        Args:
+            filepath: Folder (SavedModel) or file.
+            format: As in `keras.Model.export`.
+            input_signature: By default `x` of shape (None, D), float32.
+            **kwargs: What `keras.Model.export` takes.
+        """
+        self._fitted()
+        if input_signature is None:
+            shape = (None, self.num_features)
+            input_signature = [keras.layers.InputSpec(shape=shape, dtype="float32", name="x")]
+        super().export(filepath, format=format, input_signature=input_signature, **kwargs)
+
+    def get_build_config(self):
+        return {"input_shape": (None, self.num_features)} if self.built else None
+
+    def save_own_variables(self, store):
+        super().save_own_variables(store)
+        store["num_fits"] = np.array(self._num_fits)
+        if self.assignments is not None:
+            store["assignments"] = self.assignments
+
+    def load_own_variables(self, store):
+        entries = {name: store[name] for name in store.keys()}
+        self._num_fits = int(np.asarray(entries.pop("num_fits", 0)))
+        assignments = entries.pop("assignments", None)
+        self.assignments = None if assignments is None else np.asarray(assignments)
+        super().load_own_variables(entries)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_components": self.num_components,
+            "inference": self.inference,
+            "n_init": self.n_init,
+            **self.hyper_parameters,
+            "tolerance": self.tolerance,
+            "seed": self.seed,
+        }
+
+
+class GMM(LearningModule):
+    """Serket's `gmm.GMM`: sorts real vectors into K classes.
+
+    Under a module that sends class probabilities (a Markov model, a topic model) these take
+    the place of the mixing weights; above a VAE the class means shape its latent space. The
+    mixture goes on from its last state in every update, so that classes keep their numbers.
+
+    Args:
+        K: Number of classes.
+        itr: Number of sweeps in one update.
+        name: Module name.
+        category: Optional labels (N,), used to score and for nothing else.
+        mode: "learn" or "recog" (recognition).
+        inference: "variational", or "gibbs" for Serket's sampler.
+        n_init: Number of starts of the first update, chosen by the bound.
+        save_dir: Folder in which `module002_gmm/` is made; None writes nothing.
+        load_dir: A module's own folder to take parameters from.
+        seed: Integer that determines all randomness.
+        **kwargs: Hyper-parameters of `GaussianMixture`.
+
+    Messages:
+        Reads: x (N, D), from one module; the variance of a `Gaussian` message is used.
+        Forward: `Categorical` (N, K): what x says of its class.
+        Backward: `Mixture`; as an array each datum's expected class mean (N, D).
+        Prior: `Categorical` (N, K) in the place of the mixing weights.
+
+    Files:
+        `parameters.h5`, `Pdz_{mode}.txt` (N, K), `class_{mode}.txt` (N,), `mu_{mode}.txt`
+        (N, D), and with `category` `acc_{mode}.txt`.
+
+    Raises:
+        ValueError: If an option is unknown or a message does not fit.
+
+    Reference:
+        Nakamura, Nagai and Taniguchi, "SERKET", Frontiers in Neurorobotics 12:25, 2018.
+
+    Example:
+
+    ```python
+    import kserket as srk
+    from kserket import gmm
+
+    x, labels = srk.datasets.make_mixture(300, 3, 2, seed=0)
+    obs = srk.Observation(x)
+    gmm1 = gmm.GMM(3, category=labels, seed=0)
+    gmm1.connect(obs)
+    gmm1.update()
+    print(gmm1.logs["accuracy"])
+    ```
+    """
+
+    def __init__(
+        self,
+        K,
+        itr=100,
+        name="gmm",
+        category=None,
+        mode="learn",
+        *,
+        inference="variational",
+        n_init=10,
+        save_dir=".",
+        load_dir=None,
+        seed=None,
+        **kwargs,
+    ):
+        if "catogory" in kwargs:  # as the original's documentation has it
+            warnings.warn(
+                "GMM takes `category`; `catogory`, a misprint, is read as that.", stacklevel=2
+            )
+            category = kwargs.pop("catogory") if category is None else category
+        if isinstance(itr, bool) or int(itr) != itr or itr < 1:
+            raise ValueError(f"`itr` must be a positive integer. Received: {itr!r}")
+        self._options = {"inference": inference, "n_init": n_init, **kwargs}
+        GaussianMixture(K, **self._options)  # an unknown option is told here, not in update()
+        super().__init__(
+            name, mode, labels=category, save_dir=save_dir, load_dir=load_dir, seed=seed
+        )
+        self.K, self.itr = int(K), int(itr)
+
+    def settings(self):
+        return {"K": self.K, "inference": self._options["inference"]}
+
+    def check(self, inputs, prior):
+        if len(inputs) != 1 or len(np.shape(inputs[0])) != 2:
+            shapes = [np.shape(message) for message in inputs]
+            raise ValueError(
+                f"{self.get_name()} reads one module of shape (N, D). Received: {shapes}. "
+                "Reshape or concatenate the data."
+            )
+        if prior is not None:
+            messages.as_categorical(prior, self.K)
+
+    def build_model(self, inputs):
+        model = GaussianMixture(self.K, **self._options, name=self.name)
+        model.build(np.shape(inputs[0]))
+        return model
+
+    def learn(self, inputs, prior, rng):
+        data = self._data(inputs, prior)
+        missing = messages.missing_rows(inputs[0])
+        if missing is not None:
+            data = {name: None if part is None else part[~missing] for name, part in data.items()}
+        history = self.model._fit(
+            data, self.itr, [*self.callbacks, _Steps(self)], verbose=0, rng=rng
+        )
+        (figure, values), *_ = history.history.items()
+        return {figure: values[-1]}
+
+    def infer(self, inputs, prior):
+        data = self._data(inputs, prior)
+        missing = messages.missing_rows(inputs[0])
+        log_likelihood = self.model.log_likelihood(data["x"], data["variance"])
+        if missing is not None:
+            log_likelihood[missing] = 0.0
+        if prior is None:
+            evidence = messages.Categorical.from_log(
+                self.model._log_posterior(log_likelihood, None), missing
+            )
+            posterior = evidence
+        else:
+            evidence = messages.Categorical.from_log(log_likelihood, missing)
+            posterior = messages.product([evidence, messages.as_categorical(prior)])
+        downward = messages.Mixture(posterior.probs, self.model.means, self.model.covariances)
+        return Inference(evidence, [downward], posterior)
+
+    def _data(self, inputs, prior):
+        """Inputs as the model takes them, missing rows at zero."""
+        x = inputs[0]
+        if not isinstance(x, messages.Message):
+            x = np.nan_to_num(x)
+        x = messages.as_gaussian(x)
+        variance = x.variance
+        if variance is not None and x.missing is not None:
+            variance = np.where(x.missing[:, None], 1.0, variance)
+        return self.model._data({"x": x.mean, "variance": variance, "class_prior": prior})
+
+    def text_files(self, inference):
+        return {
+            "Pdz_{mode}.txt": inference.posterior.probs,
+            "class_{mode}.txt": inference.posterior.probs.argmax(axis=1),
+            "mu_{mode}.txt": inference.downward[0],
+        }
+
+
+class _Steps(keras.callbacks.Callback):
+    """Tells the module's observer how far the update is."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.module.on_step is not None:
+            self.module.on_step(epoch + 1, self.module.itr, "sweep")
+
+
+def _expected_log_weights(concentration, inference):
+    """E[log pi] (variational), or log E[pi] (the sampler's predictive); a tensor (K,)."""
+    total = ops.sum(concentration)
+    if inference == "gibbs":
+        return ops.log(concentration) - ops.log(total)
+    return tf.math.digamma(concentration) - tf.math.digamma(total)

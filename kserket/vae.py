@@ -1,0 +1,842 @@
+"""Variational autoencoder: compresses what it reads to a few real numbers.
+
+    z ~ N(mu, diag(mu_variance)),   x ~ p(x | decoder(z)),   q(z | x) = N(mean(x), diag(variance(x)))
+
+    L = -kl_weight * KL( q(z|x) || N(mu, diag(mu_variance)) ) + E_q[ log p(x|z) ]
+
+Reads data x; sends q(z|x) up and the reconstruction of x down; takes mu, one row per sample,
+from above (0 while nothing came), with mu_variance = 1 as Serket has it.
+
+Reference: Kingma and Welling, "Auto-Encoding Variational Bayes", ICLR 2014; Nakamura, Nagai and
+Taniguchi, "SERKET", Frontiers in Neurorobotics 12:25, 2018.
+"""
+
+import math
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from kserket.core import messages, resident
+from kserket.core.learning_module import Inference, LearningModule
+
+CHUNK = 4096  # samples encoded or decoded at a time
+
+
+@keras.saving.register_keras_serializable(package="kserket")
+class VariationalAutoencoder(keras.Model):
+    """A variational autoencoder whose prior mean is a second input.
+
+    `fit` takes `{"x": x, "mu": mu}`, `[x, mu]`, or x alone for the prior N(0, I); a further
+    entry `mu_variance` makes the prior N(mu, diag(mu_variance)). mu is data: no gradient flows
+    into it. `predict` needs x only.
+
+    `evaluate` puts the posterior mean in the place of the expectation over q (its
+    reconstruction term is log p(x | decoder(mean(x)))), so it is deterministic and slightly
+    optimistic; `bound` estimates the expectation by sampling.
+
+    Args:
+        latent_dim: Number of latent dimensions L.
+        encoder: Keras model from x to `[mean, log_variance]`, each (N, L), or to features on
+            which two dense layers are put. None makes one hidden ReLU layer.
+        decoder: Keras model from z (N, L) to logits (Bernoulli) or means (Gaussian) of the
+            shape of x. None makes one hidden ReLU layer.
+        encoder_units: Width of the default encoder's hidden layer.
+        decoder_units: Width of the default decoder's hidden layer.
+        kernel_stddev: Standard deviation of the truncated normal from which the kernels of the
+            default networks start.
+        likelihood: "bernoulli" for x in [0, 1], or "gaussian", with one learned variance.
+        kl_weight: alpha, the weight of the KL divergence. Kept in a variable:
+            `model.kl_weight.assign(2.0)` takes effect in the next step.
+        seed: Integer that determines initial weights and sampling.
+        **kwargs: `name`, `dtype`, as every Keras model has them.
+
+    Raises:
+        ValueError: If an option is unknown, or a network's output does not fit.
+
+    Reference:
+        Kingma and Welling, "Auto-Encoding Variational Bayes", ICLR 2014.
+
+    Example:
+
+    ```python
+    import keras
+    import numpy as np
+    import kserket
+
+    x, _ = kserket.datasets.load_digits()
+    mu = np.zeros((len(x), 8), "float32")
+    model = kserket.VariationalAutoencoder(8, seed=0)
+    model.compile(keras.optimizers.Adam(0.01))
+    model.fit({"x": x, "mu": mu}, batch_size=256, epochs=2, verbose=0)
+    print(model.predict(x, verbose=0)["z_mean"].shape)
+    ```
+    """
+
+    def __init__(
+        self,
+        latent_dim,
+        *,
+        encoder=None,
+        decoder=None,
+        encoder_units=100,
+        decoder_units=100,
+        kernel_stddev=0.1,
+        likelihood="bernoulli",
+        kl_weight=1.0,
+        seed=None,
+        **kwargs,
+    ):
+        if likelihood not in ("bernoulli", "gaussian"):
+            raise ValueError(
+                "`likelihood` must be 'bernoulli' or 'gaussian'. "
+                f"Received: likelihood={likelihood!r}"
+            )
+        for option, value in {
+            "latent_dim": latent_dim,
+            "encoder_units": encoder_units,
+            "decoder_units": decoder_units,
+        }.items():
+            if isinstance(value, bool) or int(value) != value or value < 1:
+                raise ValueError(f"`{option}` must be a positive integer. Received: {value!r}")
+        if not kernel_stddev > 0:
+            raise ValueError(f"`kernel_stddev` must be positive. Received: {kernel_stddev!r}")
+        if not kl_weight >= 0:
+            raise ValueError(f"`kl_weight` must not be negative. Received: {kl_weight!r}")
+        super().__init__(**kwargs)
+        self.latent_dim = int(latent_dim)
+        self.encoder_units, self.decoder_units = int(encoder_units), int(decoder_units)
+        self.kernel_stddev = float(kernel_stddev)
+        self.likelihood = likelihood
+        self.given_encoder, self.given_decoder = encoder, decoder
+        self.encoder = self.decoder = None
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.kl_weight = self.add_weight(
+            name="kl_weight", shape=(), initializer="ones", trainable=False, dtype="float32"
+        )
+        self.kl_weight.assign(kl_weight)
+        self.reconstruction_metric = keras.metrics.Mean(name="reconstruction")
+        self.kl_metric = keras.metrics.Mean(name="kl")
+        self._reduce = _PerSample(name="per_sample")
+
+    # Networks ---------------------------------------------------------------------------
+
+    def build(self, input_shape):
+        shape = tuple(_parts(input_shape, is_leaf=_is_shape)["x"])[1:]
+        if None in shape or not shape:
+            raise ValueError(
+                "VariationalAutoencoder needs samples of a known shape, x of shape (N, ...). "
+                f"Received: shape {(None, *shape)}"
+            )
+        self.data_shape = shape
+        self.encoder = self._build_encoder(shape)
+        self.decoder = self._build_decoder(shape)
+        if self.likelihood == "gaussian":
+            self.log_variance = self.add_weight(
+                name="log_variance", shape=(), initializer="zeros", dtype="float32"
+            )
+        self.built = True
+
+    def get_build_config(self):
+        return {"input_shape": (None, *self.data_shape)}
+
+    def _build_encoder(self, shape):
+        x = keras.Input(shape, name="x")
+        if self.given_encoder is None:
+            hidden = self._dense(self.encoder_units, "encoder_hidden", 1, "relu")(_flat(x))
+            outputs = [hidden]
+        else:
+            outputs = tf.nest.flatten(self.given_encoder(x))
+        if len(outputs) == 1:
+            features = _flat(outputs[0])
+            outputs = [
+                self._dense(self.latent_dim, name, offset)(features)
+                for offset, name in enumerate(("z_mean", "z_log_variance"), start=2)
+            ]
+        shapes = [tuple(output.shape) for output in outputs]
+        if shapes != [(None, self.latent_dim)] * 2:
+            raise ValueError(
+                "`encoder` must return [mean, log_variance], each of shape "
+                f"(None, {self.latent_dim}), or one tensor of features. Received: {shapes}"
+            )
+        return keras.Model(x, outputs, name="encoder")
+
+    def _build_decoder(self, shape):
+        z = keras.Input((self.latent_dim,), name="z")
+        if self.given_decoder is None:
+            hidden = self._dense(self.decoder_units, "decoder_hidden", 4, "relu")(z)
+            output = self._dense(math.prod(shape), "reconstruction", 5)(hidden)
+            output = keras.layers.Reshape(shape)(output) if len(shape) > 1 else output
+        else:
+            output = self.given_decoder(z)
+        if tuple(output.shape)[1:] != shape:
+            raise ValueError(
+                f"`decoder` must return the shape of x, {(None, *shape)}. "
+                f"Received: {tuple(output.shape)}"
+            )
+        return keras.Model(z, output, name="decoder")
+
+    def _dense(self, units, name, offset, activation=None):
+        seed = None if self.seed is None else self.seed + offset
+        start = keras.initializers.TruncatedNormal(stddev=self.kernel_stddev, seed=seed)
+        return keras.layers.Dense(units, activation=activation, kernel_initializer=start, name=name)
+
+    # Objective --------------------------------------------------------------------------
+
+    def call(self, inputs, training=False):
+        """Posterior and reconstruction.
+
+        Args:
+            inputs: x (N, ...), or a dict or list that holds x and mu.
+            training: Whether z is sampled; else it is the posterior mean.
+
+        Returns:
+            Dict of `z_mean` (N, L), `z_variance` (N, L) and `reconstruction` (N, ...): the
+            probabilities or means that the decoder gives.
+        """
+        outputs = self._propagate(_parts(inputs)["x"], training)
+        logits = outputs["decoded"]
+        return {
+            "z_mean": outputs["z_mean"],
+            "z_variance": ops.exp(outputs["z_log_variance"]),
+            "reconstruction": ops.sigmoid(logits) if self.likelihood == "bernoulli" else logits,
+        }
+
+    def _propagate(self, x, training, noise=None):
+        """Encoder, one z, decoder: dict of z_mean, z_log_variance, decoded, in float32."""
+        z_mean, z_log_variance = self.encoder(x, training=training)
+        z_mean, z_log_variance = _float32(z_mean), _float32(z_log_variance)
+        z = z_mean
+        if training and noise is None:
+            noise = keras.random.normal(ops.shape(z_mean), seed=self.seed_generator)
+        if noise is not None:
+            z = z_mean + ops.exp(0.5 * z_log_variance) * noise
+        decoded = self.decoder(ops.cast(z, self.compute_dtype), training=training)
+        return {
+            "z_mean": z_mean,
+            "z_log_variance": z_log_variance,
+            "decoded": _float32(decoded),
+        }
+
+    def _terms(self, inputs, outputs):
+        """Negative log likelihood and KL divergence of each sample, both (N,)."""
+        parts = _parts(inputs)
+        x, decoded = _float32(parts["x"]), outputs["decoded"]
+        if self.likelihood == "bernoulli":
+            costs = ops.binary_crossentropy(x, decoded, from_logits=True)
+        else:
+            variance = ops.exp(self.log_variance)
+            costs = 0.5 * (
+                ops.square(x - decoded) / variance + self.log_variance + math.log(2 * math.pi)
+            )
+        reconstruction = ops.sum(costs, axis=list(range(1, len(costs.shape))))
+        kl = kl_divergence(
+            outputs["z_mean"], outputs["z_log_variance"], parts["mu"], parts["mu_variance"]
+        )
+        return reconstruction, kl
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """The negative bound: mean over samples of reconstruction + kl_weight * kl.
+
+        Args:
+            x: The inputs, x alone or with mu.
+            y: Not used: the target is x.
+            y_pred: What the networks gave, or None to run them.
+            sample_weight: Optional (N,).
+            training: Whether z is sampled.
+
+        Returns:
+            A scalar tensor.
+        """
+        if y_pred is None or "decoded" not in y_pred:
+            y_pred = self._propagate(_parts(x)["x"], training)
+        reconstruction, kl = self._terms(x, y_pred)
+        self.reconstruction_metric.update_state(reconstruction, sample_weight=sample_weight)
+        self.kl_metric.update_state(kl, sample_weight=sample_weight)
+        loss = reconstruction + self.kl_weight * kl
+        return self._reduce(ops.zeros_like(loss), loss, sample_weight=sample_weight)
+
+    def train_step(self, data):
+        """One step of the optimizer on one batch."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        with tf.GradientTape() as tape:
+            outputs = self._propagate(_parts(x)["x"], training=True)
+            loss = self.compute_loss(x, y, outputs, sample_weight, training=True)
+            scaled = self.optimizer.scale_loss(loss)
+        gradients = tape.gradient(scaled, self.trainable_weights)
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
+        return self._figures(loss, x, y, outputs, sample_weight)
+
+    def test_step(self, data):
+        """The figures of one batch, at the posterior mean."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        outputs = self._propagate(_parts(x)["x"], training=False)
+        loss = self.compute_loss(x, y, outputs, sample_weight, training=False)
+        return self._figures(loss, x, y, outputs, sample_weight)
+
+    def _figures(self, loss, x, y, outputs, sample_weight):
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        batch = ops.shape(outputs["z_mean"])[0]
+        self._loss_tracker.update_state(loss * replicas, sample_weight=batch)
+        return self.compute_metrics(x, y, outputs["decoded"], sample_weight)
+
+    # Use --------------------------------------------------------------------------------
+
+    def fit(self, x=None, y=None, *, sample_weight=None, validation_data=None, **kwargs):
+        """`keras.Model.fit` with mu among the inputs.
+
+        Args:
+            x: Array (N, ...); `{"x": x, "mu": mu, "mu_variance": v}`, `mu` (N, L) and
+                `mu_variance` (N, L) optional; `[x, mu]`; or a `PyDataset` or `tf.data.Dataset`
+                of such batches, each in a tuple of its own: `({"x": x, "mu": mu},)`.
+            y: Not needed: the target is x.
+            sample_weight: Optional (N,).
+            validation_data: Inputs like x, or `(inputs, None, sample_weight)`.
+            **kwargs: What `keras.Model.fit` takes.
+
+        Returns:
+            A `keras.callbacks.History` of loss, reconstruction and kl.
+
+        Raises:
+            ValueError: If lengths differ, or mu stands where Keras reads y.
+        """
+        x, y = self._check_inputs(x, y, sample_weight)
+        return super().fit(
+            x,
+            y,
+            sample_weight=sample_weight,
+            validation_data=self._check_validation(validation_data),
+            **kwargs,
+        )
+
+    def evaluate(self, x=None, y=None, *, sample_weight=None, **kwargs):
+        """Mean loss, reconstruction and kl, at the posterior mean.
+
+        Args:
+            x: As in `fit`.
+            y: Not needed.
+            sample_weight: Optional (N,).
+            **kwargs: What `keras.Model.evaluate` takes.
+
+        Returns:
+            A list of figures in the order of `metrics_names`, or a dict with
+            `return_dict=True`.
+        """
+        x, y = self._check_inputs(x, y, sample_weight)
+        return super().evaluate(x, y, sample_weight=sample_weight, **kwargs)
+
+    def encode(self, x):
+        """Mean and variance of q(z|x).
+
+        Args:
+            x: Array (N, ...).
+
+        Returns:
+            `(mean, variance)`, float32 arrays (N, L).
+        """
+        self._build_for(x)
+        chunks = _in_chunks(lambda part: self.encoder(part, training=False), x)
+        mean, log_variance = (np.concatenate(parts) for parts in zip(*chunks, strict=True))
+        return mean, np.exp(log_variance)
+
+    def decode(self, z):
+        """Probabilities (Bernoulli) or means (Gaussian) of x given z.
+
+        Args:
+            z: Array (N, L).
+
+        Returns:
+            Float32 array (N, ...).
+        """
+        if self.decoder is None:
+            raise RuntimeError("The model is not built yet: call fit, predict or encode first.")
+        decoded = np.concatenate(
+            [part[0] for part in _in_chunks(lambda part: self.decoder(part, training=False), z)]
+        )
+        return _sigmoid(decoded) if self.likelihood == "bernoulli" else decoded
+
+    def sample(self, num_samples, mu=None, mu_variance=None, seed=None):
+        """Generates data: z from the prior, then the decoder's probabilities or means.
+
+        Args:
+            num_samples: How many.
+            mu: Prior mean, (L,) or (num_samples, L); None is 0.
+            mu_variance: Prior variance, likewise; None is 1.
+            seed: Integer or `numpy.random.Generator`.
+
+        Returns:
+            Float32 array (num_samples, ...).
+        """
+        rng = np.random.default_rng(seed)
+        z = rng.standard_normal((num_samples, self.latent_dim))
+        z = z * np.sqrt(1.0 if mu_variance is None else mu_variance) + (0.0 if mu is None else mu)
+        return self.decode(z.astype("float32"))
+
+    def bound(self, x, mu=None, mu_variance=None, *, num_samples=1, noise=None, seed=None):
+        """Monte Carlo estimate of each sample's bound L.
+
+        Args:
+            x: Array (N, ...).
+            mu: Prior mean (N, L); None is 0.
+            mu_variance: Prior variance (N, L); None is 1.
+            num_samples: Draws of z per sample.
+            noise: The standard normal draws (num_samples, N, L), in place of a seed.
+            seed: Integer or `numpy.random.Generator`.
+
+        Returns:
+            Array (N,): -kl_weight * kl + mean log p(x|z).
+        """
+        self._build_for(x)
+        if noise is None:
+            rng = np.random.default_rng(seed)
+            noise = rng.standard_normal((num_samples, len(x), self.latent_dim)).astype("float32")
+        inputs = {"x": np.asarray(x, "float32"), "mu": mu, "mu_variance": mu_variance}
+        draws = []
+        for epsilon in noise:
+            outputs = self._propagate(inputs["x"], training=False, noise=epsilon)
+            reconstruction, kl = self._terms(inputs, outputs)
+            draws.append(-ops.convert_to_numpy(reconstruction + self.kl_weight * kl))
+        return np.mean(draws, axis=0)
+
+    def export(self, filepath, format="tf_saved_model", input_signature=None, **kwargs):
+        """Exports inference with x as the only input.
+
+        Args:
+            filepath: Folder (SavedModel) or file.
+            format: As in `keras.Model.export`.
+            input_signature: By default `x` of shape (None, ...).
+            **kwargs: What `keras.Model.export` takes.
+        """
+        if not self.built:
+            raise RuntimeError("The model is not built yet: call fit or predict before export.")
+        if input_signature is None:
+            shape = (None, *self.data_shape)
+            input_signature = [keras.layers.InputSpec(shape=shape, dtype="float32", name="x")]
+        super().export(filepath, format=format, input_signature=input_signature, **kwargs)
+
+    def save(self, filepath, *args, **kwargs):
+        """`keras.Model.save`, to a `.keras` file."""
+        if str(filepath).endswith((".h5", ".hdf5")):
+            raise ValueError(
+                "Keras cannot read a VariationalAutoencoder back from HDF5. "
+                f"Save to a path that ends in .keras. Received: {filepath}"
+            )
+        super().save(filepath, *args, **kwargs)
+
+    def save_own_variables(self, store):
+        super().save_own_variables(store)
+        store["seed_state"] = ops.convert_to_numpy(self.seed_generator.state)
+
+    def load_own_variables(self, store):
+        entries = {name: store[name] for name in store.keys()}
+        state = entries.pop("seed_state", None)
+        super().load_own_variables(entries)
+        if state is not None:
+            self.seed_generator.state.assign(np.asarray(state))
+
+    def get_config(self):
+        networks = {"encoder": self.given_encoder, "decoder": self.given_decoder}
+        return {
+            **super().get_config(),
+            "latent_dim": self.latent_dim,
+            **{
+                name: None if network is None else keras.saving.serialize_keras_object(network)
+                for name, network in networks.items()
+            },
+            "encoder_units": self.encoder_units,
+            "decoder_units": self.decoder_units,
+            "kernel_stddev": self.kernel_stddev,
+            "likelihood": self.likelihood,
+            "kl_weight": float(self.kl_weight),
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        for name in ("encoder", "decoder"):
+            if config.get(name) is not None:
+                config[name] = keras.saving.deserialize_keras_object(
+                    config[name], custom_objects=custom_objects
+                )
+        return cls(**config)
+
+    # Checks -----------------------------------------------------------------------------
+
+    def _build_for(self, x):
+        if not self.built:
+            self.build((None, *np.shape(x)[1:]))
+
+    def _check_inputs(self, x, y, sample_weight):
+        """Inputs and target as `keras.Model.fit` reads them aright."""
+        if not _is_arrays(x):
+            return x, y
+        parts = {name: part for name, part in _parts(x).items() if part is not None}
+        lengths = {name: len(part) for name, part in parts.items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"All inputs need the same number of samples. Received: {lengths}")
+        latent = (lengths["x"], self.latent_dim)
+        for name in parts.keys() - {"x"}:
+            if np.shape(parts[name]) != latent:
+                raise ValueError(
+                    f"`{name}` must have shape {latent}. Received: {np.shape(parts[name])}"
+                )
+        if y is not None and np.shape(y) == latent and np.shape(parts["x"]) != latent:
+            raise ValueError(
+                "The second argument of `fit` is y, which this model does not need. "
+                'Give mu among the inputs: fit({"x": x, "mu": mu}).'
+            )
+        if sample_weight is not None and y is None:
+            y = parts["x"]  # Keras drops the weights where there is no y
+        return (parts if len(parts) > 1 else parts["x"]), y
+
+    def _check_validation(self, data):
+        """Validation data as `keras.Model.fit` reads them aright."""
+        if isinstance(data, list):
+            data = tuple(data)
+        if (
+            isinstance(data, tuple)
+            and len(data) == 2
+            and np.shape(data[1])[-1:] == (self.latent_dim,)
+        ):
+            raise ValueError(
+                "Keras reads validation_data=(x, mu) as (x, y). "
+                'Give mu among the inputs: validation_data={"x": x, "mu": mu}.'
+            )
+        if isinstance(data, dict) or hasattr(data, "dtype"):
+            data = (data, None)
+        if isinstance(data, tuple) and _is_arrays(data[0]):
+            weight = data[2] if len(data) == 3 else None
+            inputs, y = self._check_inputs(data[0], data[1] if len(data) > 1 else None, weight)
+            data = (inputs, y) if weight is None else (inputs, y, weight)
+        return data
+
+
+class VAE(LearningModule):
+    """Serket's `vae.VAE`: compresses what it reads to a few real numbers.
+
+    A few rounds of `update()` in turn with a classifier above shape the latent space by the
+    classes found in it. The network and its optimizer live on from round to round.
+
+    Args:
+        latent_dim: Number of dimensions of latent variables.
+        weight_stddev: Standard deviation of the initial weights.
+        itr: Number of iterations in one update: epochs when `batch_size` is given, else steps
+            on the whole data.
+        name: Module name.
+        hidden_encoder_dim: Number of nodes in the encoder.
+        hidden_decoder_dim: Number of nodes in the decoder.
+        batch_size: Batch size; None takes the whole data in every step.
+        KL_param: alpha, the weight of the KL divergence. `vae1.kl_weight = 2.0` changes it
+            between updates.
+        mode: "learn" or "recog" (recognition).
+        encoder: Keras model in place of the documented network, see
+            `VariationalAutoencoder`. Subclasses may define `build_encoder(x, latent_dim)`
+            instead, which returns mean and log variance.
+        decoder: Likewise; subclasses may define `build_decoder(z)`, which returns logits
+            (Bernoulli) or the mean (Gaussian).
+        likelihood: "bernoulli" for data in [0, 1], or "gaussian".
+        learning_rate: Step size of Adam.
+        save_dir: Folder in which `module001_vae/` is made; None writes nothing.
+        load_dir: A module's own folder to take parameters from.
+        seed: Integer that determines all randomness.
+
+    Messages:
+        Reads: x (N, ...), from one module.
+        Forward: `Gaussian` q(z|x) (N, latent_dim); as an array its mean.
+        Backward: the reconstruction, shape of x, made when somebody reads it.
+        Prior: mu (N, latent_dim), or a `Gaussian` with its variance.
+
+    Files:
+        `model.ckpt` (TensorFlow checkpoint), `loss.txt` (one line per iteration of the last
+        update), `x_hat_{mode}.txt` (probabilities or means), `z_{mode}.txt` (posterior means).
+
+    Raises:
+        ValueError: If an option is unknown, or data are outside [0, 1] with the Bernoulli
+            likelihood.
+
+    Reference:
+        Nakamura, Nagai and Taniguchi, "SERKET", Frontiers in Neurorobotics 12:25, 2018.
+
+    Example:
+
+    ```python
+    import kserket as srk
+    from kserket import vae
+
+    x, _ = srk.datasets.load_digits()
+    obs = srk.Observation(x)
+    vae1 = vae.VAE(10, itr=2, batch_size=256, seed=0)
+    vae1.connect(obs)
+    vae1.update()
+    print(vae1.get_forward_msg().shape, vae1.logs["loss"])
+    ```
+    """
+
+    parameters_file = "model.ckpt"
+    evidence_uses_prior = False
+
+    def __init__(
+        self,
+        latent_dim,
+        weight_stddev=0.1,
+        itr=5000,
+        name="vae",
+        hidden_encoder_dim=100,
+        hidden_decoder_dim=100,
+        batch_size=None,
+        KL_param=1,
+        mode="learn",
+        *,
+        encoder=None,
+        decoder=None,
+        likelihood="bernoulli",
+        learning_rate=0.01,
+        save_dir=".",
+        load_dir=None,
+        seed=None,
+    ):
+        for option, value in {"itr": itr, "batch_size": batch_size}.items():
+            if value is not None and (isinstance(value, bool) or int(value) != value or value < 1):
+                raise ValueError(f"`{option}` must be a positive integer. Received: {value!r}")
+        if not learning_rate > 0:
+            raise ValueError(f"`learning_rate` must be positive. Received: {learning_rate!r}")
+        self._options = {
+            "latent_dim": latent_dim,
+            "kernel_stddev": weight_stddev,
+            "encoder_units": hidden_encoder_dim,
+            "decoder_units": hidden_decoder_dim,
+            "kl_weight": KL_param,
+            "likelihood": likelihood,
+        }
+        VariationalAutoencoder(**self._options)  # an unknown option is told here, not in update()
+        super().__init__(name, mode, save_dir=save_dir, load_dir=load_dir, seed=seed)
+        self.latent_dim = int(latent_dim)
+        self.itr, self.batch_size = int(itr), batch_size and int(batch_size)
+        self.likelihood = likelihood
+        self.learning_rate = float(learning_rate)
+        self.encoder, self.decoder = encoder, decoder
+        self._losses = []
+
+    build_encoder = None
+    build_decoder = None
+
+    @property
+    def kl_weight(self):
+        """alpha, the weight of the KL divergence."""
+        return self._options["kl_weight"] if self.model is None else float(self.model.kl_weight)
+
+    @kl_weight.setter
+    def kl_weight(self, value):
+        if not value >= 0:
+            raise ValueError(f"`kl_weight` must not be negative. Received: {value!r}")
+        self._options["kl_weight"] = float(value)
+        if self.model is not None:
+            self.model.kl_weight.assign(value)
+
+    def settings(self):
+        return {"latent_dim": self.latent_dim, "likelihood": self.likelihood}
+
+    def check(self, inputs, prior):
+        if len(inputs) != 1:
+            raise ValueError(
+                f"{self.get_name()} reads one module. Received: {len(inputs)}. "
+                "Concatenate the data, or use one VAE for each."
+            )
+        if prior is not None and np.shape(prior)[1:] != (self.latent_dim,):
+            raise ValueError(
+                f"{self.get_name()} needs a message of shape (N, {self.latent_dim}) from above. "
+                f"Received: shape {np.shape(prior)}"
+            )
+        if self.likelihood == "bernoulli":
+            low, high = float(np.nanmin(inputs[0])), float(np.nanmax(inputs[0]))
+            if low < 0 or high > 1:
+                raise ValueError(
+                    f'VAE(likelihood="bernoulli") needs data in [0, 1]. '
+                    f"{self.inputs[0].get_name()} ranges from {low:g} to {high:g}. Scale it, or "
+                    'use likelihood="gaussian".'
+                )
+
+    def build_model(self, inputs):
+        shape = np.shape(inputs[0])[1:]
+        seed = int(self._make_rng().integers(2**31 - 8))
+        model = VariationalAutoencoder(
+            **self._options, **self._networks(shape), seed=seed, name=self.name
+        )
+        model.build((None, *shape))
+        model.compile(keras.optimizers.Adam(self.learning_rate))
+        model.optimizer.build(model.trainable_variables)
+        return model
+
+    def _networks(self, shape):
+        """The user's networks, given as models or by `build_encoder` and `build_decoder`."""
+        networks = {"encoder": self.encoder, "decoder": self.decoder}
+        if self.build_encoder is not None:
+            x = keras.Input(shape)
+            mean, log_variance = self.build_encoder(x, self.latent_dim)
+            networks["encoder"] = keras.Model(x, [mean, log_variance])
+        if self.build_decoder is not None:
+            z = keras.Input((self.latent_dim,))
+            decoded = self.build_decoder(z)
+            if isinstance(decoded, tuple):  # Serket's (logits, optimizer)
+                decoded, _ = decoded
+            networks["decoder"] = keras.Model(z, decoded)
+        return networks
+
+    def learn(self, inputs, prior, rng):
+        x = np.asarray(inputs[0], "float32")
+        data = {"x": x, **self._prior(prior, len(x))}
+        missing = messages.missing_rows(x)
+        if missing is not None:
+            data = {name: part[~missing] for name, part in data.items()}
+        self.model.seed_generator.state.assign([int(rng.integers(2**31)), 0])
+        history = resident.fit(
+            self.model,
+            (data,),
+            batch_size=self.batch_size or len(data["x"]),
+            epochs=self.itr,
+            seed=int(rng.integers(2**31)),
+            callbacks=[*self.callbacks, _Steps(self)],
+        )
+        self._losses = history.history["loss"]
+        return {name: values[-1] for name, values in history.history.items()}
+
+    def _prior(self, prior, num_samples):
+        """mu, and mu_variance where it is known, as the model's inputs."""
+        if prior is None:
+            return {"mu": np.zeros((num_samples, self.latent_dim), "float32")}
+        if isinstance(prior, messages.Gaussian) and prior.variance is not None:
+            return {
+                "mu": np.asarray(prior.mean, "float32"),
+                "mu_variance": np.asarray(prior.variance, "float32"),
+            }
+        return {"mu": np.asarray(prior, "float32")}
+
+    def infer(self, inputs, prior):
+        x = inputs[0]
+        missing = messages.missing_rows(x)
+        mean, variance = self.model.encode(x if missing is None else np.nan_to_num(x))
+        if missing is not None:
+            variance[missing] = np.inf
+        reconstruction = messages.Deferred(np.shape(x), lambda: self.model.decode(mean))
+        return Inference(messages.Gaussian(mean, variance), [reconstruction])
+
+    def text_files(self, inference):
+        files = {
+            "z_{mode}.txt": inference.evidence.mean,
+            "x_hat_{mode}.txt": inference.downward[0],
+        }
+        if self.mode == "learn":
+            files["loss.txt"] = np.array(self._losses)
+        return files
+
+    def get_parameters(self):
+        optimizer = self.model.optimizer
+        state = {
+            f"optimizer/{index:02d}": ops.convert_to_numpy(variable)
+            for index, variable in enumerate(optimizer.variables)
+        }
+        return {**super().get_parameters(), **state}
+
+    def set_parameters(self, arrays):
+        alpha = float(self.model.kl_weight)
+        super().set_parameters(arrays)
+        self.model.kl_weight.assign(alpha)
+        state = [arrays[name] for name in sorted(arrays) if name.startswith("optimizer/")]
+        shapes = [tuple(variable.shape) for variable in self.model.optimizer.variables]
+        if [array.shape for array in state] == shapes:
+            for variable, array in zip(self.model.optimizer.variables, state, strict=True):
+                variable.assign(array)
+
+
+def kl_divergence(z_mean, z_log_variance, mu=None, mu_variance=None):
+    """KL( N(z_mean, exp(z_log_variance)) || N(mu, mu_variance) ), summed over dimensions.
+
+    Args:
+        z_mean: Tensor (N, L).
+        z_log_variance: Tensor (N, L).
+        mu: Tensor (N, L), or None for 0.
+        mu_variance: Tensor (N, L), or None for 1.
+
+    Returns:
+        Tensor (N,).
+    """
+    distance = ops.square(z_mean if mu is None else z_mean - _float32(mu))
+    variance, log_ratio = ops.exp(z_log_variance), z_log_variance
+    if mu_variance is not None:
+        mu_variance = _float32(mu_variance)
+        distance, variance = distance / mu_variance, variance / mu_variance
+        log_ratio = log_ratio - ops.log(mu_variance)
+    return 0.5 * ops.sum(distance + variance - log_ratio - 1.0, axis=-1)
+
+
+class _PerSample(keras.losses.Loss):
+    """Costs that are there already: takes the weighted mean, right on several replicas."""
+
+    def call(self, y_true, y_pred):
+        return y_pred
+
+
+class _Steps(keras.callbacks.Callback):
+    """Tells the module's observer how far the update is."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.module.on_step is not None:
+            self.module.on_step(epoch + 1, self.module.itr, "epoch")
+
+
+def _parts(inputs, is_leaf=None):
+    """Inputs by name: x, mu, mu_variance (None where not given)."""
+    names = ("x", "mu", "mu_variance")
+    if isinstance(inputs, dict):
+        unknown = inputs.keys() - set(names)
+        if unknown or "x" not in inputs:
+            raise ValueError(
+                f"Inputs must be x, mu and mu_variance, x at least. Received: {sorted(inputs)}"
+            )
+        return {name: inputs.get(name) for name in names}
+    if isinstance(inputs, (list, tuple)) and not (is_leaf is not None and is_leaf(inputs)):
+        if not 1 <= len(inputs) <= 3:
+            raise ValueError(f"Inputs must be [x, mu, mu_variance]. Received: {len(inputs)} items")
+        return dict(zip(names, [*inputs, None, None][:3], strict=True))
+    return {"x": inputs, "mu": None, "mu_variance": None}
+
+
+def _is_shape(value):
+    return all(size is None or isinstance(size, int) for size in value)
+
+
+def _is_arrays(x):
+    """Whether x is an array or a nest of arrays, not a dataset or generator."""
+    return isinstance(x, (dict, list, tuple)) or hasattr(x, "dtype")
+
+
+def _flat(tensor):
+    return keras.layers.Flatten()(tensor) if len(tensor.shape) > 2 else tensor
+
+
+def _float32(tensor):
+    return ops.cast(tensor, "float32")
+
+
+def _sigmoid(logits):
+    return ops.convert_to_numpy(ops.sigmoid(logits))
+
+
+def _in_chunks(network, rows):
+    """Runs a network over rows, some thousand at a time: a list of lists of float32 arrays."""
+    return [
+        [
+            np.asarray(ops.convert_to_numpy(output), "float32")
+            for output in tf.nest.flatten(
+                network(np.asarray(rows[start : start + CHUNK], "float32"))
+            )
+        ]
+        for start in range(0, len(rows), CHUNK)
+    ]
