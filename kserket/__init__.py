@@ -1,7 +1,7 @@
 """kserket: probabilistic models composed into one model that learns together."""
 
-from kserket.core import backend  # noqa: F401  (first: imports TensorFlow without its chatter)
-from kserket import datasets, gmm, metrics, plotting, vae  # isort: split
+import kserket.core.backend  # noqa: F401  (first: imports TensorFlow without its chatter)
+from kserket import datasets, gmm, metrics, plotting, vae
 from kserket.core.graph import Graph
 from kserket.core.learning_module import Inference, LearningModule
 from kserket.core.messages import Categorical, Deferred, Gaussian, Mixture

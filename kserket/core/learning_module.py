@@ -6,6 +6,7 @@ import random
 import zlib
 from typing import NamedTuple
 
+import keras
 import numpy as np
 
 from kserket.core import messages, results
@@ -303,6 +304,24 @@ class LearningModule(Module):
                 )
         self.fingerprint = self._belongs_to = metadata["fingerprint"]
         return arrays
+
+
+class Steps(keras.callbacks.Callback):
+    """Tells a module's observer how far an update is, one step for each of the model's epochs.
+
+    Args:
+        module: The `LearningModule` whose `learn` trains the model.
+        total: Number of steps planned.
+        unit: What a step is: "epoch", "sweep".
+    """
+
+    def __init__(self, module, total, unit):
+        super().__init__()
+        self.module, self.total, self.unit = module, total, unit
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.module.on_step is not None:
+            self.module.on_step(epoch + 1, self.total, self.unit)
 
 
 def _weight_names(model):

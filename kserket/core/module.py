@@ -333,7 +333,7 @@ def check_data(data, name, allow_missing=False):
     if len(data.shape) == 1:
         raise ValueError(
             f"{name} needs one row per sample, shape (N, D). Received: shape {data.shape}. "
-            "For samples of one feature use data.reshape(-1, 1); for one sample data.reshape(1, -1)."
+            "Use data.reshape(-1, 1) for samples of one feature, data.reshape(1, -1) for one sample."
         )
     if data.dtype.kind == "f":
         _check_finite(data, name, allow_missing)

@@ -1,0 +1,154 @@
+"""Its module: `GMM`."""
+
+import warnings
+
+import numpy as np
+
+from kserket.core import messages
+from kserket.core.learning_module import Inference, LearningModule, Steps
+from kserket.gmm.model import GaussianMixture
+
+
+class GMM(LearningModule):
+    """Serket's `gmm.GMM`: sorts real vectors into K classes.
+
+    Under a module that sends class probabilities (a Markov model, a topic model) these take
+    the place of the mixing weights; above a VAE the class means shape its latent space. The
+    mixture goes on from its last state in every update, so that classes keep their numbers.
+
+    Args:
+        K: Number of classes.
+        itr: Number of sweeps in one update.
+        name: Module name.
+        category: Optional labels (N,), used to score and for nothing else.
+        mode: "learn" or "recog" (recognition).
+        inference: "variational", or "gibbs" for Serket's sampler.
+        n_init: Number of starts of the first update, chosen by the bound.
+        save_dir: Folder in which `module002_gmm/` is made; None writes nothing.
+        load_dir: A module's own folder to take parameters from.
+        seed: Integer that determines all randomness.
+        **kwargs: Hyper-parameters of `GaussianMixture`.
+
+    Messages:
+        Reads: x (N, D), from one module; the variance of a `Gaussian` message is used.
+        Forward: `Categorical` (N, K): what x says of its class.
+        Backward: `Mixture`; as an array each datum's expected class mean (N, D).
+        Prior: `Categorical` (N, K) in the place of the mixing weights.
+
+    Files:
+        `parameters.h5`, `Pdz_{mode}.txt` (N, K), `class_{mode}.txt` (N,), `mu_{mode}.txt`
+        (N, D), and with `category` `acc_{mode}.txt`.
+
+    Raises:
+        ValueError: If an option is unknown or a message does not fit.
+
+    Reference:
+        Nakamura, Nagai and Taniguchi, "SERKET", Frontiers in Neurorobotics 12:25, 2018.
+
+    Example:
+
+    ```python
+    import kserket as srk
+    from kserket import gmm
+
+    x, labels = srk.datasets.make_mixture(300, 3, 2, seed=0)
+    obs = srk.Observation(x)
+    gmm1 = gmm.GMM(3, category=labels, seed=0)
+    gmm1.connect(obs)
+    gmm1.update()
+    print(gmm1.logs["accuracy"])
+    ```
+    """
+
+    def __init__(
+        self,
+        K,
+        itr=100,
+        name="gmm",
+        category=None,
+        mode="learn",
+        *,
+        inference="variational",
+        n_init=10,
+        save_dir=".",
+        load_dir=None,
+        seed=None,
+        **kwargs,
+    ):
+        if "catogory" in kwargs:  # as the original's documentation has it
+            warnings.warn(
+                "GMM takes `category`; `catogory`, a misprint, is read as that.", stacklevel=2
+            )
+            category = kwargs.pop("catogory") if category is None else category
+        if isinstance(itr, bool) or int(itr) != itr or itr < 1:
+            raise ValueError(f"`itr` must be a positive integer. Received: {itr!r}")
+        self._options = {"inference": inference, "n_init": n_init, **kwargs}
+        GaussianMixture(K, **self._options)  # an unknown option is told here, not in update()
+        super().__init__(
+            name, mode, labels=category, save_dir=save_dir, load_dir=load_dir, seed=seed
+        )
+        self.K, self.itr = int(K), int(itr)
+
+    def settings(self):
+        return {"K": self.K, "inference": self._options["inference"]}
+
+    def check(self, inputs, prior):
+        if len(inputs) != 1 or len(np.shape(inputs[0])) != 2:
+            shapes = [np.shape(message) for message in inputs]
+            raise ValueError(
+                f"{self.get_name()} reads one module of shape (N, D). Received: {shapes}. "
+                "Reshape or concatenate the data."
+            )
+        if prior is not None:
+            messages.as_categorical(prior, self.K)
+
+    def build_model(self, inputs):
+        model = GaussianMixture(self.K, **self._options, name=self.name)
+        model.build(np.shape(inputs[0]))
+        return model
+
+    def learn(self, inputs, prior, rng):
+        data = self._data(inputs, prior)
+        missing = messages.missing_rows(inputs[0])
+        if missing is not None:
+            data = {name: None if part is None else part[~missing] for name, part in data.items()}
+        history = self.model._fit(
+            data, self.itr, [*self.callbacks, Steps(self, self.itr, "sweep")], verbose=0, rng=rng
+        )
+        (figure, values), *_ = history.history.items()
+        return {figure: values[-1]}
+
+    def infer(self, inputs, prior):
+        data = self._data(inputs, prior)
+        missing = messages.missing_rows(inputs[0])
+        log_likelihood = self.model.log_likelihood(data["x"], data["variance"])
+        if missing is not None:
+            log_likelihood[missing] = 0.0
+        if prior is None:
+            evidence = messages.Categorical.from_log(
+                self.model._log_posterior(log_likelihood, None), missing
+            )
+            posterior = evidence
+        else:
+            evidence = messages.Categorical.from_log(log_likelihood, missing)
+            posterior = messages.product([evidence, messages.as_categorical(prior)])
+        downward = messages.Mixture(posterior.probs, self.model.means, self.model.covariances)
+        return Inference(evidence, [downward], posterior)
+
+    def _data(self, inputs, prior):
+        """Inputs as the model takes them, missing rows at zero."""
+        x = inputs[0]
+        if not isinstance(x, messages.Message):
+            x = np.nan_to_num(x)
+        x = messages.as_gaussian(x)
+        variance = x.variance
+        if variance is not None and x.missing is not None:
+            variance = np.where(x.missing[:, None], 1.0, variance)
+        return self.model._data({"x": x.mean, "variance": variance, "class_prior": prior})
+
+    def text_files(self, inference):
+        return {
+            "Pdz_{mode}.txt": inference.posterior.probs,
+            "class_{mode}.txt": inference.posterior.probs.argmax(axis=1),
+            "mu_{mode}.txt": inference.downward[0],
+        }

@@ -1,0 +1,246 @@
+"""Its module: `VAE`."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from kserket.core import messages, resident
+from kserket.core.learning_module import Inference, LearningModule, Steps
+from kserket.vae.model import VariationalAutoencoder
+
+
+class VAE(LearningModule):
+    """Serket's `vae.VAE`: compresses what it reads to a few real numbers.
+
+    A few rounds of `update()` in turn with a classifier above shape the latent space by the
+    classes found in it. The network and its optimizer live on from round to round.
+
+    Args:
+        latent_dim: Number of dimensions of latent variables.
+        weight_stddev: Standard deviation of the initial weights.
+        itr: Number of iterations in one update: epochs when `batch_size` is given, else steps
+            on the whole data.
+        name: Module name.
+        hidden_encoder_dim: Number of nodes in the encoder.
+        hidden_decoder_dim: Number of nodes in the decoder.
+        batch_size: Batch size; None takes the whole data in every step.
+        KL_param: alpha, the weight of the KL divergence. `vae1.kl_weight = 2.0` changes it
+            between updates.
+        mode: "learn" or "recog" (recognition).
+        encoder: Keras model in place of the documented network, see
+            `VariationalAutoencoder`. Subclasses may define `build_encoder(x, latent_dim)`
+            instead, which returns mean and log variance.
+        decoder: Likewise; subclasses may define `build_decoder(z)`, which returns logits
+            (Bernoulli) or the mean (Gaussian).
+        likelihood: "bernoulli" for data in [0, 1], or "gaussian".
+        learning_rate: Step size of Adam.
+        save_dir: Folder in which `module001_vae/` is made; None writes nothing.
+        load_dir: A module's own folder to take parameters from.
+        seed: Integer that determines all randomness.
+
+    Messages:
+        Reads: x (N, ...), from one module.
+        Forward: `Gaussian` q(z|x) (N, latent_dim); as an array its mean.
+        Backward: the reconstruction, shape of x, made when somebody reads it.
+        Prior: mu (N, latent_dim), or a `Gaussian` with its variance.
+
+    Files:
+        `model.ckpt` (TensorFlow checkpoint), `loss.txt` (one line per iteration of the last
+        update), `x_hat_{mode}.txt` (probabilities or means), `z_{mode}.txt` (posterior means).
+
+    Raises:
+        ValueError: If an option is unknown, or data are outside [0, 1] with the Bernoulli
+            likelihood.
+
+    Reference:
+        Nakamura, Nagai and Taniguchi, "SERKET", Frontiers in Neurorobotics 12:25, 2018.
+
+    Example:
+
+    ```python
+    import kserket as srk
+    from kserket import vae
+
+    x, _ = srk.datasets.load_digits()
+    obs = srk.Observation(x)
+    vae1 = vae.VAE(10, itr=2, batch_size=256, seed=0)
+    vae1.connect(obs)
+    vae1.update()
+    print(vae1.get_forward_msg().shape, vae1.logs["loss"])
+    ```
+    """
+
+    parameters_file = "model.ckpt"
+    evidence_uses_prior = False
+
+    def __init__(
+        self,
+        latent_dim,
+        weight_stddev=0.1,
+        itr=5000,
+        name="vae",
+        hidden_encoder_dim=100,
+        hidden_decoder_dim=100,
+        batch_size=None,
+        KL_param=1,
+        mode="learn",
+        *,
+        encoder=None,
+        decoder=None,
+        likelihood="bernoulli",
+        learning_rate=0.01,
+        save_dir=".",
+        load_dir=None,
+        seed=None,
+    ):
+        for option, value in {"itr": itr, "batch_size": batch_size}.items():
+            if value is not None and (isinstance(value, bool) or int(value) != value or value < 1):
+                raise ValueError(f"`{option}` must be a positive integer. Received: {value!r}")
+        if not learning_rate > 0:
+            raise ValueError(f"`learning_rate` must be positive. Received: {learning_rate!r}")
+        self._options = {
+            "latent_dim": latent_dim,
+            "kernel_stddev": weight_stddev,
+            "encoder_units": hidden_encoder_dim,
+            "decoder_units": hidden_decoder_dim,
+            "kl_weight": KL_param,
+            "likelihood": likelihood,
+        }
+        VariationalAutoencoder(**self._options)  # an unknown option is told here, not in update()
+        super().__init__(name, mode, save_dir=save_dir, load_dir=load_dir, seed=seed)
+        self.latent_dim = int(latent_dim)
+        self.itr, self.batch_size = int(itr), batch_size and int(batch_size)
+        self.likelihood = likelihood
+        self.learning_rate = float(learning_rate)
+        self.encoder, self.decoder = encoder, decoder
+        self._losses = []
+
+    build_encoder = None
+    build_decoder = None
+
+    @property
+    def kl_weight(self):
+        """alpha, the weight of the KL divergence."""
+        return self._options["kl_weight"] if self.model is None else float(self.model.kl_weight)
+
+    @kl_weight.setter
+    def kl_weight(self, value):
+        if not value >= 0:
+            raise ValueError(f"`kl_weight` must not be negative. Received: {value!r}")
+        self._options["kl_weight"] = float(value)
+        if self.model is not None:
+            self.model.kl_weight.assign(value)
+
+    def settings(self):
+        return {"latent_dim": self.latent_dim, "likelihood": self.likelihood}
+
+    def check(self, inputs, prior):
+        if len(inputs) != 1:
+            raise ValueError(
+                f"{self.get_name()} reads one module. Received: {len(inputs)}. "
+                "Concatenate the data, or use one VAE for each."
+            )
+        if prior is not None and np.shape(prior)[1:] != (self.latent_dim,):
+            raise ValueError(
+                f"{self.get_name()} needs a message of shape (N, {self.latent_dim}) from above. "
+                f"Received: shape {np.shape(prior)}"
+            )
+        if self.likelihood == "bernoulli":
+            low, high = float(np.nanmin(inputs[0])), float(np.nanmax(inputs[0]))
+            if low < 0 or high > 1:
+                raise ValueError(
+                    f'VAE(likelihood="bernoulli") needs data in [0, 1]. '
+                    f"{self.inputs[0].get_name()} ranges from {low:g} to {high:g}. Scale it, or "
+                    'use likelihood="gaussian".'
+                )
+
+    def build_model(self, inputs):
+        shape = np.shape(inputs[0])[1:]
+        seed = int(self._make_rng().integers(2**31 - 8))
+        model = VariationalAutoencoder(
+            **self._options, **self._networks(shape), seed=seed, name=self.name
+        )
+        model.build((None, *shape))
+        model.compile(keras.optimizers.Adam(self.learning_rate))
+        model.optimizer.build(model.trainable_variables)
+        return model
+
+    def _networks(self, shape):
+        """The user's networks, given as models or by `build_encoder` and `build_decoder`."""
+        networks = {"encoder": self.encoder, "decoder": self.decoder}
+        if self.build_encoder is not None:
+            x = keras.Input(shape)
+            mean, log_variance = self.build_encoder(x, self.latent_dim)
+            networks["encoder"] = keras.Model(x, [mean, log_variance])
+        if self.build_decoder is not None:
+            z = keras.Input((self.latent_dim,))
+            decoded = self.build_decoder(z)
+            if isinstance(decoded, tuple):  # Serket's (logits, optimizer)
+                decoded, _ = decoded
+            networks["decoder"] = keras.Model(z, decoded)
+        return networks
+
+    def learn(self, inputs, prior, rng):
+        x = np.asarray(inputs[0], "float32")
+        data = {"x": x, **self._prior(prior, len(x))}
+        missing = messages.missing_rows(x)
+        if missing is not None:
+            data = {name: part[~missing] for name, part in data.items()}
+        self.model.seed_generator.state.assign([int(rng.integers(2**31)), 0])
+        history = resident.fit(
+            self.model,
+            (data,),
+            batch_size=self.batch_size or len(data["x"]),
+            epochs=self.itr,
+            seed=int(rng.integers(2**31)),
+            callbacks=[*self.callbacks, Steps(self, self.itr, "epoch")],
+        )
+        self._losses = history.history["loss"]
+        return {name: values[-1] for name, values in history.history.items()}
+
+    def _prior(self, prior, num_samples):
+        """mu, and mu_variance where it is known, as the model's inputs."""
+        if prior is None:
+            return {"mu": np.zeros((num_samples, self.latent_dim), "float32")}
+        if isinstance(prior, messages.Gaussian) and prior.variance is not None:
+            return {
+                "mu": np.asarray(prior.mean, "float32"),
+                "mu_variance": np.asarray(prior.variance, "float32"),
+            }
+        return {"mu": np.asarray(prior, "float32")}
+
+    def infer(self, inputs, prior):
+        x = inputs[0]
+        missing = messages.missing_rows(x)
+        mean, variance = self.model.encode(x if missing is None else np.nan_to_num(x))
+        if missing is not None:
+            variance[missing] = np.inf
+        reconstruction = messages.Deferred(np.shape(x), lambda: self.model.decode(mean))
+        return Inference(messages.Gaussian(mean, variance), [reconstruction])
+
+    def text_files(self, inference):
+        files = {
+            "z_{mode}.txt": inference.evidence.mean,
+            "x_hat_{mode}.txt": inference.downward[0],
+        }
+        if self.mode == "learn":
+            files["loss.txt"] = np.array(self._losses)
+        return files
+
+    def get_parameters(self):
+        optimizer = self.model.optimizer
+        state = {
+            f"optimizer/{index:02d}": ops.convert_to_numpy(variable)
+            for index, variable in enumerate(optimizer.variables)
+        }
+        return {**super().get_parameters(), **state}
+
+    def set_parameters(self, arrays):
+        alpha = float(self.model.kl_weight)
+        super().set_parameters(arrays)
+        self.model.kl_weight.assign(alpha)
+        state = [arrays[name] for name in sorted(arrays) if name.startswith("optimizer/")]
+        shapes = [tuple(variable.shape) for variable in self.model.optimizer.variables]
+        if [array.shape for array in state] == shapes:
+            for variable, array in zip(self.model.optimizer.variables, state, strict=True):
+                variable.assign(array)
