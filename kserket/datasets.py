@@ -240,11 +240,18 @@ def _keras_mnist():
     return [*train, *test]
 
 
-def _spread_means(num_components, num_features, separation, rng):
-    """Means (K, D) in random directions, the closest two at the asked distance, centre 0."""
-    from scipy.spatial.distance import pdist
+def _spread_means(num_components, num_features, separation, rng, num_candidates=20):
+    """Means (K, D) spread over space, the closest two at the asked distance, their centre at 0.
 
-    means = rng.standard_normal((num_components, num_features))
+    Each mean is the one of several normal candidates that is farthest from those before it.
+    """
+    from scipy.spatial.distance import cdist, pdist
+
+    means = rng.standard_normal((1, num_features))
+    while len(means) < num_components:
+        candidates = rng.standard_normal((num_candidates, num_features))
+        farthest = cdist(candidates, means).min(axis=1).argmax()
+        means = np.vstack([means, candidates[farthest]])
     means -= means.mean(axis=0)
     return means * (separation / pdist(means).min()) if num_components > 1 else means
 

@@ -1,0 +1,23 @@
+"""Pictures of latent spaces, reconstructions, clusters and training.
+
+Every function takes arrays, and those that say so also a module or a graph to take the arrays
+from. It draws on the Axes `ax` or on a new figure, returns the Axes, never calls `show()`, and
+changes no global style. Colours are Petroff's ten, made to be told apart by colour-blind readers;
+clusters beyond ten differ by marker, and all are labelled where they are, so that no legend has
+to be decoded.
+
+Reference: M. A. Petroff, "Accessible color sequences for data visualization", 2021.
+"""
+
+from kserket.plotting.images import plot_generated, plot_reconstructions
+from kserket.plotting.latent import plot_active_units, plot_latent
+from kserket.plotting.scores import plot_confusion, plot_history
+
+__all__ = [
+    "plot_active_units",
+    "plot_confusion",
+    "plot_generated",
+    "plot_history",
+    "plot_latent",
+    "plot_reconstructions",
+]

@@ -1,0 +1,103 @@
+"""Pictures made of images: reconstructions, and what a class looks like."""
+
+import numpy as np
+
+from kserket.plotting.sources import reconstruction_of
+from kserket.plotting.style import finish, new_axes
+
+
+def plot_reconstructions(x, x_hat=None, *, image_shape=None, num_images=12, title=None, ax=None):
+    """Draws images above what a model makes of them.
+
+    Args:
+        x: (N, ...) images, flat or not; or a module: what it read, and what it sent back;
+            or a graph: its first module that did.
+        x_hat: (N, ...) reconstructions of the same shape.
+        image_shape: (height, width) or (height, width, channels). Default: the shape of a row, and
+            of flat rows the square that fits.
+        num_images: how many, spread evenly over the N.
+        title: text above the picture.
+        ax: `matplotlib.axes.Axes`. Default: a new figure.
+
+    Returns:
+        The Axes.
+
+    Raises:
+        ValueError: if the two differ in shape, or no image shape fits.
+    """
+    if x_hat is None:
+        x, x_hat = reconstruction_of(x)
+    if np.shape(x) != np.shape(x_hat):
+        raise ValueError(
+            f"`x` and `x_hat` must have one shape. Received: {np.shape(x)} and {np.shape(x_hat)}"
+        )
+    rows = np.unique(np.linspace(0, len(x) - 1, min(num_images, len(x))).astype(int))
+    pair = np.stack([np.asarray(x)[rows], np.asarray(x_hat)[rows]])
+    return _draw_mosaic(ax, pair, ["input", "output"], image_shape, title, like=pair[0])
+
+
+def plot_generated(images, *, names=None, image_shape=None, title=None, ax=None):
+    """Draws generated images, one row a class.
+
+    Args:
+        images: (K, n, ...) n images of each of K classes, flat or not.
+        names: K row labels. Default: "class 0", ...
+        image_shape: as in `plot_reconstructions`.
+        title: text above the picture.
+        ax: `matplotlib.axes.Axes`. Default: a new figure.
+
+    Returns:
+        The Axes.
+
+    Raises:
+        ValueError: if there are not three dimensions or more, or no image shape fits.
+    """
+    images = np.asarray(images)
+    if images.ndim < 3:
+        raise ValueError(f"`images` must be (K, n, ...). Received: shape {images.shape}")
+    if names is None:
+        names = [f"class {k}" for k in range(len(images))]
+    return _draw_mosaic(ax, images, names, image_shape, title)
+
+
+def _as_images(x, image_shape):
+    """Images (..., H, W) or (..., H, W, 3) from (rows, columns, ...)."""
+    shape = tuple(image_shape or x.shape[2:])
+    if len(shape) == 1:
+        side = int(np.sqrt(shape[0]))
+        shape = (side, side)
+    if len(shape) not in (2, 3) or np.prod(shape) != np.prod(x.shape[2:]):
+        raise ValueError(
+            f"Rows of shape {x.shape[2:]} are no images that could be guessed. Pass "
+            f"image_shape=(height, width) or (height, width, channels). Received: {image_shape}"
+        )
+    shape = shape[:2] if shape[2:] == (1,) else shape
+    return x.reshape(*x.shape[:2], *shape)
+
+
+def _draw_mosaic(ax, rows, names, image_shape, title, like=None):
+    """Draws rows (R, n, ...) of images as one picture, a name at each row.
+
+    Black and white are 0 and 1 unless `like` (by default all the images) goes beyond them.
+    """
+    images = _as_images(rows, image_shape)
+    num_rows, num_columns, height, width = images.shape[:4]
+    gap = max(1, height // 14)
+    step = np.array([height + gap, width + gap])
+    canvas = np.full((*(step * (num_rows, num_columns) - gap), *images.shape[4:]), np.nan)
+    for row, column in np.ndindex(num_rows, num_columns):
+        top, left = step * (row, column)
+        canvas[top : top + height, left : left + width] = images[row, column]
+    scale = 0.55 / width
+    ax = new_axes(ax, (scale * canvas.shape[1] + 0.8, scale * canvas.shape[0] + 0.4))
+    like = rows if like is None else like
+    low, high = min(like.min(), 0), max(like.max(), 1)
+    if canvas.ndim == 3:  # colours: imshow scales none and draws no gap by itself
+        canvas = np.nan_to_num(np.clip((canvas - low) / (high - low), 0, 1), nan=1.0)
+    ax.imshow(canvas, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
+    ax.set_yticks(step[0] * np.arange(num_rows) + (height - 1) / 2, names)
+    ax.set_xticks([])
+    finish(ax, title, None, None, grid=False)
+    ax.spines[:].set_visible(False)
+    ax.tick_params(length=0, labelsize=9.5)
+    return ax

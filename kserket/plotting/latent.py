@@ -1,0 +1,194 @@
+"""Pictures of a latent space: its points, its clusters, its dimensions."""
+
+import numpy as np
+
+from kserket.plotting.sources import gaussian_of, is_source, latent_of
+from kserket.plotting.style import (
+    FAINT,
+    INK,
+    color_of,
+    finish,
+    line_color,
+    marker_of,
+    new_axes,
+    plain,
+    spread,
+)
+
+
+def plot_latent(z, labels=None, *, means=None, covariances=None, names=None, title=None, ax=None):
+    """Draws latent points in two dimensions, with the ellipses of a mixture.
+
+    More than two dimensions are projected on the points' first two principal components, ellipses
+    included; the axis labels say how much of the variance each shows.
+
+    Args:
+        z: (N, D) points, D >= 2; or a module: its forward message, and the `Mixture` that came to
+            it from above as the default of what follows; or a graph: its first such module.
+        labels: (N,) labels of any kind, or (N, K) responsibilities. Responsibilities colour a point
+            by its most probable component, paler the less certain it is.
+        means: (K, D) component means.
+        covariances: (K, D, D) component covariances, drawn at 1 and 2 standard deviations in the
+            colours of their components; in grey if `labels` are (N,), since those need not number
+            components. Components that are nobody's most probable one are left out.
+        names: what to write at each label or component, in sorted order. Default: itself.
+        title: text above the picture.
+        ax: `matplotlib.axes.Axes`. Default: a new figure.
+
+    Returns:
+        The Axes.
+
+    Raises:
+        ValueError: if shapes do not fit.
+    """
+    if is_source(z):
+        z, *mixture = latent_of(z)
+        labels = mixture[0] if labels is None else labels
+        means, covariances = mixture[1:] if means is None else (means, covariances)
+    z = np.asarray(z)
+    if z.ndim != 2 or z.shape[1] < 2:
+        raise ValueError(f"`z` must be (N, D) with D of at least 2. Received: shape {z.shape}")
+    labels = np.zeros(len(z), int) if labels is None else np.asarray(labels)
+    if len(labels) != len(z):
+        raise ValueError(f"`labels` must have {len(z)} rows, as `z`. Received: {len(labels)}")
+    responsibilities = labels if labels.ndim == 2 else None
+    ids = labels if responsibilities is None else labels.argmax(axis=1)
+    values, positions = np.unique(ids, return_inverse=True)
+    shades = values if responsibilities is not None else np.arange(len(values))
+
+    ax = new_axes(ax, (6.4, 5.6))
+    centre, axes, axis_names = _projection(z)
+    points = (z - centre) @ axes
+    colors = np.array([color_of(shade) for shade in shades])[positions]
+    colors[:, 3] = 0.75 if responsibilities is None else 0.12 + 0.68 * responsibilities.max(axis=1)
+    size = np.clip(24_000 / len(z), 2, 22)
+    markers = np.array([marker_of(shade) for shade in shades])
+    for marker in np.unique(markers):
+        chosen = (markers == marker)[positions]
+        style = {"s": size, "marker": marker, "linewidths": 0, "rasterized": True}
+        ax.scatter(*points[chosen].T, c=colors[chosen], **style)
+
+    drawn = range(len(means)) if means is not None else ()
+    if responsibilities is not None:
+        drawn = [k for k in drawn if k in values]
+    anchors = [np.median(points[positions == i], axis=0) for i in range(len(values))]
+    for k in drawn:
+        mean = (np.asarray(means)[k] - centre) @ axes
+        color = INK if responsibilities is None else line_color(k)
+        if covariances is not None:
+            _draw_ellipses(ax, mean, axes.T @ np.asarray(covariances)[k] @ axes, color)
+        if responsibilities is not None:
+            anchors[list(values).index(k)] = mean
+    finish(ax, title, *axis_names)
+    if covariances is not None and len(drawn):
+        small = {"fontsize": 7.5, "color": "#666666", "ha": "right", "va": "top"}
+        at = {"xycoords": "axes fraction", "textcoords": "offset points"}
+        ax.annotate("ellipses: 1σ, 2σ", (1, 0), xytext=(0, -22), **at, **small)
+    if len(values) > 1:
+        texts = [str(plain(name)) for name in (values.tolist() if names is None else names)]
+        _label_clusters(ax, np.array(anchors), texts, [line_color(shade) for shade in shades])
+    return ax
+
+
+def plot_active_units(kl_per_dim, *, threshold=0.01, title=None, ax=None):
+    """Draws how much each latent dimension says, the most telling first.
+
+    Args:
+        kl_per_dim: (D,) mean KL divergence of each dimension from its prior, in nats; or a module
+            whose forward message has a mean and a variance, or a graph: its first such module.
+            Its prior is N(mu, I), with the mean that came from above or 0.
+        threshold: a dimension below it is called collapsed.
+        title: text above the picture. Default: how many dimensions are active.
+        ax: `matplotlib.axes.Axes`. Default: a new figure.
+
+    Returns:
+        The Axes.
+
+    Raises:
+        ValueError: if it is not a vector.
+    """
+    if is_source(kl_per_dim):
+        kl_per_dim = _kl_per_dim(*gaussian_of(kl_per_dim))
+    kl = np.asarray(kl_per_dim, dtype=float)
+    if kl.ndim != 1:
+        raise ValueError(f"`kl_per_dim` must be a vector (D,). Received: shape {kl.shape}")
+    order = np.argsort(-kl, kind="stable")
+    active = kl[order] > threshold
+    ax = new_axes(ax, (np.clip(0.26 * len(kl) + 1.6, 4, 12), 3.2))
+    ax.bar(range(len(kl)), kl[order], 0.8, color=[color_of(0) if a else FAINT for a in active])
+    step = int(np.ceil(len(kl) / 40))
+    ax.set_xticks(range(0, len(kl), step), order[::step])
+    if title is None:
+        title = f"{active.sum()} of {len(kl)} dimensions active (KL above {threshold:g} nats)"
+    finish(ax, title, "latent dimension", "KL from the prior (nats)")
+    ax.grid(False, axis="x")
+    return ax
+
+
+def _projection(z):
+    """Centre (D,), two axes (D, 2) and their names: principal components, or z itself if D = 2."""
+    if z.shape[1] == 2:
+        return np.zeros(2), np.eye(2), ("latent dimension 0", "latent dimension 1")
+    centre = z.mean(axis=0)
+    variances, vectors = np.linalg.eigh(np.cov(z, rowvar=False, bias=True))
+    axes = vectors[:, [-1, -2]]
+    axes *= np.sign(axes[np.abs(axes).argmax(axis=0), range(2)])  # the same picture every time
+    shares = variances[[-1, -2]] / max(variances.sum(), np.finfo(float).tiny)
+    names = [f"PCA {i} ({100 * share:.0f} % of variance)" for i, share in enumerate(shares, 1)]
+    return centre, axes, names
+
+
+def _kl_per_dim(gaussian, prior):
+    """Mean over samples of KL(N(mean, variance) || N(mu, 1)), (D,); mu from the prior or 0."""
+    mu = 0.0 if prior is None else np.asarray(prior)
+    mean, variance = np.asarray(gaussian.mean), np.asarray(gaussian.variance)
+    return 0.5 * np.mean(np.square(mean - mu) + variance - 1 - np.log(variance), axis=0)
+
+
+def _draw_ellipses(ax, mean, covariance, color):
+    """Ellipses of a Gaussian with mean (2,) and covariance (2, 2); they move no axis limit."""
+    from matplotlib.patches import Ellipse
+
+    variances, vectors = np.linalg.eigh(covariance)
+    angle = np.degrees(np.arctan2(vectors[1, 1], vectors[0, 1]))
+    height, width = 2 * np.sqrt(np.maximum(variances, 0))
+    for sigma in (1, 2):
+        ax.add_artist(
+            Ellipse(
+                mean,
+                sigma * width,
+                sigma * height,
+                angle=angle,
+                fill=False,
+                edgecolor=color,
+                lw=1.3 if sigma == 1 else 0.8,
+                alpha=0.95 if sigma == 1 else 0.6,
+            )
+        )
+
+
+def _label_clusters(ax, anchors, texts, colors):
+    """Writes each text at its anchor (K, 2), moved apart where they would overlap."""
+    fontsize = 9.5 if len(texts) <= 12 else 8
+    to_pixels = ax.transData
+    ax.figure.draw_without_rendering()  # settles limits and layout, on which distances depend
+    at = to_pixels.transform(anchors)
+    unit = fontsize * ax.figure.dpi / 72
+    sizes = np.array([[0.62 * unit * len(text) + 0.8 * unit, 1.7 * unit] for text in texts])
+    box = ax.get_window_extent()
+    places = spread(at, sizes, (box.x0, box.y0), (box.x1, box.y1))
+    for anchor, start, place, text, color in zip(anchors, at, places, texts, colors, strict=True):
+        moved = np.linalg.norm(place - start) > unit
+        ax.annotate(
+            text,
+            anchor,
+            xytext=to_pixels.inverted().transform(place),
+            ha="center",
+            va="center",
+            fontsize=fontsize,
+            fontweight="bold",
+            color=INK,
+            bbox={"boxstyle": "round,pad=0.25", "fc": (1, 1, 1, 0.85), "ec": color, "lw": 1.2},
+            arrowprops={"arrowstyle": "-", "color": color, "lw": 1.0} if moved else None,
+            zorder=5,
+        )

@@ -1,0 +1,87 @@
+"""Taking the arrays of a picture out of a module or a graph."""
+
+
+def find_module(source, *wishes, missing):
+    """The first module of a graph that fulfils a wish, the first wish before the second.
+
+    Args:
+        source: a graph (whatever has `modules`), or a module, which then is the only one.
+        *wishes: functions from a module to whether it has what the picture needs.
+        missing: the error's text if none does.
+    """
+    for wish in wishes:
+        for module in getattr(source, "modules", (source,)):
+            if wish(module):
+                return module
+    raise ValueError(missing)
+
+
+def is_source(thing):
+    """Whether this is a module or a graph, not an array."""
+    return hasattr(thing, "modules") or hasattr(thing, "get_forward_msg")
+
+
+def latent_of(source):
+    """Points (N, D) and, where a mixture came from above, responsibilities, means, covariances.
+
+    Of a graph, the first module that was sent a mixture, or else one that sends a variance.
+    """
+    module = find_module(
+        source,
+        lambda m: _is_mixture(m.get_backward_msg()),
+        lambda m: hasattr(m.get_forward_msg(), "variance"),
+        lambda m: m is source and m.get_forward_msg() is not None,
+        missing="There are no latent points yet. Call update() or fit() first.",
+    )
+    mixture = module.get_backward_msg()
+    z = module.get_forward_msg()
+    if not _is_mixture(mixture):
+        return z, None, None, None
+    return z, mixture.responsibilities, mixture.means, mixture.covariances
+
+
+def gaussian_of(source):
+    """The first module's evidence that has a mean and a variance, and the prior mean or None."""
+    module = find_module(
+        source,
+        lambda m: getattr(m.get_forward_msg(), "variance", None) is not None,
+        missing="No module here sends a mean and a variance. Call update() or fit() first.",
+    )
+    return module.get_forward_msg(), module.get_backward_msg()
+
+
+def reconstruction_of(source):
+    """Data (N, ...) and what the first module that reads them sent back."""
+    module = find_module(
+        source,
+        lambda m: any(_data_with_message(m)),
+        missing="No module here has sent its data anything yet. Call update() or fit() first.",
+    )
+    position = _data_with_message(module).index(True)
+    return module.get_observations()[position], module.inputs[position].get_backward_msg()
+
+
+def scores_of(source):
+    """Labels (N,) and probabilities (N, K) of the last module that has both."""
+    modules = list(getattr(source, "modules", (source,)))
+    for module in reversed(modules):
+        labels, posterior = getattr(module, "labels", None), getattr(module, "posterior", None)
+        if labels is not None and posterior is not None:
+            return labels, posterior
+    raise ValueError(
+        "No module here has both labels and a posterior. Pass category= when the module is made, "
+        "and call update() or fit() first."
+    )
+
+
+def _is_mixture(message):
+    """Whether a message carries the components of a mixture."""
+    return hasattr(message, "responsibilities")
+
+
+def _data_with_message(module):
+    """For each input, whether it is data (reads nothing itself) that was sent something."""
+    return [
+        not below.inputs and below.get_backward_msg() is not None
+        for below in getattr(module, "inputs", ())
+    ]
