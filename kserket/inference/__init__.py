@@ -1,0 +1,1 @@
+"""Inference as functions on NumPy arrays: equations, sampling, filtering. No model, no file."""

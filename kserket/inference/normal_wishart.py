@@ -1,0 +1,271 @@
+"""Normal-Wishart distributions, stacked over components: the conjugate belief about a Gaussian.
+
+    Lambda_k ~ Wishart(degrees_of_freedom_k, scatter_k^-1)
+    mu_k | Lambda_k ~ Normal(mean_k, (mean_precision_k Lambda_k)^-1)
+
+Every function takes the whole stack at once; one distribution is a stack of one.
+
+Reference:
+    C. M. Bishop, Pattern Recognition and Machine Learning (2006), sections 2.3.6, 10.2 and
+    appendix B. K. P. Murphy, Conjugate Bayesian analysis of the Gaussian distribution (2007).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+LOG_2PI = float(np.log(2.0 * np.pi))
+
+
+class NormalWishart(NamedTuple):
+    """A stack of K Normal-Wishart distributions over means and precision matrices of D features.
+
+    `scatter` is the inverse of the Wishart's scale matrix, so that E[Lambda] is
+    `degrees_of_freedom * scatter^-1`, and `scatter / degrees_of_freedom` estimates the covariance.
+    """
+
+    mean: np.ndarray  # (K, D)
+    mean_precision: np.ndarray  # (K,)
+    degrees_of_freedom: np.ndarray  # (K,), above D - 1
+    scatter: np.ndarray  # (K, D, D), symmetric positive definite
+
+
+def update(prior, counts, sums, scatters):
+    """The posterior after data: conjugacy, from sums about the prior's mean (Bishop 10.60-10.63).
+
+    Args:
+        prior: `NormalWishart` stack of one or of K.
+        counts: (K,) total weight of the data of each component.
+        sums: (K, D) weighted sums of x - prior.mean.
+        scatters: (K, D, D) weighted sums of (x - prior.mean)(x - prior.mean)'.
+
+    Returns:
+        `NormalWishart` stack of K.
+    """
+    mean_precision = prior.mean_precision + counts
+    shift = sums / mean_precision[:, None]
+    scatter = prior.scatter + scatters
+    scatter -= sums[:, :, None] * shift[:, None, :]
+    return NormalWishart(
+        prior.mean + shift, mean_precision, prior.degrees_of_freedom + counts, scatter
+    )
+
+
+def cholesky(scatter):
+    """Lower Cholesky factors of a stack of scatter matrices, whatever rounding did to them.
+
+    A matrix that has lost its positive definiteness to rounding is mended by the smallest multiple
+    of its own diagonal that gives it back; sound matrices are not touched.
+
+    Args:
+        scatter: (K, D, D).
+
+    Returns:
+        (K, D, D) lower triangular.
+
+    Raises:
+        ValueError: a matrix is not finite.
+    """
+    try:
+        factors = np.linalg.cholesky(scatter)
+    except np.linalg.LinAlgError:
+        return np.stack([_mended_cholesky(matrix) for matrix in scatter])
+    if not np.isfinite(factors[:, -1, -1]).all():
+        raise ValueError(
+            "A scatter matrix holds values that are not finite, so it has no Cholesky factor. "
+            "Look for values that are not finite, or too large to be squared, in the data."
+        )
+    return factors
+
+
+def log_det(factors):
+    """Log determinants (K,) of the matrices whose Cholesky factors (K, D, D) are given."""
+    return 2.0 * np.log(np.diagonal(factors, axis1=-2, axis2=-1)).sum(axis=-1)
+
+
+def invert(factors):
+    """Inverses (K, D, D) of the matrices whose Cholesky factors (K, D, D) are given."""
+    from scipy.linalg.lapack import dpotri
+
+    inverses = np.empty_like(factors)
+    for inverse, factor in zip(inverses, factors, strict=True):
+        inverse[...] = dpotri(factor.T, lower=0)[0]  # the upper triangle
+    num_features = factors.shape[-1]
+    lower = np.tril_indices(num_features, -1)
+    inverses[:, lower[0], lower[1]] = inverses[:, lower[1], lower[0]]
+    return inverses
+
+
+def expected_log_det(stack, scatter_log_det=None):
+    """E[log |Lambda_k|], (K,) (Bishop 10.65).
+
+    Args:
+        stack: `NormalWishart` of K.
+        scatter_log_det: (K,) log determinants of the scatters, where already known.
+    """
+    from scipy.special import digamma
+
+    num_features = stack.mean.shape[-1]
+    if scatter_log_det is None:
+        scatter_log_det = log_det(cholesky(stack.scatter))
+    halves = _halves(stack.degrees_of_freedom, num_features)
+    return digamma(halves).sum(axis=-1) + num_features * np.log(2.0) - scatter_log_det
+
+
+def expected_log_density(stack, x, factors=None):
+    """E[log N(x_n; mu_k, Lambda_k^-1)] under each belief, point by point (Bishop 10.64, 10.65).
+
+    Args:
+        stack: `NormalWishart` of K.
+        x: (N, D).
+        factors: (K, D, D) Cholesky factors of the scatters, where already known.
+
+    Returns:
+        (N, K).
+    """
+    if factors is None:
+        factors = cholesky(stack.scatter)
+    num_features = stack.mean.shape[-1]
+    constant = expected_log_det(stack, log_det(factors)) - num_features * LOG_2PI
+    constant -= num_features / stack.mean_precision
+    return 0.5 * (constant - stack.degrees_of_freedom * _distances(stack, x, factors))
+
+
+def log_normalizer(stack, scatter_log_det=None):
+    """Log of the integral of the unnormalised density, (K,), up to the same constant for all.
+
+    The ratio of posterior's and prior's normalizers is the marginal likelihood (Murphy, eq. 266),
+    see `log_marginal_likelihood`.
+    """
+    from scipy.special import gammaln
+
+    num_features = stack.mean.shape[-1]
+    if scatter_log_det is None:
+        scatter_log_det = log_det(cholesky(stack.scatter))
+    freedom = stack.degrees_of_freedom
+    return (
+        gammaln(_halves(freedom, num_features)).sum(axis=-1)
+        + 0.5 * num_features * (freedom * np.log(2.0) - np.log(stack.mean_precision))
+        - 0.5 * freedom * scatter_log_det
+    )
+
+
+def log_marginal_likelihood(prior, posterior, counts):
+    """log p(X_k): the data of each component, its mean and precision integrated out.
+
+    Args:
+        prior: `NormalWishart` stack of one or of K.
+        posterior: `update(prior, ...)` with those data, stack of K.
+        counts: (K,) how many data each has.
+
+    Returns:
+        (K,).
+    """
+    num_features = posterior.mean.shape[-1]
+    ratio = log_normalizer(posterior) - log_normalizer(prior)
+    return ratio - 0.5 * num_features * counts * LOG_2PI
+
+
+def log_predictive(stack, x, factors=None):
+    """Student-t log density of a new datum, mean and precision integrated out (Bishop 10.81).
+
+    Args:
+        stack: `NormalWishart` of K.
+        x: (N, D).
+        factors: (K, D, D) Cholesky factors of the scatters, where already known.
+
+    Returns:
+        (N, K) log p(x_n | component k).
+    """
+    from scipy.special import gammaln
+
+    if factors is None:
+        factors = cholesky(stack.scatter)
+    num_features = stack.mean.shape[-1]
+    shrink = stack.mean_precision / (stack.mean_precision + 1.0)
+    freedom = stack.degrees_of_freedom + 1.0
+    constant = (
+        gammaln(0.5 * freedom)
+        - gammaln(0.5 * (freedom - num_features))
+        + 0.5 * num_features * np.log(shrink / np.pi)
+        - 0.5 * log_det(factors)
+    )
+    return constant - 0.5 * freedom * np.log1p(shrink * _distances(stack, x, factors))
+
+
+def kl_divergence(posterior, prior):
+    """KL(posterior_k || prior), (K,): what each component's belief costs in the bound.
+
+    Args:
+        posterior: `NormalWishart` stack of K.
+        prior: `NormalWishart` stack of one or of K.
+    """
+    factors = cholesky(posterior.scatter)
+    precision = posterior.degrees_of_freedom[:, None, None] * invert(factors)
+    shift = posterior.mean - prior.mean
+    scatter_log_det = log_det(factors)
+    return kl_divergence_from_moments(
+        posterior,
+        prior,
+        scatter_log_det,
+        expected_log_det(posterior, scatter_log_det),
+        trace=(precision * prior.scatter).sum(axis=(1, 2)),
+        mean_distance=np.einsum("ki,kij,kj->k", shift, precision, shift),
+    )
+
+
+def kl_divergence_from_moments(
+    posterior, prior, scatter_log_det, expected_log_det, trace, mean_distance
+):
+    """`kl_divergence` for a caller who already holds what is costly in it.
+
+    Args:
+        posterior: `NormalWishart` stack of K.
+        prior: `NormalWishart` stack of one or of K.
+        scatter_log_det: (K,) log |posterior.scatter|.
+        expected_log_det: (K,) E[log |Lambda|].
+        trace: (K,) tr(prior.scatter E[Lambda]).
+        mean_distance: (K,) (m - m0)' E[Lambda] (m - m0) between the two means.
+
+    Returns:
+        (K,).
+    """
+    num_features = posterior.mean.shape[-1]
+    freedom = posterior.degrees_of_freedom
+    expected_energy_change = (
+        (freedom - prior.degrees_of_freedom) * expected_log_det
+        + num_features * (prior.mean_precision / posterior.mean_precision - 1.0)
+        + prior.mean_precision * mean_distance
+        + trace
+        - num_features * freedom
+    )
+    normalizers = log_normalizer(prior) - log_normalizer(posterior, scatter_log_det)
+    return normalizers + 0.5 * expected_energy_change
+
+
+def _halves(degrees_of_freedom, num_features):
+    """(K, D) arguments (nu_k - d) / 2, d = 0..D-1, of the multivariate gamma function."""
+    return 0.5 * (np.asarray(degrees_of_freedom)[:, None] - np.arange(num_features))
+
+
+def _distances(stack, x, factors):
+    """(N, K) squared distances (x_n - m_k)' scatter_k^-1 (x_n - m_k)."""
+    from scipy.linalg import solve_triangular
+
+    distances = np.empty((len(x), len(stack.mean)))
+    for k, (mean, factor) in enumerate(zip(stack.mean, factors, strict=True)):
+        solved = solve_triangular(factor, (x - mean).T, lower=True, check_finite=False)
+        distances[:, k] = np.einsum("dn,dn->n", solved, solved)
+    return distances
+
+
+def _mended_cholesky(matrix):
+    """Cholesky factor (D, D) of a symmetric matrix, loaded along its diagonal until it has one."""
+    diagonal = np.abs(np.diagonal(matrix))
+    diagonal = np.maximum(diagonal, np.finfo(float).eps * max(diagonal.max(), 1e-300))
+    for load in (0.0, *10.0 ** np.arange(-14.0, 1.0)):
+        try:
+            return np.linalg.cholesky(matrix + np.diag(load * diagonal))
+        except np.linalg.LinAlgError:
+            continue
+    return np.diag(np.sqrt(diagonal))

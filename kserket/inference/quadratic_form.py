@@ -1,0 +1,230 @@
+"""Expected Gaussian log densities and second moments of blocks of data, for a stack of components.
+
+Both steps of a Gaussian mixture need quadratic forms of every datum with every component. Two ways
+to them, with the same methods: one matrix product over all quadratic features of the block
+(`FeatureProducts`, while D is moderate), or a triangular solve and a symmetric product for each
+component (`TriangularSolves`). Blocks hold samples along the last axis, so that what follows
+(maxima, sums, exponentials over components) runs along contiguous memory.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from kserket.inference import normal_wishart as nw
+
+MAX_FEATURES_OF_PRODUCTS = 150
+
+
+def for_num_features(num_features):
+    """The faster of the two ways for data of D features."""
+    if num_features <= MAX_FEATURES_OF_PRODUCTS:
+        return FeatureProducts(num_features)
+    return TriangularSolves(num_features)
+
+
+class Terms(NamedTuple):
+    """What a belief about the components contributes to a sweep, computed once before it."""
+
+    divergence: np.ndarray | None  # (K,), KL(belief || prior), where a prior was given
+    parts: tuple  # what `log_density` needs beside, depending on the way
+
+
+class FeatureProducts:
+    """Blocks (F, C) of the features 1, y_i, y_i y_j (i <= j) of C data; F = 1 + D + D (D + 1) / 2.
+
+    Args:
+        num_features: D.
+    """
+
+    def __init__(self, num_features):
+        self.num_features = num_features
+        self.upper = np.triu_indices(num_features)
+        self.flat_upper = np.ravel_multi_index(self.upper, (num_features, num_features))
+        place = np.empty((num_features, num_features), int)
+        place[self.upper] = place[self.upper[::-1]] = np.arange(len(self.flat_upper))
+        self.place = place.ravel()
+        # log N holds -1/2 y' Lambda y: each product of two different features occurs twice.
+        self.multiplicity = np.where(self.upper[0] == self.upper[1], -0.5, -1.0)
+        self.width = 1 + num_features + len(self.flat_upper)
+
+    @property
+    def chunk_size(self):
+        """How many data a block should hold: as many as stay in the processor's cache."""
+        return max(128, min(4096, 2**19 // self.width))
+
+    def block(self, deviations, variance=None):
+        """The features (F, C) of deviations (C, D) from the origin; E[yy'] holds the variance."""
+        num_features = self.num_features
+        features = np.empty((self.width, len(deviations)))
+        features[0] = 1.0
+        y = features[1 : 1 + num_features]
+        y[...] = deviations.T
+        start = 1 + num_features
+        for i in range(num_features):
+            stop = start + num_features - i
+            np.multiply(y[i], y[i:], out=features[start:stop])
+            if variance is not None:
+                features[start] += variance[:, i]
+            start = stop
+        return features
+
+    def terms(self, belief, origin, prior=None):
+        """`Terms` of a `NormalWishart` stack of K, for `log_density`.
+
+        Args:
+            belief: `NormalWishart` stack of K.
+            origin: (D,) what the blocks' data deviate from.
+            prior: `NormalWishart` stack of one around the origin, for `Terms.divergence`.
+        """
+        factors = nw.cholesky(belief.scatter)
+        inverses = nw.invert(factors)
+        precision = inverses * belief.degrees_of_freedom[:, None, None]
+        shift = belief.mean - origin
+        linear = np.matmul(precision, shift[:, :, None])[:, :, 0]
+        mean_distance = (linear * shift).sum(axis=1)
+        trace = None if prior is None else (precision * prior.scatter).sum(axis=(1, 2))
+        constant, divergence = _constants(belief, factors, prior, trace, mean_distance)
+        coefficients = np.empty((len(shift), self.width))
+        coefficients[:, 0] = constant - 0.5 * mean_distance
+        coefficients[:, 1 : 1 + self.num_features] = linear
+        flat = precision.reshape(len(shift), -1)
+        np.multiply(
+            flat[:, self.flat_upper],
+            self.multiplicity,
+            out=coefficients[:, 1 + self.num_features :],
+        )
+        return Terms(divergence, (coefficients,))
+
+    def log_density(self, terms, block):
+        """E[log N(y_n; mu_k, Lambda_k^-1)] of a block, (K, C)."""
+        return terms.parts[0] @ block
+
+    def no_moments(self, num_components):
+        """An empty sum of moments, for `add_moments`."""
+        return np.zeros((num_components, self.width))
+
+    def add_moments(self, moments, responsibilities, block):
+        """Add a block's moments under weights (K, C) to a sum of moments, in place."""
+        moments += responsibilities @ block.T
+
+    def unpack(self, moments):
+        """Counts (K,), sums (K, D) and scatters (K, D, D) from a sum of moments."""
+        num_features = self.num_features
+        scatters = moments[:, 1 + num_features :][:, self.place]
+        return (
+            moments[:, 0].copy(),
+            moments[:, 1 : 1 + num_features].copy(),
+            scatters.reshape(len(moments), num_features, num_features),
+        )
+
+
+class TriangularSolves:
+    """Blocks are pairs of deviations (D, C) and variance (D, C) or None.
+
+    Args:
+        num_features: D.
+    """
+
+    def __init__(self, num_features):
+        self.num_features = num_features
+        self.width = 2 * num_features
+
+    @property
+    def chunk_size(self):
+        """How many data a block should hold."""
+        return 2048
+
+    def block(self, deviations, variance=None):
+        """Deviations (C, D) from the origin and their variance, samples along the last axis."""
+        deviations = np.asfortranarray(deviations.T)
+        return deviations, None if variance is None else np.ascontiguousarray(variance.T)
+
+    def terms(self, belief, origin, prior=None):
+        """`Terms` of a `NormalWishart` stack of K, for `log_density`.
+
+        Args:
+            belief: `NormalWishart` stack of K.
+            origin: (D,) what the blocks' data deviate from.
+            prior: `NormalWishart` stack of one around the origin, for `Terms.divergence`.
+        """
+        factors = nw.cholesky(belief.scatter)
+        shift = belief.mean - origin
+        diagonal = np.empty_like(shift)
+        mean_distance = np.empty(len(shift))
+        trace = None if prior is None else np.empty(len(shift))
+        for k, freedom in enumerate(belief.degrees_of_freedom):
+            precision = freedom * nw.invert(factors[k : k + 1])[0]  # one at a time: D may be large
+            diagonal[k] = np.diagonal(precision)
+            mean_distance[k] = shift[k] @ precision @ shift[k]
+            if prior is not None:
+                trace[k] = (precision * prior.scatter[0]).sum()
+        constant, divergence = _constants(belief, factors, prior, trace, mean_distance)
+        parts = (constant, factors, shift, belief.degrees_of_freedom, diagonal)
+        return Terms(divergence, parts)
+
+    def log_density(self, terms, block):
+        """E[log N(y_n; mu_k, Lambda_k^-1)] of a block, (K, C)."""
+        from scipy.linalg.blas import dtrsm
+
+        constant, factors, shift, freedom, diagonal = terms.parts
+        deviations, variance = block
+        density = np.empty((len(shift), deviations.shape[1]))
+        for k in range(len(shift)):
+            # A C-ordered lower factor is, read in Fortran's order, its upper transpose.
+            centred = np.subtract(deviations, shift[k][:, None], order="F")
+            solved = dtrsm(1.0, factors[k].T, centred, trans_a=1, overwrite_b=1)
+            np.einsum("dn,dn->n", solved, solved, out=density[k])
+        density *= -0.5 * freedom[:, None]
+        density += constant[:, None]
+        if variance is not None:
+            density -= 0.5 * (diagonal @ variance)
+        return density
+
+    def no_moments(self, num_components):
+        """An empty sum of moments, for `add_moments`."""
+        num_features = self.num_features
+        return (
+            np.zeros(num_components),
+            np.zeros((num_components, num_features)),
+            np.zeros((num_components, num_features, num_features)),
+        )
+
+    def add_moments(self, moments, responsibilities, block):
+        """Add a block's moments under weights (K, C) to a sum of moments, in place."""
+        from scipy.linalg.blas import dsyrk
+
+        counts, sums, scatters = moments
+        deviations, variance = block
+        counts += responsibilities.sum(axis=1)
+        sums += responsibilities @ deviations.T
+        for k, weights in enumerate(responsibilities):
+            members = np.flatnonzero(weights)  # few: far data have weight 0 exactly
+            if len(members):
+                scaled = np.asfortranarray(deviations[:, members] * np.sqrt(weights[members]))
+                dsyrk(1.0, scaled, beta=1.0, c=scatters[k].T, overwrite_c=1)
+        if variance is not None:
+            diagonal = np.arange(self.num_features)
+            scatters[:, diagonal, diagonal] += responsibilities @ variance.T
+
+    def unpack(self, moments):
+        """Counts (K,), sums (K, D) and scatters (K, D, D) from a sum of moments."""
+        counts, sums, scatters = moments
+        for scatter in scatters:
+            upper = np.triu_indices(self.num_features, 1)
+            scatter[upper] = scatter.T[upper]
+        return counts, sums, scatters
+
+
+def _constants(belief, factors, prior, trace, mean_distance):
+    """E[log N] at the mean of each component (K,), and KL(belief || prior) (K,) or None."""
+    num_features = belief.mean.shape[1]
+    scatter_log_det = nw.log_det(factors)
+    expected = nw.expected_log_det(belief, scatter_log_det)
+    constant = 0.5 * (expected - num_features * (nw.LOG_2PI + 1.0 / belief.mean_precision))
+    if prior is None:
+        return constant, None
+    divergence = nw.kl_divergence_from_moments(
+        belief, prior, scatter_log_det, expected, trace, mean_distance
+    )
+    return constant, divergence
