@@ -5,13 +5,11 @@ from types import SimpleNamespace
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib import pyplot
 from matplotlib.patches import Ellipse
 
 from kserket import plotting
 from kserket.plotting.style import spread
-
-matplotlib.use("Agg")
-from matplotlib import pyplot  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,52 @@
+"""Sphinx configuration: `make docs` builds the pages into docs/_build/html."""
+
+import re
+
+from kserket.version import __version__
+
+project = "kserket"
+author = "kserket developers"
+copyright = "2026, kserket developers"
+release = version = __version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",
+]
+exclude_patterns = ["_build"]
+
+myst_enable_extensions = ["amsmath", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+
+autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_member_order = "bysource"
+napoleon_google_docstring = True
+napoleon_custom_sections = ["Messages", "Files", "Reference"]
+
+html_theme = "furo"
+html_title = f"kserket {release}"
+
+
+def _fences_to_directives(app, what, name, obj, options, lines):
+    """Turns the Markdown code fences of docstrings into what reStructuredText understands."""
+    inside, result = False, []
+    for line in lines:
+        fence = re.match(r"(\s*)```(\w*)\s*$", line)
+        if fence and not inside:
+            inside, margin = True, fence[1]
+            result += [f"{margin}.. code-block:: {fence[2] or 'text'}", ""]
+        elif fence:
+            inside = False
+            result.append("")
+        else:
+            result.append("   " + line if inside and line.strip() else line)
+    lines[:] = result
+
+
+def setup(app):
+    """Registers what conf.py adds to Sphinx."""
+    app.connect("autodoc-process-docstring", _fences_to_directives, priority=400)

@@ -1,0 +1,83 @@
+"""Runs every Python block of README.md and docs/, in order, one namespace a page.
+
+A block with `<!-- no-run: reason -->` on the line before it is not run; other kinds of block
+(`console`, `text`, MyST directives) never are.
+"""
+
+import pathlib
+import re
+import textwrap
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+PAGES = [
+    page.relative_to(ROOT).as_posix()
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    if "_build" not in page.parts
+]
+BLOCK = re.compile(
+    r"^(?P<before>[^\n]*)\n(?P<indent>[ \t]*)```python[^\n]*\n(?P<code>.*?)^[ \t]*```[ \t]*$",
+    re.MULTILINE | re.DOTALL,
+)
+NO_RUN = re.compile(r"<!-- no-run: \S.*-->")
+
+
+def blocks(text):
+    """The code of each block to run, with its first line's number."""
+    for match in BLOCK.finditer("\n" + text):
+        if not NO_RUN.search(match["before"]):
+            line = text.count("\n", 0, match.start("code") - 1) + 1
+            yield line, textwrap.dedent(match["code"])
+
+
+def run(text, name):
+    """Executes a page's blocks in one namespace; errors show the page's line numbers."""
+    namespace = {"__name__": "__main__"}
+    for line, code in blocks(text):
+        exec(compile("\n" * (line - 1) + code, name, "exec"), namespace)
+    return namespace
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page_runs(page):
+    run((ROOT / page).read_text(encoding="utf-8"), str(ROOT / page))
+
+
+def test_pages_are_found():
+    assert {"README.md", "docs/index.md"} < set(PAGES)
+    total = sum(len(list(blocks((ROOT / page).read_text(encoding="utf-8")))) for page in PAGES)
+    assert total >= 5
+
+
+def test_every_page_is_in_the_table_of_contents():
+    index = (ROOT / "docs/index.md").read_text(encoding="utf-8")
+    listed = set()
+    for entry in re.findall(r"^(?:[^<\n]*<)?([\w/*]+)>?$", index, re.MULTILINE):
+        listed |= {p.relative_to(ROOT).as_posix() for p in (ROOT / "docs").glob(f"{entry}.md")}
+    assert set(PAGES) - listed == {"README.md", "docs/index.md"}
+
+
+def test_the_runner_runs_what_it_should():
+    page = textwrap.dedent("""\
+        ```python
+        a = 1
+        ```
+        ```console
+        not python
+        ```
+        <!-- no-run: needs a robot -->
+        ```python
+        a = 2
+        ```
+        1. In a list:
+           ```python
+           b = a + 10
+           ```
+        """)
+    assert [line for line, _ in blocks(page)] == [2, 13]
+    namespace = run(page, "page.md")
+    assert (namespace["a"], namespace["b"]) == (1, 11)
+    with pytest.raises(ZeroDivisionError) as raised:
+        run("Text.\n\n```python\nx = 1\nx / 0\n```\n", "page.md")
+    assert raised.traceback[-1].lineno + 1 == 5

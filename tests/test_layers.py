@@ -1,0 +1,77 @@
+"""Imports point one way: families stand on `core`, and everything may stand on `inference`."""
+
+import ast
+import pathlib
+
+import pytest
+
+PACKAGE = pathlib.Path(__file__).parent.parent / "kserket"
+TOOLS = {"metrics", "datasets", "plotting", "version"}
+MAY_IMPORT = {
+    "core.messages": set(),
+    "inference": {"inference"},
+    "core": {"core", "inference", "metrics", "version"},
+    **dict.fromkeys(TOOLS, TOOLS),
+}
+FAMILY_MAY_IMPORT = {"core", "inference", "metrics", "version"}  # and its own files
+
+
+def place(path):
+    """Where a file stands: ("core", "messages"); ("vae",) for vae/__init__.py; () at the door."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return parts[:-1] if parts[-1] == "__init__" else parts
+
+
+FILES = {place(path): path for path in sorted(PACKAGE.rglob("*.py")) if place(path)}
+
+
+def imported_rooms(source, package=()):
+    """The first names below `kserket` that a file imports, wherever in the file."""
+    rooms = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = ["kserket", *package][: len(package) + 2 - node.level] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            names = [f"{module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        rooms |= {name.split(".")[1] for name in names if name.startswith("kserket.")}
+    return rooms
+
+
+def allowed(parts):
+    """The rooms that a file at this place may import."""
+    for room in (".".join(parts[:2]), parts[0]):
+        if room in MAY_IMPORT:
+            return MAY_IMPORT[room]
+    return FAMILY_MAY_IMPORT | {parts[0]}
+
+
+@pytest.mark.parametrize("parts", FILES, ids=lambda parts: "/".join(parts))
+def test_imports_point_one_way(parts):
+    path = FILES[parts]
+    package = parts if path.name == "__init__.py" else parts[:-1]
+    forbidden = imported_rooms(path.read_text(encoding="utf-8"), package) - allowed(parts)
+    assert not forbidden, f"kserket/{'/'.join(parts)} must not import {sorted(forbidden)}"
+
+
+def test_rooms_are_found():
+    assert {parts[0] for parts in FILES} >= TOOLS | {"core", "inference", "vae", "gmm"}
+
+
+@pytest.mark.parametrize(
+    "source, package, rooms",
+    [
+        ("import kserket.vae.model", (), {"vae"}),
+        ("from kserket import gmm, metrics", (), {"gmm", "metrics"}),
+        ("from kserket.core.messages import Gaussian", (), {"core"}),
+        ("def f():\n    from ..gmm import model", ("vae",), {"gmm"}),
+        ("from . import messages", ("core",), {"core"}),
+        ("from .module import Module", ("core",), {"core"}),
+        ("import numpy\nfrom kserketing import x", (), set()),
+    ],
+)
+def test_every_way_to_import_is_seen(source, package, rooms):
+    assert imported_rooms(source, package) == rooms
