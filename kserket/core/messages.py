@@ -12,7 +12,7 @@ import abc
 import numpy as np
 
 SUM_TOLERANCE = 1e-3
-LOG_FLOOR = -700.0  # exp(-700) is still a normal double: contradictions tie, they never become NaN
+LOG_FLOOR = -1e9  # stands for log 0: below whatever data say, yet contradictions tie, never NaN
 
 
 class Message(np.lib.mixins.NDArrayOperatorsMixin, abc.ABC):
@@ -66,6 +66,11 @@ class Message(np.lib.mixins.NDArrayOperatorsMixin, abc.ABC):
         inputs = [value.array if isinstance(value, Message) else value for value in inputs]
         return getattr(ufunc, method)(*inputs, **kwargs)
 
+    def __array_function__(self, function, types, args, kwargs):
+        if function is np.shape:
+            return self.shape  # known without computing a `Deferred`
+        return function(*_as_arrays(args), **_as_arrays(kwargs))
+
     def __repr__(self):
         return f"<{type(self).__name__} message, shape={self.shape}>"
 
@@ -116,20 +121,31 @@ class Categorical(Message):
         """A message from logarithms of probabilities that need not be normalised.
 
         Args:
-            log_probs: Array (N, K). Minus infinity is allowed, NaN is not.
+            log_probs: Array (N, K). Minus infinity is allowed, NaN and infinity are not.
             missing: Optional boolean array (N,) of rows that say nothing.
 
         Returns:
             A `Categorical`.
+
+        Raises:
+            ValueError: If the array is not (N, K), or a value is NaN or infinity.
         """
-        log_probs = np.array(log_probs, dtype="float64", ndmin=2)
-        if np.isnan(log_probs).any():
-            raise ValueError("Log probabilities of a Categorical message must not be NaN.")
+        log_probs = np.array(log_probs, dtype="float64")
+        if log_probs.ndim != 2 or log_probs.shape[1] == 0:
+            raise ValueError(
+                "A Categorical message needs log probabilities of shape (N, K). "
+                f"Received: shape {log_probs.shape}"
+            )
+        if not (log_probs < np.inf).all():
+            raise ValueError(
+                "Log probabilities of a Categorical message must not be NaN or infinity. "
+                f"Received: {int((~(log_probs < np.inf)).sum())} such values."
+            )
         missing = _as_mask(missing, len(log_probs))
         if missing is not None:
             log_probs[missing] = 0.0
-        peak = log_probs.max(axis=1, keepdims=True)
-        log_probs -= np.where(np.isfinite(peak), peak, 0.0)
+        np.maximum(log_probs, -1e300, out=log_probs)  # finite, so that all impossible is a tie
+        log_probs -= log_probs.max(axis=1, keepdims=True)
         np.maximum(log_probs, LOG_FLOOR, out=log_probs)
         probs = np.exp(log_probs)
         sums = probs.sum(axis=1, keepdims=True)
@@ -146,7 +162,7 @@ class Categorical(Message):
 
     @property
     def log_probs(self):
-        """Their logarithms (N, K), never below about -700."""
+        """Their logarithms (N, K), finite: `LOG_FLOOR` stands for the logarithm of 0."""
         return self._log_probs
 
     array = probs
@@ -323,7 +339,7 @@ def as_gaussian(message):
 
 def is_categorical(message):
     """Whether a message is `Categorical`, or an array whose rows are probabilities."""
-    if isinstance(message, Message):
+    if isinstance(message, Message) and not isinstance(message, Deferred):
         return isinstance(message, Categorical)
     array = np.asarray(message)
     return (
@@ -346,11 +362,20 @@ def product(messages):
 
     Returns:
         A message, or None if nobody said anything.
+
+    Raises:
+        ValueError: If shapes differ, or some state class probabilities and others do not.
     """
     messages = [message for message in messages if message is not None]
     if len(messages) < 2:
         return messages[0] if messages else None
-    if all(is_categorical(message) for message in messages):
+    shapes = [np.shape(message) for message in messages]
+    if len(set(shapes)) > 1:
+        raise ValueError(
+            f"Messages about one variable must have one shape. Received: shapes {shapes}"
+        )
+    some_categorical = any(isinstance(message, Categorical) for message in messages)
+    if some_categorical or all(is_categorical(message) for message in messages):
         messages = [as_categorical(message) for message in messages]
         spoken = [message.log_probs for message in messages]
         silent = [message.missing for message in messages]
@@ -378,7 +403,7 @@ def change(before, after):
     Returns:
         A float; infinity if there was none before or the shapes differ, 0 for two Nones.
     """
-    if before is None and after is None:
+    if before is after:
         return 0.0
     if before is None or after is None or np.shape(before) != np.shape(after):
         return float("inf")
@@ -388,6 +413,17 @@ def change(before, after):
     spread = np.sqrt(np.mean((after - after.mean(axis=0)) ** 2))
     difference = np.sqrt(np.mean((after - before) ** 2))
     return float(difference / spread) if spread > 0 else float(difference)
+
+
+def _as_arrays(arguments):
+    """Arguments of a NumPy function with an array in the place of each message."""
+    if isinstance(arguments, Message):
+        return arguments.array
+    if isinstance(arguments, dict):
+        return {name: _as_arrays(value) for name, value in arguments.items()}
+    if isinstance(arguments, (list, tuple)):
+        return type(arguments)(_as_arrays(value) for value in arguments)
+    return arguments
 
 
 def _frozen(array):
