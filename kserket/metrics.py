@@ -128,6 +128,26 @@ def normalized_mutual_information(y_true, y_pred):
     return float(normalized_mutual_info_score(true, predicted))
 
 
+def clustering_scores(y_true, y_pred):
+    """The three usual scores at once.
+
+    Args:
+        y_true: (N,) true labels.
+        y_pred: (N,) clusters.
+
+    Returns:
+        dict of `accuracy`, `nmi` and `ari`.
+
+    Raises:
+        ValueError: as `clustering_accuracy`.
+    """
+    return {
+        "accuracy": clustering_accuracy(y_true, y_pred),
+        "nmi": normalized_mutual_information(y_true, y_pred),
+        "ari": adjusted_rand_index(y_true, y_pred),
+    }
+
+
 def _match(y_true, y_pred):
     """Counts (R, C), labels (R,), clusters (C,), and the best pairs (min(R, C),) of row, column."""
     from scipy.optimize import linear_sum_assignment

@@ -5,11 +5,11 @@ import graphlib
 import keras
 import numpy as np
 
-from kserket.core import messages
+from kserket.core import drawing, messages
 from kserket.core.learning_module import LearningModule
-from kserket.core.mailbox import DataBox, Mailbox
-from kserket.core.module import Module, Observation, check_data
-from kserket.core.progress import Progress
+from kserket.core.module import Module, Observation
+from kserket.core.prediction import generate, pass_messages, read_data
+from kserket.core.progress import Progress, stopping_on_interrupt
 
 
 class Graph:
@@ -58,7 +58,8 @@ class Graph:
         self.history = keras.callbacks.History()
         self.history.set_model(self)
         self.history.epoch = []
-        self.stop_training = False
+        self.stop_training = self.interrupted = False
+        self.optimizer = None  # what Keras callbacks look for in a model
         self.round = 0
         self.seed = seed
         if seed is not None:
@@ -83,15 +84,32 @@ class Graph:
 
     # Rounds -----------------------------------------------------------------------------
 
-    def fit(self, rounds=5, callbacks=(), verbose="auto", *, tolerance=None):
+    def fit(
+        self,
+        rounds=5,
+        callbacks=(),
+        verbose="auto",
+        *,
+        tolerance=None,
+        schedule=None,
+        module_callbacks=None,
+    ):
         """Runs rounds of message passing and learning, going on from where the graph is.
+
+        Ctrl-C lets the running step end, takes one more step of each module above, and returns;
+        a second one raises KeyboardInterrupt.
 
         Args:
             rounds: Number of rounds.
-            callbacks: Keras callbacks; an epoch is a round, logs are named "gmm/accuracy".
+            callbacks: Keras callbacks; an epoch is a round, a batch one module's update, logs
+                are named "gmm/accuracy".
             verbose: "auto" or 1 shows progress, 2 one line a round, 0 nothing.
             tolerance: Stops after a round in which every module's message changed by less than
                 this (total variation of classes, relative change of vectors). None runs all.
+            schedule: Dict from a module's name to its updates in a round, 1 where not named.
+                With 0 it keeps its messages as they are; `module.trainable = False` lets it
+                infer but not learn.
+            module_callbacks: Dict from a module's name to Keras callbacks for its own fits.
 
         Returns:
             A `keras.callbacks.History` of this graph's rounds, also kept as `graph.history`.
@@ -101,6 +119,10 @@ class Graph:
         """
         if isinstance(rounds, bool) or int(rounds) != rounds or rounds < 0:
             raise ValueError(f"`rounds` must be an integer >= 0. Received: {rounds!r}")
+        schedule = self._check_schedule(schedule)
+        module_callbacks = {
+            self[name]: list(given) for name, given in (module_callbacks or {}).items()
+        }
         progress = Progress(self.round + rounds, verbose, first=self.round)
         observers = keras.callbacks.CallbackList(
             [self.history, *callbacks], model=self, epochs=self.round + rounds, verbose=0
@@ -109,109 +131,170 @@ class Graph:
         kept = self.history.history, self.history.epoch
         observers.on_train_begin()
         self.history.history, self.history.epoch = kept  # one history over all calls of fit
-        for _ in range(rounds):
-            observers.on_epoch_begin(self.round)
-            figures = self._run_round(progress)
-            progress.end_round(self.round, figures)
-            self.round += 1
-            observers.on_epoch_end(self.round - 1, figures)
-            if tolerance is not None and _settled(figures, tolerance):
-                break
-            if self.stop_training:
-                break
-        observers.on_train_end()
+        figures = {}
+        with stopping_on_interrupt(self):
+            for _ in range(rounds):
+                observers.on_epoch_begin(self.round)
+                figures = self._run_round(progress, observers, schedule, module_callbacks)
+                progress.end_round(self.round, figures)
+                self.round += 1
+                observers.on_epoch_end(self.round - 1, figures)
+                if self.stop_training or _settled(figures, tolerance):
+                    break
+        observers.on_train_end(figures)
         return self.history
 
-    def _run_round(self, progress):
-        """Every module's update, from the data upwards; the figures of the round."""
+    def _run_round(self, progress, observers, schedule, module_callbacks):
+        """Every module's updates, from the data upwards; the figures of the round."""
         figures = {}
-        for module, name in self.names.items():
-            if isinstance(module, LearningModule):
-                module.on_step = lambda done, total, unit, name=name: progress.step(
-                    self.round, name, done, total, unit
-                )
+        for step, (module, name) in enumerate(self.names.items()):
+            module.callbacks = module_callbacks.get(module, [])
+            module.on_step = lambda done, total, unit, name=name: self._watch(
+                progress, name, done, total, unit
+            )
+            observers.on_train_batch_begin(step)
             try:
-                module.update()
+                for _ in range(schedule.get(module, 1)):
+                    module.update()
             finally:
-                module.on_step = None
+                module.on_step, module.callbacks = None, []
             for figure, value in module.logs.items():
                 figures[f"{name}/{figure}"] = value
+            loss = module.logs.get("loss")
+            observers.on_train_batch_end(
+                step, figures if loss is None else figures | {"loss": loss}
+            )
         return figures
 
-    # Prediction -------------------------------------------------------------------------
+    def _watch(self, progress, name, done, total, unit):
+        """Reports a step of a module; true if the module should stop there."""
+        progress.step(self.round, name, done, total, unit)
+        return self.interrupted
 
-    def predict(self, x, max_passes=20, tolerance=1e-6):
-        """Class probabilities of new data, with messages passed until they settle.
+    def _check_schedule(self, schedule):
+        counts = {self[name]: count for name, count in (schedule or {}).items()}
+        for module, count in counts.items():
+            if isinstance(count, bool) or int(count) != count or count < 0:
+                raise ValueError(
+                    "`schedule` must give whole numbers of updates per round. "
+                    f"Received: {self.names[module]}: {count!r}"
+                )
+        return counts
 
-        Nothing learned, sent or written before is changed.
+    # What Keras callbacks ask of a model ------------------------------------------------
+
+    def get_weights(self):
+        """The weights of every module's model, one list."""
+        return [weight for model in self._models() for weight in model.get_weights()]
+
+    def set_weights(self, weights):
+        """Puts back what `get_weights` returned. Messages stay as they are until the next round.
+
+        Args:
+            weights: List of arrays.
+        """
+        weights = list(weights)
+        for model in self._models():
+            size = len(model.weights)
+            model.set_weights(weights[:size])
+            del weights[:size]
+
+    def _models(self):
+        models = [getattr(module, "model", None) for module in self.modules]
+        return [model for model in models if model is not None]
+
+    # Use --------------------------------------------------------------------------------
+
+    def predict(self, x, outputs=None, *, batch_size=None, max_passes=50, tolerance=1e-6):
+        """What the graph concludes of new data, with messages passed until they settle.
+
+        Nothing learned, sent or written before is changed. Observations left out, None, and
+        rows that are NaN throughout were not observed; they are inferred.
 
         Args:
             x: Array (N, ...) if the graph has one observation, or a dict from the names of
                 observations to arrays of one length.
+            outputs: A name or a list of names: of modules, for their class probabilities (or
+                latent means), and of observations, for what the graph predicts of them. None
+                is the module at the top.
+            batch_size: Samples inferred at a time; None is all. Modules that link samples, such
+                as a Markov model, see no further than this.
             max_passes: Most passes over the graph.
             tolerance: Messages have settled when none changes by more than this.
 
         Returns:
-            The top module's probabilities (N, K); a dict by name if there are several tops.
+            The top module's probabilities (N, K), or what `outputs` names; a dict by name if
+            `outputs` is a list or there are several tops.
 
         Raises:
+            KeyError: If `outputs` names something unknown.
             RuntimeError: If a module has learned nothing yet.
             ValueError: If data do not fit.
         """
-        inferences = self._infer(self._read_data(x), max_passes, tolerance)
-        answers = {self.names[top]: _answer(inferences[top]) for top in self.tops}
-        return next(iter(answers.values())) if len(answers) == 1 else answers
+        names = [outputs] if isinstance(outputs, str) else outputs
+        wanted = [self[name] for name in names] if names is not None else self.tops
+        data = read_data(self, x)
+        size = len(next(iter(data.values())))
+        parts = []
+        for start in range(0, size, batch_size or size):
+            rows = slice(start, start + (batch_size or size))
+            part = {observation: array[rows] for observation, array in data.items()}
+            beliefs = pass_messages(self, part, max_passes, tolerance)
+            parts.append([beliefs.answer(module) for module in wanted])
+        answers = [np.concatenate(pieces) for pieces in zip(*parts, strict=True)]
+        if isinstance(outputs, str) or (outputs is None and len(wanted) == 1):
+            return answers[0]
+        return {self.names[module]: answer for module, answer in zip(wanted, answers, strict=True)}
 
-    def _infer(self, data, max_passes, tolerance):
-        """Messages among the modules for these data: dict from module to `Inference`."""
-        boxes = {
-            module: DataBox(data[module]) if module in data else Mailbox()
-            for module in self.modules
-        }
-        inferences, heard = {}, {}
-        for _ in range(max_passes):
-            largest = 0.0
-            for module in self.modules:
-                if module in data:
-                    continue
-                inputs, prior = module.read(boxes), boxes[module].prior()
-                if not getattr(module, "evidence_uses_prior", True):
-                    prior = None
-                if _change(heard.get(module), (inputs, prior)) <= tolerance:
-                    continue
-                heard[module] = inputs, prior
-                inference = inferences[module] = _infer_one(module, inputs, prior)
-                largest = max(largest, messages.change(boxes[module].forward, inference.evidence))
-                boxes[module].forward = inference.evidence
-                if module.sends_back:
-                    for source, message in zip(module.inputs, inference.downward, strict=True):
-                        if message is not None:
-                            source.check_backward(message, module, boxes[source].forward)
-                            boxes[source].backward[module] = message
-            if largest <= tolerance:
-                break
-        return inferences
+    def evaluate(self, x, y_true=None, *, max_passes=50, tolerance=1e-6):
+        """Scores of every module on data.
 
-    def _read_data(self, x):
-        """New data by observation."""
-        observations = self.observations
-        if not isinstance(x, dict):
-            if len(observations) != 1:
-                raise ValueError(
-                    "This graph has several observations. Give a dict with the names "
-                    f"{list(observations)}. Received: {type(x).__name__}"
-                )
-            x = {next(iter(observations)): x}
-        if x.keys() != observations.keys():
-            raise ValueError(f"Data must be named {list(observations)}. Received: {list(x)}")
-        data = {observations[name]: check_data(part, name) for name, part in x.items()}
-        for observation, part in data.items():
-            if np.shape(part)[1:] != np.shape(observation.data)[1:]:
-                raise ValueError(
-                    f"{observation.get_name()} holds samples of shape "
-                    f"{np.shape(observation.data)[1:]}. Received: {np.shape(part)[1:]}"
-                )
-        return data
+        Args:
+            x: As in `predict`.
+            y_true: Optional labels (N,): every module that classifies is scored by accuracy
+                (classes matched), NMI and ARI.
+            max_passes: As in `predict`.
+            tolerance: As in `predict`.
+
+        Returns:
+            Dict such as `{"vae/loss": 101.5, "gmm/log_likelihood": -24.1, "gmm/accuracy": .9}`;
+            losses and log-likelihoods are means over samples, in nats.
+        """
+        from kserket import metrics
+
+        data = read_data(self, x)
+        beliefs = pass_messages(self, data, max_passes, tolerance)
+        figures = {}
+        for module, inference in beliefs.inferences.items():
+            inputs, prior = beliefs.heard(module)
+            scores = dict(module.evaluate(inputs, prior)) if hasattr(module, "evaluate") else {}
+            if y_true is not None and inference.posterior is not None:
+                classes = inference.posterior.probs.argmax(axis=1)
+                scores |= metrics.clustering_scores(y_true, classes)
+            figures |= {f"{self.names[module]}/{name}": value for name, value in scores.items()}
+        return figures
+
+    def generate(self, num_samples=1, component=None, *, top=None, outputs=None, seed=None):
+        """Draws new data, from the top module's classes down to the observations.
+
+        Args:
+            num_samples: How many.
+            component: Class of the top module, or one for each sample; None draws classes from
+                its own weights.
+            top: Name of the module to start from; None is the graph's top.
+            outputs: Name of an observation, or a list; None is all.
+            seed: Integer or `numpy.random.Generator`.
+
+        Returns:
+            Array (num_samples, ...): probabilities or means of the data; a dict by name if
+            there are several.
+        """
+        start = self.tops[0] if top is None else self[top]
+        samples = generate(self, start, num_samples, component, np.random.default_rng(seed))
+        names = list(self.observations) if outputs is None else outputs
+        if isinstance(names, str) or len(names) == 1:
+            return samples[self[names if isinstance(names, str) else names[0]]]
+        return {name: samples[self[name]] for name in names if self[name] in samples}
 
     def summary(self, print_fn=print):
         """Prints the modules, what they read, what they send, and how many parameters they own.
@@ -235,6 +318,21 @@ class Graph:
             print_fn(line.rstrip())
             if index in (0, len(rows) - 1):
                 print_fn(rule)
+
+    def to_mermaid(self):
+        """The graph as Mermaid text: a flowchart from the data upwards, messages on the edges."""
+        return drawing.to_mermaid(self)
+
+    def plot(self, ax=None):
+        """Draws the graph with messages and their shapes on the edges.
+
+        Args:
+            ax: Matplotlib axes; None makes new ones.
+
+        Returns:
+            The axes.
+        """
+        return drawing.plot(self, ax)
 
     def __repr__(self):
         return f"<Graph of {', '.join(self.names.values())}>"
@@ -274,37 +372,12 @@ def _unique_names(modules):
     return names
 
 
-def _infer_one(module, inputs, prior):
-    if not hasattr(module, "infer"):
-        raise TypeError(
-            f"{module.get_name()} defines update() only. To predict new data it needs "
-            "infer(inputs, prior), which returns a kserket.Inference and changes nothing."
-        )
-    if isinstance(module, LearningModule) and module.model is None:
-        raise RuntimeError(
-            f"{module.get_name()} has learned nothing yet. Call graph.fit() or update() first."
-        )
-    return module.infer(inputs, prior)
-
-
-def _answer(inference):
-    """The posterior of a module that classifies, else its evidence, as an array."""
-    message = inference.evidence if inference.posterior is None else inference.posterior
-    return np.array(message)
-
-
-def _change(before, after):
-    """How much inputs and prior changed since a module last heard them."""
-    if before is None:
-        return float("inf")
-    inputs = max(messages.change(old, new) for old, new in zip(before[0], after[0], strict=True))
-    return max(inputs, messages.change(before[1], after[1]))
-
-
 def _settled(figures, tolerance):
+    if tolerance is None:
+        return False
     changes = [value for name, value in figures.items() if name.endswith("/message_change")]
     return bool(changes) and max(changes) < tolerance
 
 
 def _kind(message):
-    return type(message).__name__ if isinstance(message, messages.Message) else "data"
+    return type(message).__name__ if isinstance(message, messages.Message) else "array"

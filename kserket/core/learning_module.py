@@ -125,6 +125,25 @@ class LearningModule(Module):
         """Serket's text files: dict from name, with `{mode}` in it, to array."""
         return {}
 
+    def evaluate(self, inputs, prior):
+        """Dict of figures of the model on these inputs, means over samples, in nats."""
+        return {}
+
+    def generate(self, latent, num_samples, rng):
+        """Draws what the inputs would hold.
+
+        Args:
+            latent: This module's own latent variable, drawn by the module above or asked for:
+                classes (num_samples,) or vectors (num_samples, D); None draws it here.
+            num_samples: How many.
+            rng: `numpy.random.Generator`.
+
+        Returns:
+            List with one array per input: classes or vectors for a module, data for an
+            observation.
+        """
+        raise TypeError(f"{type(self).__name__} cannot generate: it defines no generate().")
+
     # The round --------------------------------------------------------------------------
 
     def update(self):
@@ -242,13 +261,13 @@ class LearningModule(Module):
         return np.random.default_rng([self.seed, zlib.crc32(self.seed_key.encode()), self.rounds])
 
     def _score(self, inference):
-        """Accuracy against the labels, where there are both."""
+        """Scores against the labels, where there are both."""
         if self.labels is None or inference.posterior is None:
             return {}
         from kserket import metrics
 
         classes = inference.posterior.probs.argmax(axis=1)
-        return {"accuracy": metrics.clustering_accuracy(self.labels, classes)}
+        return metrics.clustering_scores(self.labels, classes)
 
     def _write(self, inference):
         """The result files of this update: parameters first, then the texts."""
@@ -307,7 +326,9 @@ class LearningModule(Module):
 
 
 class Steps(keras.callbacks.Callback):
-    """Tells a module's observer how far an update is, one step for each of the model's epochs.
+    """Tells a module's observer how far an update is, and stops where it answers true.
+
+    One step is one of the model's epochs.
 
     Args:
         module: The `LearningModule` whose `learn` trains the model.
@@ -320,8 +341,9 @@ class Steps(keras.callbacks.Callback):
         self.module, self.total, self.unit = module, total, unit
 
     def on_epoch_end(self, epoch, logs=None):
-        if self.module.on_step is not None:
-            self.module.on_step(epoch + 1, self.total, self.unit)
+        watch = self.module.on_step
+        if watch is not None and watch(epoch + 1, self.total, self.unit):
+            self.model.stop_training = True
 
 
 def _weight_names(model):

@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 
+from kserket.core import messages
 from kserket.core.mailbox import DataBox, Mailbox
 
 
@@ -204,16 +205,26 @@ class Module:
         self.mailbox.backward[sender] = message
 
     def check_backward(self, message, sender=None, forward=None):
-        """Raises ValueError unless `message` has the shape of what went up."""
+        """Raises ValueError unless `message` is of the shape and kind of what went up."""
         forward = self.mailbox.forward if forward is None else forward
-        if forward is not None and np.shape(message) != np.shape(forward):
-            by = sender.get_name() if sender is not None else "Somebody"
+        if forward is None:
+            return
+        by = sender.get_name() if sender is not None else "Somebody"
+        if np.shape(message) != np.shape(forward):
             rows = len(np.shape(message)) < 1 or len(message) != len(forward)
             raise ValueError(
                 f"{by} sent {self.get_name()} a message of shape {np.shape(message)}, but "
                 f"{self.get_name()} sent {np.shape(forward)}. "
                 + ("Both must hold one row per sample." if rows else "Both must have one shape.")
             )
+        if isinstance(forward, messages.Categorical):
+            try:
+                messages.as_categorical(message)
+            except ValueError as error:
+                raise ValueError(
+                    f"{by} sent {self.get_name()} a message that holds no class probabilities: "
+                    f"{error}"
+                ) from error
 
     def send_backward_msgs(self, messages):
         """Sends each connected module its message.
@@ -313,7 +324,7 @@ def check_data(data, name, allow_missing=False):
         TypeError: If `data` are not numbers.
         ValueError: If they are empty, ragged or not finite.
     """
-    if not (hasattr(data, "shape") and hasattr(data, "dtype") and hasattr(data, "__getitem__")):
+    if not (isinstance(getattr(data, "dtype", None), np.dtype) and hasattr(data, "shape")):
         try:
             data = np.asarray(data)
         except ValueError as error:
@@ -322,7 +333,7 @@ def check_data(data, name, allow_missing=False):
             ) from error
     if data.dtype.kind not in "fiub":
         raise TypeError(
-            f"{name} needs numbers. Received: dtype {data.dtype}. Convert with "
+            "Use data.reshape(-1, 1) for single features, data.reshape(1, -1) for one sample."
             "np.asarray(data, dtype='float32')."
         )
     if len(data.shape) == 0 or 0 in data.shape:

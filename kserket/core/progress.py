@@ -1,6 +1,9 @@
 """Progress of long work on one line: what runs, how far it is, how long it will take."""
 
+import contextlib
+import signal
 import sys
+import threading
 import time
 
 import keras
@@ -67,6 +70,31 @@ class Progress:
         start = "\r" if self.rewrites else ""
         sys.stdout.write(f"{start}{text}{padding}" + ("\n" if ends else ""))
         sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def stopping_on_interrupt(graph):
+    """Ctrl-C sets `graph.interrupted` and `graph.stop_training`; the second one raises.
+
+    Args:
+        graph: The `Graph` that runs. Outside the main thread nothing is changed.
+    """
+    graph.interrupted = False
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(signum, frame):
+        if graph.interrupted:
+            raise KeyboardInterrupt
+        graph.interrupted = graph.stop_training = True
+        print("\nStopping after this step. Press Ctrl-C again to stop at once.")
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def format_seconds(seconds):

@@ -408,18 +408,23 @@ class GaussianMixture(keras.Model):
             return gaussian_gibbs.log_predictive(state, x)
         return gaussian_mixture.log_likelihood(state, x, variance)
 
-    def score_samples(self, x):
-        """log p(x) of each datum under the expected parameters' posterior predictive.
+    def score_samples(self, x, class_prior=None):
+        """log p(x) of each datum, parameters integrated out.
 
         Args:
             x: Array (N, D).
+            class_prior: Optional (N, K) in the place of the mixing weights.
 
         Returns:
             Float64 array (N,).
+
+        Reference:
+            The Student t mixture of Bishop, "Pattern Recognition and Machine Learning",
+            equation 10.81.
         """
-        state = self._fitted()
-        log_likelihood = gaussian_gibbs.log_predictive(state, np.asarray(x, "float64"))
-        return np.logaddexp.reduce(log_likelihood + np.log(self.mixing_weights), axis=1)
+        log_likelihood = gaussian_gibbs.log_predictive(self._fitted(), np.asarray(x, "float64"))
+        weights = self.mixing_weights if class_prior is None else np.maximum(class_prior, 1e-300)
+        return np.logaddexp.reduce(log_likelihood + np.log(weights), axis=1)
 
     def lower_bound(self, x, *, sample_weight=None):
         """The variational bound on log p(data), in nats.
@@ -442,7 +447,7 @@ class GaussianMixture(keras.Model):
 
         Args:
             num_samples: How many.
-            component: Draw from this one only.
+            component: Draw from this one only, or one for each sample.
             seed: Integer or `numpy.random.Generator`.
 
         Returns:
@@ -453,7 +458,7 @@ class GaussianMixture(keras.Model):
         if component is None:
             components = rng.choice(len(means), size=num_samples, p=self.mixing_weights)
         else:
-            components = np.full(num_samples, component)
+            components = np.broadcast_to(component, (num_samples,))
         noise = rng.standard_normal((num_samples, means.shape[1]))
         return means[components] + np.einsum("nij,nj->ni", factors[components], noise), components
 

@@ -116,7 +116,7 @@ class GMM(LearningModule):
             data, self.itr, [*self.callbacks, Steps(self, self.itr, "sweep")], verbose=0, rng=rng
         )
         (figure, values), *_ = history.history.items()
-        return {figure: values[-1]}
+        return {figure: values[-1], **self.evaluate(inputs, prior)}
 
     def infer(self, inputs, prior):
         data = self._data(inputs, prior)
@@ -134,6 +134,17 @@ class GMM(LearningModule):
             posterior = messages.product([evidence, messages.as_categorical(prior)])
         downward = messages.Mixture(posterior.probs, self.model.means, self.model.covariances)
         return Inference(evidence, [downward], posterior)
+
+    def evaluate(self, inputs, prior):
+        data = self._data(inputs, prior)
+        scores = self.model.score_samples(data["x"], data["class_prior"])
+        missing = messages.missing_rows(inputs[0])
+        scores = scores if missing is None else scores[~missing]
+        return {"log_likelihood": float(scores.mean())} if len(scores) else {}
+
+    def generate(self, latent, num_samples, rng):
+        x, _ = self.model.sample(num_samples, component=latent, seed=rng)
+        return [x]
 
     def _data(self, inputs, prior):
         """Inputs as the model takes them, missing rows at zero."""

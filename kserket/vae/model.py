@@ -210,14 +210,13 @@ class VariationalAutoencoder(keras.Model):
         """Negative log likelihood and KL divergence of each sample, both (N,)."""
         parts = _parts(inputs)
         x, decoded = _float32(parts["x"]), outputs["decoded"]
+        x, decoded = _rows(x), _rows(decoded)
         if self.likelihood == "bernoulli":
-            costs = ops.binary_crossentropy(x, decoded, from_logits=True)
+            reconstruction = _cross_entropy(x, decoded)
         else:
-            variance = ops.exp(self.log_variance)
-            costs = 0.5 * (
-                ops.square(x - decoded) / variance + self.log_variance + math.log(2 * math.pi)
-            )
-        reconstruction = ops.sum(costs, axis=list(range(1, len(costs.shape))))
+            squares = ops.square(x - decoded) / ops.exp(self.log_variance)
+            constant = self.log_variance + math.log(2 * math.pi)
+            reconstruction = 0.5 * ops.sum(squares + constant, axis=-1)
         kl = kl_divergence(
             outputs["z_mean"], outputs["z_log_variance"], parts["mu"], parts["mu_variance"]
         )
@@ -521,6 +520,21 @@ def kl_divergence(z_mean, z_log_variance, mu=None, mu_variance=None):
     return 0.5 * ops.sum(distance + variance - log_ratio - 1.0, axis=-1)
 
 
+@tf.custom_gradient
+def _cross_entropy(x, logits):
+    """-log p(x | logits) of Bernoulli features, summed: (N, D), (N, D) -> (N,).
+
+    With its gradient sigmoid(logits) - x written out it takes a third of the passes over memory
+    that differentiating it takes.
+    """
+    cost = tf.reduce_sum(tf.math.softplus(logits) - x * logits, axis=-1)
+
+    def gradient(upstream):
+        return None, (tf.math.sigmoid(logits) - x) * upstream[:, None]
+
+    return cost, gradient
+
+
 class _PerSample(keras.losses.Loss):
     """Costs that are there already: takes the weighted mean, right on several replicas."""
 
@@ -556,6 +570,11 @@ def _is_arrays(x):
 
 def _flat(tensor):
     return keras.layers.Flatten()(tensor) if len(tensor.shape) > 2 else tensor
+
+
+def _rows(tensor):
+    """(N, ...) as (N, D)."""
+    return ops.reshape(tensor, (-1, math.prod(tensor.shape[1:])))
 
 
 def _float32(tensor):

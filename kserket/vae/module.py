@@ -213,10 +213,28 @@ class VAE(LearningModule):
         x = inputs[0]
         missing = messages.missing_rows(x)
         mean, variance = self.model.encode(x if missing is None else np.nan_to_num(x))
-        if missing is not None:
+        latent = mean
+        if missing is not None:  # such a row is reconstructed from what is expected of it
+            latent = mean.copy()
+            latent[missing] = 0.0 if prior is None else np.asarray(prior, "float32")[missing]
             variance[missing] = np.inf
-        reconstruction = messages.Deferred(np.shape(x), lambda: self.model.decode(mean))
+        reconstruction = messages.Deferred(np.shape(x), lambda: self.model.decode(latent))
         return Inference(messages.Gaussian(mean, variance), [reconstruction])
+
+    def evaluate(self, inputs, prior):
+        x = np.asarray(inputs[0], "float32")
+        data = {"x": x, **self._prior(prior, len(x))}
+        missing = messages.missing_rows(x)
+        if missing is not None:
+            data = {name: part[~missing] for name, part in data.items()}
+        if len(data["x"]) == 0:
+            return {}
+        return self.model.evaluate(data, verbose=0, return_dict=True, batch_size=4096)
+
+    def generate(self, latent, num_samples, rng):
+        if latent is None:
+            return [self.model.sample(num_samples, seed=rng)]
+        return [self.model.decode(np.asarray(latent, "float32"))]
 
     def text_files(self, inference):
         files = {
