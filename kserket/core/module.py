@@ -4,8 +4,8 @@ import warnings
 
 import numpy as np
 
-from kserket.core import messages
 from kserket.core.mailbox import DataBox, Mailbox
+from kserket.core.messages import Categorical, as_categorical
 
 
 class Module:
@@ -217,9 +217,9 @@ class Module:
                 f"{self.get_name()} sent {np.shape(forward)}. "
                 + ("Both must hold one row per sample." if rows else "Both must have one shape.")
             )
-        if isinstance(forward, messages.Categorical):
+        if isinstance(forward, Categorical):
             try:
-                messages.as_categorical(message)
+                as_categorical(message)
             except ValueError as error:
                 raise ValueError(
                     f"{by} sent {self.get_name()} a message that holds no class probabilities: "
@@ -333,7 +333,7 @@ def check_data(data, name, allow_missing=False):
             ) from error
     if data.dtype.kind not in "fiub":
         raise TypeError(
-            "Use data.reshape(-1, 1) for single features, data.reshape(1, -1) for one sample."
+            f"{name} needs numbers. Received: dtype {data.dtype}. Convert with "
             "np.asarray(data, dtype='float32')."
         )
     if len(data.shape) == 0 or 0 in data.shape:
@@ -344,7 +344,7 @@ def check_data(data, name, allow_missing=False):
     if len(data.shape) == 1:
         raise ValueError(
             f"{name} needs one row per sample, shape (N, D). Received: shape {data.shape}. "
-            "Use data.reshape(-1, 1) for samples of one feature, data.reshape(1, -1) for one sample."
+            "Use data.reshape(-1, 1) for one feature, data.reshape(1, -1) for one sample."
         )
     if data.dtype.kind == "f":
         _check_finite(data, name, allow_missing)
