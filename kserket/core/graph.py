@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from kserket.core import drawing, messages
-from kserket.core.learning_module import LearningModule
+from kserket.core.learning_module import LearningModule, check_seed
 from kserket.core.module import Module, Observation
 from kserket.core.prediction import generate, pass_messages, read_data
 from kserket.core.progress import Progress, stopping_on_interrupt
@@ -61,11 +61,11 @@ class Graph:
         self.stop_training = self.interrupted = False
         self.optimizer = None  # what Keras callbacks look for in a model
         self.round = 0
-        self.seed = seed
+        self.seed = check_seed(seed)
         if seed is not None:
             for module, name in self.names.items():
                 if isinstance(module, LearningModule) and module.seed is None:
-                    module.seed, module.seed_key = int(seed), name
+                    module.seed, module.seed_key = self.seed, name
 
     def __getitem__(self, name):
         for module, own in self.names.items():
@@ -368,7 +368,11 @@ def _unique_names(modules):
     for module in modules:
         base = module.name or type(module).__name__.lower()
         seen[base] = seen.get(base, 0) + 1
-        names[module] = base if seen[base] == 1 else f"{base}_{seen[base]}"
+        name = base if seen[base] == 1 else f"{base}_{seen[base]}"
+        while name in names.values():  # taken by a module that somebody named so
+            seen[base] += 1
+            name = f"{base}_{seen[base]}"
+        names[module] = name
     return names
 
 

@@ -1,5 +1,6 @@
 """The one `update()` that every learning module shares."""
 
+import contextlib
 import os
 import pathlib
 import random
@@ -10,7 +11,7 @@ import keras
 import numpy as np
 
 from kserket.core import messages, results
-from kserket.core.module import Module
+from kserket.core.module import Module, Observation, check_data
 
 
 class Inference(NamedTuple):
@@ -55,9 +56,7 @@ class LearningModule(Module):
     evidence_uses_prior = True  # whether `infer` gives other evidence or messages under a prior
 
     def __init__(self, name, mode="learn", *, labels=None, save_dir=".", load_dir=None, seed=None):
-        mode = _check_mode(mode)
-        if seed is not None and (isinstance(seed, bool) or int(seed) != seed or seed < 0):
-            raise ValueError(f"`seed` must be an integer >= 0 or None. Received: seed={seed!r}")
+        mode, seed = _check_mode(mode), check_seed(seed)
         if labels is not None:
             labels = _check_labels(labels)
         super().__init__(name, learnable=mode == "learn")
@@ -65,7 +64,7 @@ class LearningModule(Module):
         self.labels = labels
         self.save_dir = None if save_dir is None else pathlib.Path(save_dir)
         self.load_dir = None if load_dir is None else pathlib.Path(load_dir)
-        self.seed = None if seed is None else int(seed)
+        self.seed = seed
         self.seed_key = name
         self.model = None
         self.trainable = True
@@ -192,14 +191,17 @@ class LearningModule(Module):
             return self.model
         must_load = self.mode == "recog" or not self.trainable or self.load_dir is not None
         found = self._read_parameters(shapes) if must_load else None
-        self._input_shapes = shapes
-        self.model = self.build_model(inputs)
+        with _python_seed(int(self._make_rng().integers(2**31))):
+            self.model = self.build_model(inputs)
         if found is not None:
+            arrays, fingerprint = found
             try:
-                self.set_parameters(found)
+                self.set_parameters(arrays)
             except Exception:
                 self.model = None
                 raise
+            self.fingerprint = self._belongs_to = fingerprint
+        self._input_shapes = shapes
         return self.model
 
     @property
@@ -253,6 +255,14 @@ class LearningModule(Module):
                 f"{name} reads {rows} samples, but `category` holds {len(self.labels)} labels. "
                 "Give one label per sample, or None."
             )
+        for module, message in zip(self.inputs, inputs, strict=True):
+            if not isinstance(module, Observation):  # which checked its data when it took them
+                check_data(np.asarray(message), module.get_name(), allow_missing=True)
+        if prior is not None:
+            check_data(np.asarray(prior), f"The message from above to {name}")
+        missing = [messages.missing_rows(message) for message in inputs]
+        if all(mask is not None and mask.all() for mask in missing):
+            raise ValueError(f"{name} reads missing rows only. It needs one that was observed.")
         self.check(inputs, prior)
 
     def _make_rng(self):
@@ -293,7 +303,7 @@ class LearningModule(Module):
         }
 
     def _read_parameters(self, shapes):
-        """Saved parameters that fit this module, its settings and its inputs."""
+        """Saved parameters that fit module, settings and inputs, and their fingerprint."""
         name = self.get_name()
         folder = self.load_dir or (self.save_dir or pathlib.Path(".")) / name
         path = os.path.join(folder, self.parameters_file)
@@ -321,8 +331,7 @@ class LearningModule(Module):
                     f"{module.get_name()} loaded: it was learned on those with fingerprint "
                     f"{fingerprint}, not {loaded}. Take both from one run."
                 )
-        self.fingerprint = self._belongs_to = metadata["fingerprint"]
-        return arrays
+        return arrays, metadata["fingerprint"]
 
 
 class Steps(keras.callbacks.Callback):
@@ -346,6 +355,17 @@ class Steps(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
+@contextlib.contextmanager
+def _python_seed(seed):
+    """Python's `random` at a seed for a while: layers without a seed of their own draw theirs."""
+    state = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(state)
+
+
 def _weight_names(model):
     """One name per weight, in order: its own, numbered where it is not the first of it."""
     seen, names = {}, []
@@ -353,6 +373,15 @@ def _weight_names(model):
         seen[weight.name] = seen.get(weight.name, 0) + 1
         names.append(weight.name + (f"_{seen[weight.name]}" if seen[weight.name] > 1 else ""))
     return names
+
+
+def check_seed(seed):
+    """The seed as an int, or None; ValueError unless it is an integer >= 0 or None."""
+    if seed is None:
+        return None
+    if isinstance(seed, (bool, str)) or int(seed) != seed or seed < 0:
+        raise ValueError(f"`seed` must be an integer >= 0 or None. Received: seed={seed!r}")
+    return int(seed)
 
 
 def _check_mode(mode):

@@ -67,7 +67,7 @@ def pass_messages(graph, data, max_passes, tolerance):
     beliefs, before = Beliefs(graph, data), {}
     largest = 0.0
     for _ in range(max_passes):
-        largest = 0.0
+        largest, settled = 0.0, True
         for module in graph.modules:
             if module in data:
                 continue
@@ -76,9 +76,9 @@ def pass_messages(graph, data, max_passes, tolerance):
                 prior = None
             if _change(before.get(module), (inputs, prior)) <= tolerance:
                 continue
-            before[module] = inputs, prior
+            before[module], settled = (inputs, prior), False
             largest = max(largest, beliefs.post(module, _infer(module, inputs, prior)))
-        if largest <= tolerance:
+        if settled:
             return beliefs
     warnings.warn(
         f"Messages have not settled after {max_passes} passes: the largest change was "
@@ -172,6 +172,8 @@ def _infer(module, inputs, prior):
         raise RuntimeError(
             f"{module.get_name()} has learned nothing yet. Call graph.fit() or update() first."
         )
+    if isinstance(module, LearningModule):
+        module.check(inputs, prior)
     return module.infer(inputs, prior)
 
 
