@@ -63,7 +63,8 @@ def plot_history(history, *, title=None, axes=None):
         finish(ax, family, "round", None)
         ax.xaxis.get_major_locator().set_params(integer=True)
         drawn.append(lines)
-    for ax, lines in zip(axes, drawn, strict=False):  # places are known when all panels stand
+    axes[0].figure.draw_without_rendering()  # settles limits and layout, on which distances depend
+    for ax, lines in zip(axes, drawn, strict=False):
         _label_lines(ax, lines)
     return axes[: len(panels)]
 
@@ -126,7 +127,6 @@ def _panels(history):
 
 def _label_lines(ax, lines, fontsize=8.5):
     """Writes each line's name at its right end, moved up or down where names would overlap."""
-    ax.figure.draw_without_rendering()
     ends = np.array([line.get_xydata()[-1] for line in lines])
     at = ax.transData.transform(ends)
     points = 72 / ax.figure.dpi
