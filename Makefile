@@ -15,8 +15,8 @@ DOCS_INSTALLED := $(VENV)/.installed-docs
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(INSTALLED) ## cluster handwritten digits with VAE+GMM; pictures go to demo/
-	$(BIN)/python examples/demo.py --output demo
+demo: $(INSTALLED) ## sort handwritten digits without labels by VAE+GMM; pictures go to demo/
+	$(BIN)/python examples/vae_gmm.py $(ARGS)
 
 test: lint ## ruff, then every test (ARGS="-k vae -x" goes to pytest, WORKERS=0 for one process)
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)

@@ -12,6 +12,7 @@ MAY_IMPORT = {
     "inference": {"inference"},
     "core": {"core", "inference", "metrics", "version"},
     **dict.fromkeys(TOOLS, TOOLS),
+    "sklearn": {"core", "gmm", "vae"},  # scikit-learn's front door
 }
 FAMILY_MAY_IMPORT = {"core", "inference", "metrics", "version"}  # and its own files
 

@@ -209,9 +209,10 @@ def test_images_of_all_shapes():
 
 def test_history_has_a_panel_per_family():
     history = {
-        "vae/loss": [3.0, 2.0, 1.0],
         "vae/kl": [0.5, 0.4, 0.3],
+        "vae/loss": [3.0, 2.0, 1.0],
         "gmm/log_likelihood": [-9.0, -8.0, -7.0],
+        "gmm/bound": [-900.0, -800.0, -700.0],
         "gmm/accuracy": [0.5, 0.6, 0.6001],
         "mlda/accuracy": [0.5, 0.6, 0.6],
         "gmm/message_change": [None, 0.2, 0.1],
@@ -223,15 +224,16 @@ def test_history_has_a_panel_per_family():
     assert shown == {
         "loss (nats)": ["vae/loss", "vae/kl"],
         "log likelihood": ["gmm/log_likelihood"],
+        "lower bound": ["gmm/bound"],
         "score against labels": ["gmm/accuracy", "mlda/accuracy"],
         "change of message": ["gmm/message_change"],
         "live classes": ["gmm/live_classes"],
     }
     np.testing.assert_array_equal(axes[0].lines[0].get_xydata(), [[1, 3], [2, 2], [3, 1]])
-    np.testing.assert_array_equal(axes[3].lines[0].get_xydata(), [[2, 0.2], [3, 0.1]])
-    assert axes[1].lines[0].get_color().tolist() == axes[3].lines[0].get_color().tolist()
-    axes[2].figure.canvas.draw()
-    upper, lower = (text.get_window_extent() for text in axes[2].texts)
+    np.testing.assert_array_equal(axes[4].lines[0].get_xydata(), [[2, 0.2], [3, 0.1]])
+    assert axes[1].lines[0].get_color().tolist() == axes[4].lines[0].get_color().tolist()
+    axes[3].figure.canvas.draw()
+    upper, lower = (text.get_window_extent() for text in axes[3].texts)
     assert not upper.overlaps(lower)  # though the two lines end in one place
 
 

@@ -9,7 +9,8 @@ from kserket.plotting.style import FAINT, INK, finish, line_color, new_axes, pla
 
 _FAMILIES = {  # figures of a history that share a panel, by the last part of their name
     "loss (nats)": ("loss", "reconstruction", "kl"),
-    "log likelihood": ("log_likelihood", "lower_bound", "bound"),
+    "log likelihood": ("log_likelihood",),
+    "lower bound": ("lower_bound", "bound"),
     "score against labels": ("accuracy", "nmi", "ari"),
     "change of message": ("message_change",),
 }
@@ -26,7 +27,8 @@ def plot_history(history, *, title=None, axes=None):
         axes: as many Axes as there are panels. Default: a new figure with the panels in one row.
 
     Returns:
-        Array of the Axes, in the order losses, likelihoods, scores, changes of message, others.
+        Array of the Axes, in the order losses, likelihoods, bounds, scores, changes of message,
+        others.
 
     Raises:
         ValueError: if there is nothing to draw, or `axes` are too few.
@@ -116,7 +118,7 @@ def _panels(history):
     names = [name for name in history if finite[name]]
     last = {name: name.rsplit("/", 1)[-1] for name in names}
     families = {
-        title: [name for name in names if last[name] in members]
+        title: [name for member in members for name in names if last[name] == member]
         for title, members in _FAMILIES.items()
     }
     for name in names:
