@@ -48,7 +48,7 @@ class GaussianMixture(keras.Model):
     ```python
     import kserket
 
-    x, labels = kserket.datasets.make_mixture(300, 3, 2, seed=0)
+    x, labels, *_ = kserket.datasets.make_mixture(300, 3, 2, seed=0)
     model = kserket.GaussianMixture(3, seed=0)
     model.fit(x, epochs=50, verbose=0)
     print(kserket.metrics.clustering_accuracy(labels, model.predict(x).argmax(axis=1)))
@@ -152,9 +152,7 @@ class GaussianMixture(keras.Model):
         return concentration / concentration.sum()
 
     def _read(self, kind, prefix=""):
-        return kind(
-            *(ops.convert_to_numpy(self._parameters[prefix + name]) for name in kind._fields)
-        )
+        return kind(*(self._parameters[prefix + name].numpy() for name in kind._fields))
 
     def _assign(self, values, prefix=""):
         for name, value in zip(values._fields, values, strict=True):
@@ -186,7 +184,7 @@ class GaussianMixture(keras.Model):
             sample_weight: Optional (N,), not negative (variational inference only).
             epochs: Number of sweeps.
             callbacks: Keras callbacks; an epoch is a sweep.
-            verbose: 0 is silent.
+            verbose: 1 shows every sweep; "auto" and 0 are silent.
 
         Returns:
             A `keras.callbacks.History` of `bound` (or `log_joint` for the sampler), in nats.
@@ -217,6 +215,7 @@ class GaussianMixture(keras.Model):
         self.stop_training = False
 
         def report(sweep, num_sweeps, value):
+            callbacks.on_epoch_begin(sweep - 1)
             callbacks.on_epoch_end(sweep - 1, {figure: float(value)})
             if self.stop_training:
                 raise StopIteration
@@ -246,14 +245,19 @@ class GaussianMixture(keras.Model):
         x = data["x"]
         if data["variance"] is not None:
             x = x + np.sqrt(data["variance"]) * rng.standard_normal(x.shape)
-        warm = self.assignments is not None and len(self.assignments) == len(x)
+        assignments = self.assignments
+        if assignments is None or len(assignments) != len(x):
+            assignments = None  # a start, or the classes that were learned before, on other data
+            if self.is_fitted:
+                log_likelihood = self.log_likelihood(x)
+                assignments = self._log_posterior(log_likelihood, data["class_prior"]).argmax(1)
         chain, _ = gaussian_gibbs.sample(
             x,
             self.prior,
             num_components=self.num_components,
             num_sweeps=epochs,
             rng=rng,
-            assignments=self.assignments if warm else None,
+            assignments=assignments,
             class_prior=data["class_prior"],
             callback=report,
         )
@@ -265,12 +269,14 @@ class GaussianMixture(keras.Model):
     def _make_prior(self, data):
         """Scale-free hyper-parameters from the data, with the user's in their place."""
         x, weight = np.asarray(data["x"], "float64"), data["sample_weight"]
-        if weight is not None and not weight.sum() > 0:
-            raise ValueError("`sample_weight` must not be zero everywhere.")
+        own = np.zeros((1, 1)) if data["variance"] is None else np.asarray(data["variance"])
+        known = np.broadcast_to(np.isfinite(own).all(axis=1), len(x))
+        weight = known * (1.0 if weight is None else weight)
+        if not weight.sum() > 0:
+            raise ValueError("No datum counts: `sample_weight` is zero or `variance` infinite.")
         mean = np.average(x, axis=0, weights=weight)
-        variance = np.average(np.square(x - mean), axis=0, weights=weight)
-        if data["variance"] is not None:
-            variance = variance + np.average(data["variance"], axis=0, weights=weight)
+        variance = np.square(x - mean) + np.where(np.isfinite(own), own, 0.0)
+        variance = np.average(variance, axis=0, weights=weight)
         given = {name: value for name, value in self.hyper_parameters.items() if value is not None}
         prior = gaussian_mixture.default_prior(mean, variance, self.num_components)
         if not given.get("degrees_of_freedom", len(mean)) > len(mean) - 1:
@@ -504,6 +510,8 @@ class GaussianMixture(keras.Model):
         variance, prior = parts.get("variance"), parts.get("class_prior")
         if variance is not None:
             variance = np.asarray(variance)
+            if self.inference == "gibbs" and not np.isfinite(variance).all():
+                raise ValueError("The Gibbs sampler needs finite `variance`. Leave such rows out.")
             if variance.shape != x.shape or not (variance >= 0).all():
                 raise ValueError(
                     f"`variance` must have the shape of x, {x.shape}, and not be negative. "
@@ -519,9 +527,10 @@ class GaussianMixture(keras.Model):
             sample_weight = np.asarray(sample_weight, "float64")
             if self.inference == "gibbs":
                 raise ValueError("The Gibbs sampler takes no `sample_weight`.")
-            if sample_weight.shape != (len(x),) or not (sample_weight >= 0).all():
+            valid = np.isfinite(sample_weight) & (sample_weight >= 0)
+            if sample_weight.shape != (len(x),) or not valid.all():
                 raise ValueError(
-                    f"`sample_weight` must have shape ({len(x)},) and not be negative. "
+                    f"`sample_weight` must have shape ({len(x)},), finite and not negative. "
                     f"Received: shape {sample_weight.shape}"
                 )
         return {

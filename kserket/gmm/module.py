@@ -6,9 +6,11 @@ import numpy as np
 
 from kserket.core import messages
 from kserket.core.learning_module import Inference, LearningModule, Steps
+from kserket.core.registry import register_module
 from kserket.gmm.model import GaussianMixture
 
 
+@register_module("kserket")
 class GMM(LearningModule):
     """Serket's `gmm.GMM`: sorts real vectors into K classes.
 
@@ -51,7 +53,7 @@ class GMM(LearningModule):
     import kserket as srk
     from kserket import gmm
 
-    x, labels = srk.datasets.make_mixture(300, 3, 2, seed=0)
+    x, labels, *_ = srk.datasets.make_mixture(300, 3, 2, seed=0)
     obs = srk.Observation(x)
     gmm1 = gmm.GMM(3, category=labels, seed=0)
     gmm1.connect(obs)
@@ -134,6 +136,17 @@ class GMM(LearningModule):
             posterior = messages.product([evidence, messages.as_categorical(prior)])
         downward = messages.Mixture(posterior.probs, self.model.means, self.model.covariances)
         return Inference(evidence, [downward], posterior)
+
+    def figures(self, inference):
+        """Classes that hold a datum at least."""
+        live = len(np.unique(inference.posterior.probs.argmax(axis=1)))
+        if live == 1 < self.K and len(inference.posterior) > 1 and self.mode == "learn":
+            self._warn_once(
+                "found one class only: what it reads looks like one Gaussian. Under a VAE, let "
+                "the latent variables carry more: lower KL_param, train longer, or use the "
+                "likelihood that the data have."
+            )
+        return {"live_classes": live}
 
     def evaluate(self, inputs, prior):
         data = self._data(inputs, prior)

@@ -183,11 +183,10 @@ class VariationalAutoencoder(keras.Model):
             probabilities or means that the decoder gives.
         """
         outputs = self._propagate(_parts(inputs)["x"], training)
-        logits = outputs["decoded"]
         return {
             "z_mean": outputs["z_mean"],
             "z_variance": ops.exp(outputs["z_log_variance"]),
-            "reconstruction": ops.sigmoid(logits) if self.likelihood == "bernoulli" else logits,
+            "reconstruction": self._reconstruct(outputs),
         }
 
     def _propagate(self, x, training, noise=None):
@@ -245,7 +244,7 @@ class VariationalAutoencoder(keras.Model):
 
     def train_step(self, data):
         """One step of the optimizer on one batch."""
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        x, y, sample_weight = self._unpack(data)
         with tf.GradientTape() as tape:
             outputs = self._propagate(_parts(x)["x"], training=True)
             loss = self.compute_loss(x, y, outputs, sample_weight, training=True)
@@ -256,7 +255,7 @@ class VariationalAutoencoder(keras.Model):
 
     def test_step(self, data):
         """The figures of one batch, at the posterior mean."""
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        x, y, sample_weight = self._unpack(data)
         outputs = self._propagate(_parts(x)["x"], training=False)
         loss = self.compute_loss(x, y, outputs, sample_weight, training=False)
         return self._figures(loss, x, y, outputs, sample_weight)
@@ -265,7 +264,24 @@ class VariationalAutoencoder(keras.Model):
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         batch = ops.shape(outputs["z_mean"])[0]
         self._loss_tracker.update_state(loss * replicas, sample_weight=batch)
-        return self.compute_metrics(x, y, outputs["decoded"], sample_weight)
+        target = _parts(x)["x"] if y is None else y
+        return self.compute_metrics(x, target, self._reconstruct(outputs), sample_weight)
+
+    def _unpack(self, data):
+        """A batch as x, y and weights; ValueError where mu stands in the place of y."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        latent = (self.latent_dim,)
+        if y is not None and tuple(y.shape[1:]) == latent != tuple(_parts(x)["x"].shape[1:]):
+            raise ValueError(
+                "Keras reads batches (x, mu) as (x, y), and this model needs no y. Yield "
+                '({"x": x, "mu": mu},), a tuple of one.'
+            )
+        return x, y, sample_weight
+
+    def _reconstruct(self, outputs):
+        """Probabilities or means of x (N, ...), from what `_propagate` returned."""
+        decoded = outputs["decoded"]
+        return ops.sigmoid(decoded) if self.likelihood == "bernoulli" else decoded
 
     # Use --------------------------------------------------------------------------------
 
@@ -462,6 +478,7 @@ class VariationalAutoencoder(keras.Model):
         lengths = {name: len(part) for name, part in parts.items()}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"All inputs need the same number of samples. Received: {lengths}")
+        self._check_values(parts)
         latent = (lengths["x"], self.latent_dim)
         for name in parts.keys() - {"x"}:
             if np.shape(parts[name]) != latent:
@@ -476,6 +493,22 @@ class VariationalAutoencoder(keras.Model):
         if sample_weight is not None and y is None:
             y = parts["x"]  # Keras drops the weights where there is no y
         return (parts if len(parts) > 1 else parts["x"]), y
+
+    def _check_values(self, parts):
+        """Raises ValueError unless inputs are finite and suit the likelihood."""
+        for name, part in parts.items():
+            low, high = float(np.min(part)), float(np.max(part))
+            if not (np.isfinite(low) and np.isfinite(high)):
+                raise ValueError(
+                    f"`{name}` holds values that are not finite. Remove or impute them."
+                )
+            if name == "x" and self.likelihood == "bernoulli" and (low < 0 or high > 1):
+                raise ValueError(
+                    'likelihood="bernoulli" needs data in [0, 1]. '
+                    f'Received: {low:g} to {high:g}. Scale them, or use likelihood="gaussian".'
+                )
+            if name == "mu_variance" and low <= 0:
+                raise ValueError(f"`mu_variance` must be positive. Received: {low:g}")
 
     def _check_validation(self, data):
         """Validation data as `keras.Model.fit` reads them aright."""

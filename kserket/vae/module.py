@@ -1,14 +1,18 @@
 """Its module: `VAE`."""
 
+import numbers
+
 import keras
 import numpy as np
 from keras import ops
 
 from kserket.core import messages, resident
 from kserket.core.learning_module import Inference, LearningModule, Steps
+from kserket.core.registry import register_module
 from kserket.vae.model import VariationalAutoencoder
 
 
+@register_module("kserket")
 class VAE(LearningModule):
     """Serket's `vae.VAE`: compresses what it reads to a few real numbers.
 
@@ -93,8 +97,10 @@ class VAE(LearningModule):
         load_dir=None,
         seed=None,
     ):
-        for option, value in {"itr": itr, "batch_size": batch_size}.items():
-            if value is not None and (isinstance(value, bool) or int(value) != value or value < 1):
+        sizes = {"itr": itr, "batch_size": 1 if batch_size is None else batch_size}
+        for option, value in sizes.items():
+            is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+            if not is_number or value % 1 or value < 1:
                 raise ValueError(f"`{option}` must be a positive integer. Received: {value!r}")
         if not learning_rate > 0:
             raise ValueError(f"`learning_rate` must be positive. Received: {learning_rate!r}")
@@ -131,6 +137,16 @@ class VAE(LearningModule):
         if self.model is not None:
             self.model.kl_weight.assign(value)
 
+    def get_config(self):
+        """The constructor's arguments, with alpha as it is now."""
+        return {**super().get_config(), "KL_param": self.kl_weight}
+
+    def get_state(self):
+        return {"losses": self._losses}
+
+    def set_state(self, state):
+        self._losses = state["losses"]
+
     def settings(self):
         return {"latent_dim": self.latent_dim, "likelihood": self.likelihood}
 
@@ -146,7 +162,8 @@ class VAE(LearningModule):
                 f"Received: shape {np.shape(prior)}"
             )
         if self.likelihood == "bernoulli":
-            low, high = float(np.nanmin(inputs[0])), float(np.nanmax(inputs[0]))
+            x = np.asarray(inputs[0])
+            low, high = np.fmin.reduce(x, axis=None), np.fmax.reduce(x, axis=None)
             if low < 0 or high > 1:
                 raise ValueError(
                     f'VAE(likelihood="bernoulli") needs data in [0, 1]. '
@@ -161,6 +178,9 @@ class VAE(LearningModule):
             **self._options, **self._networks(shape), seed=seed, name=self.name
         )
         model.build((None, *shape))
+        if self.likelihood == "gaussian":
+            spread = max(float(np.nanvar(inputs[0])), 1e-12)
+            model.log_variance.assign(np.log(spread))  # else the KL term wins before it is learned
         model.compile(keras.optimizers.Adam(self.learning_rate))
         model.optimizer.build(model.trainable_variables)
         return model
@@ -181,11 +201,7 @@ class VAE(LearningModule):
         return networks
 
     def learn(self, inputs, prior, rng):
-        x = np.asarray(inputs[0], "float32")
-        data = {"x": x, **self._prior(prior, len(x))}
-        missing = messages.missing_rows(x)
-        if missing is not None:
-            data = {name: part[~missing] for name, part in data.items()}
+        data = self._data(inputs, prior)
         self.model.seed_generator.state.assign([int(rng.integers(2**31)), 0])
         history = resident.fit(
             self.model,
@@ -198,16 +214,19 @@ class VAE(LearningModule):
         self._losses = history.history["loss"]
         return {name: values[-1] for name, values in history.history.items()}
 
-    def _prior(self, prior, num_samples):
-        """mu, and mu_variance where it is known, as the model's inputs."""
-        if prior is None:
-            return {"mu": np.zeros((num_samples, self.latent_dim), "float32")}
+    def _data(self, inputs, prior):
+        """The rows that were observed, as the model's inputs: x, mu, mu_variance where known."""
+        x = np.asarray(inputs[0], "float32")
+        mu = np.zeros((len(x), self.latent_dim)) if prior is None else np.asarray(prior)
+        data = {"x": x, "mu": mu.astype("float32")}
         if isinstance(prior, messages.Gaussian) and prior.variance is not None:
-            return {
-                "mu": np.asarray(prior.mean, "float32"),
-                "mu_variance": np.asarray(prior.variance, "float32"),
-            }
-        return {"mu": np.asarray(prior, "float32")}
+            known = np.isfinite(prior.variance)  # where nothing is known, N(0, 1) holds
+            data["mu"] = np.where(known, data["mu"], 0).astype("float32")
+            data["mu_variance"] = np.where(known, prior.variance, 1).astype("float32")
+        missing = messages.missing_rows(inputs[0])
+        if missing is None:
+            return data
+        return {name: part[~missing] for name, part in data.items()}
 
     def infer(self, inputs, prior):
         x = inputs[0]
@@ -221,12 +240,24 @@ class VAE(LearningModule):
         reconstruction = messages.Deferred(np.shape(x), lambda: self.model.decode(latent))
         return Inference(messages.Gaussian(mean, variance), [reconstruction])
 
+    def figures(self, inference):
+        """Latent dimensions that carry something: whose means vary by more than 0.01.
+
+        Reference: Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders", 2016.
+        """
+        mean, missing = inference.evidence.mean, inference.evidence.missing
+        spread = np.var(mean if missing is None else mean[~missing], axis=0)
+        active = int((spread > 0.01).sum())
+        if active == 0 and self.mode == "learn":
+            self._warn_once(
+                "has collapsed: no latent dimension carries anything of the data, so modules "
+                "above have nothing to learn from. Lower KL_param, train longer, or use the "
+                "likelihood that the data have."
+            )
+        return {"active_units": active}
+
     def evaluate(self, inputs, prior):
-        x = np.asarray(inputs[0], "float32")
-        data = {"x": x, **self._prior(prior, len(x))}
-        missing = messages.missing_rows(x)
-        if missing is not None:
-            data = {name: part[~missing] for name, part in data.items()}
+        data = self._data(inputs, prior)
         if len(data["x"]) == 0:
             return {}
         return self.model.evaluate(data, verbose=0, return_dict=True, batch_size=4096)
@@ -248,7 +279,7 @@ class VAE(LearningModule):
     def get_parameters(self):
         optimizer = self.model.optimizer
         state = {
-            f"optimizer/{index:02d}": ops.convert_to_numpy(variable)
+            f"optimizer/{index}": ops.convert_to_numpy(variable)
             for index, variable in enumerate(optimizer.variables)
         }
         return {**super().get_parameters(), **state}
@@ -257,8 +288,7 @@ class VAE(LearningModule):
         alpha = float(self.model.kl_weight)
         super().set_parameters(arrays)
         self.model.kl_weight.assign(alpha)
-        state = [arrays[name] for name in sorted(arrays) if name.startswith("optimizer/")]
-        shapes = [tuple(variable.shape) for variable in self.model.optimizer.variables]
-        if [array.shape for array in state] == shapes:
-            for variable, array in zip(self.model.optimizer.variables, state, strict=True):
+        for index, variable in enumerate(self.model.optimizer.variables):
+            array = arrays.get(f"optimizer/{index}")
+            if array is not None and array.shape == tuple(variable.shape):
                 variable.assign(array)
