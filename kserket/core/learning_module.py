@@ -4,6 +4,7 @@ import contextlib
 import os
 import pathlib
 import random
+import warnings
 import zlib
 from typing import NamedTuple
 
@@ -53,6 +54,11 @@ class LearningModule(Module):
     """
 
     parameters_file = "parameters.h5"
+    _saved = (
+        *Module._saved,
+        *("mode", "trainable", "seed", "seed_key", "fingerprint"),
+        *("_belongs_to", "_input_shapes", "_posterior"),
+    )
     evidence_uses_prior = True  # whether `infer` gives other evidence or messages under a prior
 
     def __init__(self, name, mode="learn", *, labels=None, save_dir=".", load_dir=None, seed=None):
@@ -74,6 +80,7 @@ class LearningModule(Module):
         self._belongs_to = None
         self._input_shapes = None
         self._posterior = None
+        self._has_warned = False
 
     # What a family writes ---------------------------------------------------------------
 
@@ -124,6 +131,10 @@ class LearningModule(Module):
         """Serket's text files: dict from name, with `{mode}` in it, to array."""
         return {}
 
+    def figures(self, inference):
+        """Dict of figures of an update that tell how well it went without any label."""
+        return {}
+
     def evaluate(self, inputs, prior):
         """Dict of figures of the model on these inputs, means over samples, in nats."""
         return {}
@@ -142,6 +153,15 @@ class LearningModule(Module):
             observation.
         """
         raise TypeError(f"{type(self).__name__} cannot generate: it defines no generate().")
+
+    def get_config(self):
+        """The constructor's arguments, with what was set since in the place of what was given."""
+        config = super().get_config()
+        now = {
+            **dict.fromkeys(("labels", "category"), self.labels),
+            **{name: getattr(self, name) for name in ("mode", "save_dir", "load_dir")},
+        }
+        return config | {name: value for name, value in now.items() if name in config}
 
     # The round --------------------------------------------------------------------------
 
@@ -162,6 +182,7 @@ class LearningModule(Module):
         inference = self.infer(inputs, prior)
         self.logs = {
             **logs,
+            **self.figures(inference),
             **self._score(inference),
             "message_change": messages.change(self.get_forward_msg(), inference.evidence),
         }
@@ -241,6 +262,12 @@ class LearningModule(Module):
         self.model.set_weights([arrays[name] for name in names])
 
     # Private ----------------------------------------------------------------------------
+
+    def _warn_once(self, text):
+        """Warns of something that a user should look into, once in a module's life."""
+        if not self._has_warned:
+            self._has_warned = True
+            warnings.warn(f"{self.get_name()} {text}", stacklevel=4)
 
     def _check(self, inputs, prior):
         """Everything that can be wrong with inputs and prior, before anything changes."""

@@ -27,6 +27,7 @@ class Message(np.lib.mixins.NDArrayOperatorsMixin, abc.ABC):
     """
 
     missing = None
+    _arguments = ()  # names of the constructor's arguments among the arrays of `to_arrays`
 
     @property
     @abc.abstractmethod
@@ -40,6 +41,28 @@ class Message(np.lib.mixins.NDArrayOperatorsMixin, abc.ABC):
         Args:
             rows: A slice or an index array.
         """
+
+    def to_arrays(self):
+        """All that the message is: dict from name to array or None, for `from_arrays`."""
+        return {name.strip("_"): value for name, value in vars(self).items()}
+
+    @classmethod
+    def from_arrays(cls, arrays):
+        """The same message again, to the last bit.
+
+        Args:
+            arrays: What `to_arrays` returned.
+
+        Raises:
+            ValueError: If they are not those of such a message.
+        """
+        message = cls(*(arrays.get(name) for name in cls._arguments))
+        for name in vars(message):  # as they were, not as the constructor rounds them
+            if np.shape(arrays.get(name.strip("_"))) != np.shape(getattr(message, name)):
+                raise ValueError(f"A {cls.__name__} message misses its {name.strip('_')}.")
+            value = arrays.get(name.strip("_"))
+            setattr(message, name, None if value is None else _frozen(value))
+        return message
 
     @property
     def shape(self):
@@ -89,6 +112,8 @@ class Categorical(Message):
         ValueError: If `probs` is not (N, K), not finite, negative, or a row does not sum to
             one.
     """
+
+    _arguments = ("probs", "missing")
 
     def __init__(self, probs, missing=None):
         probs = np.asarray(probs, dtype="float64")
@@ -184,6 +209,8 @@ class Gaussian(Message):
         ValueError: If the shapes differ or a variance is not positive.
     """
 
+    _arguments = ("mean", "variance")
+
     def __init__(self, mean, variance=None):
         mean = np.asarray(mean)
         if mean.ndim != 2:
@@ -239,6 +266,8 @@ class Mixture(Message):
     Raises:
         ValueError: If the shapes do not agree.
     """
+
+    _arguments = ("responsibilities", "means", "covariances")
 
     def __init__(self, responsibilities, means, covariances):
         responsibilities = np.asarray(responsibilities)

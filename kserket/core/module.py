@@ -1,11 +1,13 @@
 """Modules: things with a name that read what is below them and send messages both ways."""
 
+import inspect
 import warnings
 
 import numpy as np
 
 from kserket.core.mailbox import DataBox, Mailbox
 from kserket.core.messages import Categorical, as_categorical
+from kserket.core.registry import register_module
 
 
 class Module:
@@ -41,6 +43,12 @@ class Module:
 
     _count = 0
     _mailbox_type = Mailbox
+    _saved = ("learnable", "rounds", "logs")  # attributes that a saved graph keeps
+
+    def __new__(cls, *args, **kwargs):
+        self = super().__new__(cls)
+        self._arguments = args, kwargs  # for get_config
+        return self
 
     def __init__(self, name="", learnable=True):
         if not isinstance(name, str) or any(character in name for character in "/\\:"):
@@ -77,6 +85,56 @@ class Module:
     def posterior(self):
         """Evidence times everything that came from above; None where there is no such thing."""
         return None
+
+    def get_config(self):
+        """The constructor's arguments, by name, from which `from_config` makes the module again.
+
+        They are remembered when a module is made; write this method where that is not enough.
+
+        Returns:
+            Dict of numbers, strings, arrays, Keras models, lists and dicts of these.
+        """
+        args, kwargs = self._arguments
+        signature = inspect.signature(type(self).__init__)
+        bound = signature.bind(self, *args, **kwargs)
+        bound.apply_defaults()
+        config = {}
+        for name, value in list(bound.arguments.items())[1:]:
+            kind = signature.parameters[name].kind
+            if kind is inspect.Parameter.VAR_KEYWORD:
+                config |= value
+            elif kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.POSITIONAL_ONLY):
+                raise TypeError(
+                    f"{type(self).__name__} takes arguments without names (*{name}). To be saved "
+                    "it must define get_config() and from_config()."
+                )
+            else:
+                config[name] = value
+        return config
+
+    @classmethod
+    def from_config(cls, config):
+        """A new module from what `get_config` returned.
+
+        Args:
+            config: The dict.
+        """
+        return cls(**config)
+
+    def get_state(self):
+        """What else a saved graph must keep of this module: values as in `get_config`.
+
+        Name, number, rounds, messages, seeds, the model with its optimizer and the random
+        states in it are kept anyway.
+        """
+        return {}
+
+    def set_state(self, state):
+        """Puts back what `get_state` returned.
+
+        Args:
+            state: The dict.
+        """
 
     def get_name(self):
         """The full name, "module001_gmm"."""
@@ -262,6 +320,7 @@ class Module:
         return f"<{type(self).__name__} {self.get_name()}>"
 
 
+@register_module("kserket")
 class Observation(Module):
     """Data as the lowest module of a graph.
 
@@ -287,6 +346,11 @@ class Observation(Module):
         super().__init__(name, learnable=False)
         self.allow_missing = bool(allow_missing)
         self.set_forward_msg(data)
+        del self._arguments  # they hold the data
+
+    def get_config(self):
+        """Everything but the data, which the constructor takes as `data`."""
+        return {"name": self.name, "allow_missing": self.allow_missing}
 
     @property
     def data(self):

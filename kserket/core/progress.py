@@ -9,6 +9,7 @@ import time
 import keras
 
 MIN_INTERVAL = 0.2  # seconds between two rewrites of the line on a terminal
+SHOWN = ("loss", "log_likelihood", "accuracy")  # figures in a round's line; history has all
 LOG_INTERVAL = 30.0  # seconds between two lines where nothing can be rewritten
 
 
@@ -54,7 +55,14 @@ class Progress:
         now = time.monotonic()
         seconds = (now - self.begin) / (round_index + 1 - self.first)
         parts = [f"Round {round_index + 1}/{self.total}", f"{seconds:.1f}s/round"]
-        parts += [f"{name}: {value:.4g}" for name, value in figures.items()]
+        parts += [
+            f"{name}: {value:.4g}"
+            for name, value in figures.items()
+            if name.rpartition("/")[2] in SHOWN
+        ]
+        changes = [value for name, value in figures.items() if name.endswith("/message_change")]
+        if changes and max(changes) < float("inf"):
+            parts.append(f"messages changed by {max(changes):.2g}")
         if round_index + 1 < self.total:
             parts.append(self._left(round_index + 1, now))
         self._put(" - ".join(parts), ends=True)

@@ -137,15 +137,11 @@ class VAE(LearningModule):
         if self.model is not None:
             self.model.kl_weight.assign(value)
 
-    def get_config(self):
-        """The constructor's arguments, with alpha as it is now."""
-        return {**super().get_config(), "KL_param": self.kl_weight}
-
     def get_state(self):
-        return {"losses": self._losses}
+        return {"losses": self._losses, "kl_weight": self.kl_weight}
 
     def set_state(self, state):
-        self._losses = state["losses"]
+        self._losses, self.kl_weight = state["losses"], state["kl_weight"]
 
     def settings(self):
         return {"latent_dim": self.latent_dim, "likelihood": self.likelihood}

@@ -1,0 +1,267 @@
+"""scikit-learn estimators: a mixture, and any graph, for pipelines and grid searches.
+
+`from kserket.sklearn import GaussianMixture, GraphClusterer`. Both follow scikit-learn's names and
+manners (`n_components`, `random_state`, `fit`, attributes that end in an underscore), not those
+of Keras.
+"""
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClusterMixin, DensityMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from kserket import gmm, vae
+from kserket.core.graph import Graph
+from kserket.core.module import Observation
+
+
+class GaussianMixture(DensityMixin, BaseEstimator):
+    """`kserket.GaussianMixture` as an estimator.
+
+    Args:
+        n_components: Number of components K.
+        inference: "variational" or "gibbs".
+        n_init: Number of k-means++ starts, chosen by the bound.
+        max_iter: Number of sweeps.
+        tol: Sweeps end early when the bound per sample gains less; None does all.
+        weight_concentration: Dirichlet concentration of each mixing weight; None is the
+            model's default, as for the next two.
+        mean_precision: How many data the prior mean counts as.
+        degrees_of_freedom: Degrees of freedom of the Wishart prior.
+        random_state: Integer, `RandomState` or None.
+
+    Attributes:
+        model_: The fitted `kserket.GaussianMixture`.
+        weights_: Mixing weights (K,).
+        means_: Component means (K, D).
+        covariances_: Component covariances (K, D, D).
+        lower_bound_: The variational bound (the sampler's log joint) of the last sweep, nats.
+        n_iter_: Number of sweeps done.
+        n_features_in_: D.
+
+    Raises:
+        ValueError: If an option is unknown or data are not finite numbers of shape (N, D).
+
+    Example:
+
+    ```python
+    from kserket.datasets import make_mixture
+    from kserket.sklearn import GaussianMixture
+
+    x, *_ = make_mixture(300, 3, 2, seed=0)
+    print(GaussianMixture(3, random_state=0).fit(x).score(x))
+    ```
+    """
+
+    def __init__(
+        self,
+        n_components=1,
+        *,
+        inference="variational",
+        n_init=10,
+        max_iter=100,
+        tol=1e-6,
+        weight_concentration=None,
+        mean_precision=None,
+        degrees_of_freedom=None,
+        random_state=None,
+    ):
+        self.n_components = n_components
+        self.inference = inference
+        self.n_init = n_init
+        self.max_iter = max_iter
+        self.tol = tol
+        self.weight_concentration = weight_concentration
+        self.mean_precision = mean_precision
+        self.degrees_of_freedom = degrees_of_freedom
+        self.random_state = random_state
+
+    def fit(self, X, y=None):
+        """Fits the mixture.
+
+        Args:
+            X: Array (N, D), two samples at least.
+            y: Not used.
+
+        Returns:
+            The estimator.
+        """
+        X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
+        self.model_ = gmm.GaussianMixture(
+            self.n_components,
+            inference=self.inference,
+            n_init=self.n_init,
+            weight_concentration=self.weight_concentration,
+            mean_precision=self.mean_precision,
+            degrees_of_freedom=self.degrees_of_freedom,
+            tolerance=self.tol,
+            seed=_draw_seed(self.random_state),
+        )
+        history = self.model_.fit(X, epochs=self.max_iter, verbose=0)
+        (bounds,) = history.history.values()
+        self.lower_bound_, self.n_iter_ = bounds[-1], len(bounds)
+        self.weights_ = self.model_.mixing_weights
+        self.means_, self.covariances_ = self.model_.means, self.model_.covariances
+        return self
+
+    def predict_proba(self, X):
+        """Responsibilities (N, K) of data (N, D)."""
+        X = self._validate(X)
+        return self.model_.predict(X)
+
+    def predict(self, X):
+        """The likeliest component (N,) of each datum."""
+        return self.predict_proba(X).argmax(axis=1)
+
+    def fit_predict(self, X, y=None):
+        """`fit(X)`, then `predict(X)`."""
+        return self.fit(X).predict(X)
+
+    def score_samples(self, X):
+        """log p(x) (N,) of each datum, parameters integrated out."""
+        X = self._validate(X)
+        return self.model_.score_samples(X)
+
+    def score(self, X, y=None):
+        """Mean log p(x) of data: what a grid search over K compares on held-out samples."""
+        return float(self.score_samples(X).mean())
+
+    def sample(self, n_samples=1):
+        """Draws `(X, components)`, (n_samples, D) and (n_samples,)."""
+        check_is_fitted(self)
+        return self.model_.sample(n_samples, seed=_draw_seed(self.random_state))
+
+    def _validate(self, X):
+        check_is_fitted(self)
+        return validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+
+
+class GraphClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
+    """Any graph as an estimator that clusters.
+
+    Args:
+        build: Callable `build(X, n_clusters, seed)` that returns a `kserket.Graph` over one
+            observation of X, its top module a classifier; None is `gaussian_mixture_graph`.
+            `vae_graph` puts a variational autoencoder under the mixture.
+        n_clusters: Number of classes.
+        rounds: Number of rounds.
+        random_state: Integer, `RandomState` or None.
+
+    Attributes:
+        graph_: The fitted `kserket.Graph`.
+        labels_: Classes (N,) of the training data.
+        n_features_in_: D.
+
+    Raises:
+        ValueError: If data are not finite numbers of shape (N, D).
+
+    Example:
+
+    ```python
+    from kserket.datasets import make_mixture
+    from kserket.sklearn import GraphClusterer
+
+    x, *_ = make_mixture(300, 3, 2, seed=0)
+    print(GraphClusterer(n_clusters=3, rounds=1, random_state=0).fit_predict(x)[:5])
+    ```
+    """
+
+    def __init__(self, build=None, *, n_clusters=8, rounds=5, random_state=None):
+        self.build = build
+        self.n_clusters = n_clusters
+        self.rounds = rounds
+        self.random_state = random_state
+
+    def fit(self, X, y=None):
+        """Builds the graph and runs its rounds.
+
+        Args:
+            X: Array (N, D), two samples at least.
+            y: Not used.
+
+        Returns:
+            The estimator.
+        """
+        X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
+        build = gaussian_mixture_graph if self.build is None else self.build
+        self.graph_ = build(X, self.n_clusters, _draw_seed(self.random_state))
+        self.graph_.fit(self.rounds, verbose=0)
+        self.labels_ = self.graph_.predict(X).argmax(axis=1)
+        return self
+
+    def predict_proba(self, X):
+        """Class probabilities (N, K) of data (N, D)."""
+        X = self._validate(X)
+        return self.graph_.predict(X)
+
+    def predict(self, X):
+        """The likeliest class (N,) of each datum."""
+        return self.predict_proba(X).argmax(axis=1)
+
+    def transform(self, X):
+        """What the top module reads, (N, L): the latent means under a mixture."""
+        X = self._validate(X)
+        (source,) = self.graph_.tops[0].inputs
+        if isinstance(source, Observation):
+            return X
+        return self.graph_.predict(X, outputs=self.graph_.names[source])
+
+    def score(self, X, y=None):
+        """Mean log-likelihood of data under the top module."""
+        X = self._validate(X)
+        figure = f"{self.graph_.names[self.graph_.tops[0]]}/log_likelihood"
+        return self.graph_.evaluate(X)[figure]
+
+    def _validate(self, X):
+        check_is_fitted(self)
+        return validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+
+
+def gaussian_mixture_graph(X, n_clusters, seed):
+    """Data under a Gaussian mixture.
+
+    Args:
+        X: Array (N, D).
+        n_clusters: Number of classes.
+        seed: Integer.
+
+    Returns:
+        A `kserket.Graph`.
+    """
+    top = gmm.GMM(n_clusters, save_dir=None)
+    top.connect(Observation(X))
+    return Graph(top, seed=seed)
+
+
+def vae_graph(X, n_clusters, seed):
+    """Data under a variational autoencoder under a Gaussian mixture.
+
+    The likelihood is Bernoulli if all data lie in [0, 1], else Gaussian.
+
+    Args:
+        X: Array (N, D).
+        n_clusters: Number of classes.
+        seed: Integer.
+
+    Returns:
+        A `kserket.Graph`.
+    """
+    is_unit = X.min() >= 0 and X.max() <= 1
+    bottom = vae.VAE(
+        min(10, X.shape[1]),
+        itr=100,
+        batch_size=min(256, len(X)),
+        likelihood="bernoulli" if is_unit else "gaussian",
+        save_dir=None,
+    )
+    top = gmm.GMM(n_clusters, save_dir=None)
+    bottom.connect(Observation(X))
+    top.connect(bottom)
+    return Graph(top, seed=seed)
+
+
+def _draw_seed(random_state):
+    """An integer seed from what scikit-learn takes as `random_state`."""
+    if isinstance(random_state, (int, np.integer)):
+        return int(random_state)
+    return int(check_random_state(random_state).randint(2**31 - 1))

@@ -1,0 +1,61 @@
+"""The estimators keep scikit-learn's promises."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from kserket import datasets, metrics
+from kserket.sklearn import GaussianMixture, GraphClusterer, vae_graph
+
+
+@parametrize_with_checks(
+    [
+        GaussianMixture(2, n_init=2, max_iter=20, random_state=0),
+        GraphClusterer(n_clusters=3, rounds=1, random_state=0),
+    ]
+)
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+def test_pipeline_and_grid_search_find_the_number_of_components():
+    x, labels, *_ = datasets.make_mixture(400, 3, 2, separation=8.0, seed=0)
+    pipeline = make_pipeline(StandardScaler(), GaussianMixture(n_init=3, random_state=0))
+    search = GridSearchCV(pipeline, {"gaussianmixture__n_components": [1, 2, 3]}, cv=3).fit(x)
+    assert search.best_params_ == {"gaussianmixture__n_components": 3}
+    assert metrics.clustering_accuracy(labels, search.predict(x)) > 0.95
+
+
+def test_any_graph_clusters_and_transforms():
+    x, _ = datasets.load_digits()
+    clusterer = GraphClusterer(vae_graph, n_clusters=10, rounds=1, random_state=0).fit(x[:300])
+    latent = clusterer.transform(x[300:310])
+    assert latent.shape == (10, 10)
+    assert np.allclose(clusterer.predict_proba(x[:300]).argmax(axis=1), clusterer.labels_)
+    assert np.isfinite(clusterer.score(x[:300]))
+
+
+def test_random_state_determines_everything():
+    x, *_ = datasets.make_mixture(200, 3, 2, seed=1)
+    first = GaussianMixture(3, random_state=4).fit(x)
+    again = clone(first).fit(x)
+    assert np.array_equal(first.means_, again.means_)
+
+
+def test_sample_draws_from_the_components():
+    x, *_ = datasets.make_mixture(200, 2, 2, seed=2)
+    drawn, components = GaussianMixture(2, random_state=0).fit(x).sample(7)
+    assert drawn.shape == (7, 2)
+    assert components.shape == (7,)
+
+
+@pytest.mark.parametrize("method", ["predict", "score", "transform", "predict_proba"])
+def test_unfitted_graph_is_told(method):
+    from sklearn.exceptions import NotFittedError
+
+    with pytest.raises(NotFittedError):
+        getattr(GraphClusterer(), method)(np.zeros((2, 2)))
