@@ -6,6 +6,8 @@ from kserket.core.graph import Graph
 from kserket.core.learning_module import Inference, LearningModule
 from kserket.core.messages import Categorical, Deferred, Gaussian, Mixture
 from kserket.core.module import Module, Observation
+from kserket.core.registry import register_module
+from kserket.core.saving import load_graph
 from kserket.gmm import GaussianMixture
 from kserket.vae import VariationalAutoencoder
 from kserket.version import __version__
@@ -25,7 +27,9 @@ __all__ = [
     "__version__",
     "datasets",
     "gmm",
+    "load_graph",
     "metrics",
     "plotting",
+    "register_module",
     "vae",
 ]

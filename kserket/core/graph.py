@@ -59,7 +59,7 @@ class Graph:
         self.history.set_model(self)
         self.history.epoch = []
         self.stop_training = self.interrupted = False
-        self.optimizer = None  # what Keras callbacks look for in a model
+        self.optimizer = self.train_function = None  # what Keras callbacks look for in a model
         self.round = 0
         self.seed = check_seed(seed)
         if seed is not None:
@@ -93,6 +93,7 @@ class Graph:
         tolerance=None,
         schedule=None,
         module_callbacks=None,
+        backup_dir=None,
     ):
         """Runs rounds of message passing and learning, going on from where the graph is.
 
@@ -110,16 +111,27 @@ class Graph:
                 With 0 it keeps its messages as they are; `module.trainable = False` lets it
                 infer but not learn.
             module_callbacks: Dict from a module's name to Keras callbacks for its own fits.
+            backup_dir: Folder that keeps the last finished round. If the process dies, the same
+                program run again goes on from there and ends where it would have ended; data
+                and the state of callbacks are not kept. A call that had finished returns at
+                once; with more rounds it runs those that are left.
 
         Returns:
             A `keras.callbacks.History` of this graph's rounds, also kept as `graph.history`.
 
         Raises:
-            ValueError: If an option is wrong; and what the modules' `update()` raises.
+            ValueError: If an option is wrong, or `backup_dir` holds another graph's run; and what
+                the modules' `update()` raises.
         """
         if isinstance(rounds, bool) or int(rounds) != rounds or rounds < 0:
             raise ValueError(f"`rounds` must be an integer >= 0. Received: {rounds!r}")
-        schedule = self._check_schedule(schedule)
+        updates = self._check_schedule(schedule)
+        backup = None
+        if backup_dir is not None:
+            from kserket.core.saving import Backup
+
+            backup = Backup(self, backup_dir, rounds, schedule)
+            rounds = backup.resume()
         module_callbacks = {
             self[name]: list(given) for name, given in (module_callbacks or {}).items()
         }
@@ -135,11 +147,14 @@ class Graph:
         with stopping_on_interrupt(self):
             for _ in range(rounds):
                 observers.on_epoch_begin(self.round)
-                figures = self._run_round(progress, observers, schedule, module_callbacks)
+                figures = self._run_round(progress, observers, updates, module_callbacks)
                 progress.end_round(self.round, figures)
                 self.round += 1
                 observers.on_epoch_end(self.round - 1, figures)
-                if self.stop_training or _settled(figures, tolerance):
+                stops = self.stop_training or _settled(figures, tolerance)
+                if backup is not None and not self.interrupted:
+                    backup.save(stops)
+                if stops:
                     break
         observers.on_train_end(figures)
         return self.history
@@ -333,6 +348,27 @@ class Graph:
             The axes.
         """
         return drawing.plot(self, ax)
+
+    # Files ------------------------------------------------------------------------------
+
+    def save(self, path, include_data=True):
+        """Writes everything to one file: structure, models with optimizers, messages, history.
+
+        `kserket.load_graph` makes the graph again, which then predicts the same and trains on
+        as if it had never stopped.
+
+        Args:
+            path: The file, "digits.kserket". Replaced only when the new one is complete.
+            include_data: Whether data in memory are written too. Memory maps and HDF5 datasets
+                never are.
+
+        Raises:
+            TypeError: If a module holds something that cannot be saved.
+            ValueError: If a module's class is not registered (`kserket.register_module`).
+        """
+        from kserket.core.saving import save_graph
+
+        save_graph(self, path, include_data)
 
     def __repr__(self):
         return f"<Graph of {', '.join(self.names.values())}>"

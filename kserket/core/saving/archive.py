@@ -1,0 +1,223 @@
+"""One file of named parts, written all or not at all, read without trust.
+
+The file is a zip archive in which nothing is compressed:
+
+    graph.json        what the graph is; refers to arrays and models by number
+    arrays.h5         datasets "0", "1", ... (HDF5, no filters, no links)
+    models/0.keras    Keras' own files
+
+Since every byte that is read stands in the file, none can claim to be more than it is.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import stat
+import tempfile
+import zipfile
+
+import h5py
+import numpy as np
+
+from kserket.version import __version__
+
+FORMAT = 1
+_PARTS = re.compile(r"graph\.json|arrays\.h5|models/\d{1,6}\.keras")
+_KERAS_PARTS = re.compile(r"(metadata|config)\.json|model\.weights\.h5|assets/.*")
+_MAX_DEPTH = 64  # of groups in Keras' weight files
+
+
+def write(path, content, arrays, models):
+    """Writes the file beside its place, then moves it there.
+
+    Args:
+        path: The file. What stood there stays until the new one is complete.
+        content: Dict of JSON values.
+        arrays: List of arrays.
+        models: List of Keras models.
+    """
+    path = pathlib.Path(path)
+    parts = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    parts.mkdir()
+    try:
+        with h5py.File(parts / "arrays.h5", "w") as file:
+            for index, array in enumerate(arrays):
+                file.create_dataset(str(index), data=array)
+        names = ["arrays.h5"]
+        for index, model in enumerate(models):
+            names.append(f"models/{index}.keras")
+            (parts / "models").mkdir(exist_ok=True)
+            model.save(parts / names[-1])
+        with open(parts / "whole", "wb") as file:
+            with zipfile.ZipFile(file, "w") as archive:
+                archive.writestr("graph.json", json.dumps(content))
+                for name in names:
+                    archive.write(parts / name, name)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(parts / "whole", path)
+        _sync_folder(path.parent)
+    finally:
+        shutil.rmtree(parts, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def reading(path):
+    """Checks a file and opens it.
+
+    Args:
+        path: The file.
+
+    Yields:
+        `(content, get_array, get_model)`: the JSON values, and functions from number to array
+        and from number to the path of a checked `.keras` file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is damaged, foreign, of a newer format, or not to be trusted; and for
+            whatever goes wrong in the body, naming the file.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path}.")
+    try:
+        with tempfile.TemporaryDirectory(prefix="kserket-") as folder, contextlib.ExitStack() as on:
+            content = _extract(path, pathlib.Path(folder))
+            arrays = on.enter_context(h5py.File(os.path.join(folder, "arrays.h5"), "r"))
+            yield (
+                content,
+                lambda index: _read_array(arrays, str(index)),
+                lambda index: _check_keras_file(os.path.join(folder, "models", f"{index}.keras")),
+            )
+    except Exception as error:
+        text = str(error)
+        if not text or not isinstance(error, (ValueError, RuntimeError, OSError)):
+            text = f"what it holds does not fit together ({type(error).__name__}: {error})."
+        raise ValueError(f"{path} cannot be loaded: {text}") from error
+
+
+def read_content(path):
+    """The JSON values of a file, checked, without its arrays and models.
+
+    Args:
+        path: The file.
+    """
+    with reading(path) as (content, _, _):
+        return content
+
+
+def _extract(path, folder):
+    """Takes the parts out into a folder, checksums verified; the JSON values."""
+    with open(path, "rb") as file:
+        head = file.read(8)
+    if head.startswith(b"\x89HDF"):
+        raise ValueError("it is an HDF5 file, not a graph that kserket saved.")
+    if not head.startswith(b"PK"):
+        raise ValueError("it is no file of kserket's.")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = _check_entries(archive, os.path.getsize(path), _PARTS)
+            if not {"graph.json", "arrays.h5"} <= names:
+                raise ValueError("it is a zip file, but not one that kserket wrote.")
+            for name in names:
+                (folder / name).parent.mkdir(exist_ok=True)
+                with archive.open(name) as source, open(folder / name, "wb") as target:
+                    shutil.copyfileobj(source, target, 2**20)
+    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+        raise ValueError(f"it is truncated or damaged ({error}).") from error
+    try:
+        content = json.loads((folder / "graph.json").read_bytes())
+    except ValueError as error:
+        raise ValueError(f"its graph.json is damaged ({error}).") from error
+    if not isinstance(content, dict) or not isinstance(content.get("format"), int):
+        raise ValueError("it is a zip file, but not one that kserket wrote.")
+    if content["format"] > FORMAT:
+        raise ValueError(
+            f"it has format {content['format']}, newer than this version of kserket "
+            f"({__version__}) reads. Install kserket {content.get('kserket', '')} or later."
+        )
+    return content
+
+
+def _check_entries(archive, size, allowed):
+    """The names of a zip archive's entries, each allowed and no larger than it is."""
+    infos = archive.infolist()
+    names = {info.filename for info in infos}
+    for info in infos:
+        name = info.filename
+        if name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name) or ":" in name:
+            raise ValueError(f"its entry {name!r} points out of the file.")
+        if stat.S_ISLNK(info.external_attr >> 16):
+            raise ValueError(f"its entry {name!r} is a link.")
+        if not allowed.fullmatch(name):
+            raise ValueError(f"its entry {name!r} is none that kserket writes.")
+        if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
+            raise ValueError(
+                f"its entry {name!r} unpacks from {info.compress_size} to {info.file_size} bytes. "
+                "kserket writes nothing compressed, so that no file can be larger than it is."
+            )
+    if len(names) != len(infos) or sum(info.file_size for info in infos) > size:
+        raise ValueError("its entries overlap: they claim more bytes than the file has.")
+    return names
+
+
+def _read_array(file, name):
+    """A dataset of numbers that stands in the file itself."""
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+        raise ValueError(f"array {name} is missing, or a link out of the file.")
+    dataset = file[name]
+    _check_dataset(dataset, name)
+    return dataset[()]
+
+
+def _check_dataset(dataset, name):
+    """Raises ValueError unless what a dataset claims to hold stands in its file."""
+    if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind not in "fiubcS":
+        raise ValueError(f"{name!r} is no array of numbers.")
+    plan = dataset.id.get_create_plist()
+    plain = plan.get_layout() in (h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT)
+    if not plain or plan.get_external_count():
+        raise ValueError(f"array {name!r} is compressed, chunked, or stored in other files.")
+    claimed = int(np.prod(dataset.shape, dtype=object)) * dataset.dtype.itemsize
+    if claimed != dataset.id.get_storage_size():
+        raise ValueError(
+            f"array {name!r} claims {claimed} bytes of shape {dataset.shape}, but the file holds "
+            f"{dataset.id.get_storage_size()}."
+        )
+
+
+def _check_keras_file(path):
+    """The path of a `.keras` file after the same checks of what is in it."""
+    if not os.path.isfile(path):
+        raise ValueError(f"models/{os.path.basename(path)} is missing.")
+    with zipfile.ZipFile(path) as archive:
+        names = _check_entries(archive, os.path.getsize(path), _KERAS_PARTS)
+        if "model.weights.h5" in names:
+            with archive.open("model.weights.h5") as part, h5py.File(part, "r") as file:
+                _check_group(file, 0)
+    return path
+
+
+def _check_group(group, depth):
+    if depth > _MAX_DEPTH:
+        raise ValueError("a model's weights are nested too deeply.")
+    for name in group:
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            raise ValueError(f"a model's weights hold a link, {name!r}.")
+        if isinstance(group[name], h5py.Group):
+            _check_group(group[name], depth + 1)
+        else:
+            _check_dataset(group[name], name)
+
+
+def _sync_folder(folder):
+    """Makes a rename survive a power failure, where folders can be synced."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
