@@ -171,6 +171,7 @@ class LearningModule(Module):
         Raises:
             RuntimeError: If nothing is connected, or an input has sent nothing yet.
             FileNotFoundError: In recognition, if nothing was learned.
+            FloatingPointError: If learning diverged. Nothing has been written or sent then.
             ValueError: If inputs, messages or saved parameters do not fit. Nothing has been
                 changed or written then.
         """
@@ -179,6 +180,11 @@ class LearningModule(Module):
         self.ensure_model(inputs)
         learns = self.mode == "learn" and self.trainable
         logs = self.learn(inputs, prior, self._make_rng()) if learns else {}
+        if not np.isfinite(logs.get("loss", 0.0)):
+            raise FloatingPointError(
+                f"{self.get_name()} has diverged: its loss is {logs['loss']}. Nothing was written "
+                "or sent. Scale the data, or lower the learning rate."
+            )
         inference = self.infer(inputs, prior)
         self.logs = {
             **logs,

@@ -1,0 +1,187 @@
+"""Keras callbacks, schedules, freezing and Ctrl-C on rounds of a graph."""
+
+import csv
+import os
+import signal
+
+import keras
+import numpy as np
+import pytest
+
+import kserket as srk
+from kserket import gmm, vae
+
+
+def make_graph(**options):
+    x, labels, *_ = srk.datasets.make_mixture(120, 3, 2, seed=0)
+    x = (x - x.min(axis=0)) / np.ptp(x, axis=0)
+    vae1 = vae.VAE(2, itr=2, batch_size=60, save_dir=None)
+    gmm1 = gmm.GMM(3, itr=3, category=labels, save_dir=None, **options)
+    vae1.connect(srk.Observation(x))
+    gmm1.connect(vae1)
+    return srk.Graph(gmm1, seed=0)
+
+
+class Recorder(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.events = []
+
+    def on_train_begin(self, logs=None):
+        self.events.append("begin")
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.events.append((epoch, sorted(logs)))
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.events.append(("batch", batch))
+
+    def on_train_end(self, logs=None):
+        self.events.append("end")
+
+
+def test_rounds_are_epochs_and_modules_are_batches():
+    graph, recorder = make_graph(), Recorder()
+    graph.fit(1, callbacks=[recorder], verbose=0)
+    assert recorder.events[:4] == ["begin", ("batch", 0), ("batch", 1), ("batch", 2)]
+    epoch, names = recorder.events[4]
+    assert epoch == 0
+    assert {"vae/loss", "gmm/log_likelihood", "gmm/accuracy", "gmm/message_change"} <= set(names)
+    assert recorder.events[5:] == ["end"]
+
+
+def test_one_history_over_all_calls():
+    graph = make_graph()
+    graph.fit(2, verbose=0)
+    history = graph.fit(1, verbose=0)
+    assert history is graph.history
+    assert history.epoch == [0, 1, 2]
+    assert len(history.history["vae/loss"]) == 3
+
+
+def test_early_stopping_restores_the_best_weights():
+    graph = make_graph()
+    kept = []
+
+    class Keep(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            kept.append(self.model.get_weights())
+
+    stopping = keras.callbacks.EarlyStopping(
+        "gmm/live_classes", mode="min", min_delta=10, patience=2, restore_best_weights=True
+    )
+    graph.fit(10, callbacks=[Keep(), stopping], verbose=0)
+    assert graph.round == 3
+    for restored, best in zip(graph.get_weights(), kept[0], strict=True):
+        assert np.array_equal(restored, best)
+
+
+def test_csv_logger_writes_a_line_a_round(tmp_path):
+    graph = make_graph()
+    graph.fit(2, callbacks=[keras.callbacks.CSVLogger(tmp_path / "log.csv")], verbose=0)
+    rows = list(csv.DictReader(open(tmp_path / "log.csv")))
+    assert [row["epoch"] for row in rows] == ["0", "1"]
+    assert float(rows[1]["vae/loss"]) == graph.history.history["vae/loss"][1]
+
+
+def test_terminate_on_nan_ends_the_run():
+    class Diverging(srk.Module):
+        def update(self):
+            self.logs = {"loss": float("nan")}
+
+    module = Diverging(name="diverging")
+    module.connect(srk.Observation([[1.0]]))
+    graph = srk.Graph(module)
+    graph.fit(5, callbacks=[keras.callbacks.TerminateOnNaN()], verbose=0)
+    assert graph.round == 1
+
+
+def test_a_module_that_diverges_says_so_and_keeps_what_it_sent():
+    graph = make_graph()
+    graph.fit(1, verbose=0)
+    module = graph["vae"]
+    sent = module.get_forward_msg()
+    module.model.set_weights([weight * np.nan for weight in module.model.get_weights()])
+    with pytest.raises(FloatingPointError, match="diverged"):
+        graph.fit(1, verbose=0)
+    assert module.get_forward_msg() is sent
+
+
+def test_lambda_callback_and_tensorboard(tmp_path):
+    pytest.importorskip("tensorboard")
+    graph, seen = make_graph(), []
+    graph.fit(
+        2,
+        callbacks=[
+            keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(epoch)),
+            keras.callbacks.TensorBoard(tmp_path),
+        ],
+        verbose=0,
+    )
+    assert seen == [0, 1]
+    assert any(name.startswith("events") for _, _, files in os.walk(tmp_path) for name in files)
+
+
+def test_module_callbacks_watch_the_inner_fits():
+    graph, epochs, sweeps = make_graph(), [], []
+    graph.fit(
+        2,
+        module_callbacks={
+            "vae": [keras.callbacks.LambdaCallback(on_epoch_end=lambda e, logs: epochs.append(e))],
+            "gmm": [keras.callbacks.LambdaCallback(on_epoch_end=lambda e, logs: sweeps.append(e))],
+        },
+        verbose=0,
+    )
+    assert epochs == [0, 1, 0, 1]
+    assert sweeps[0] == 0 and len(sweeps) > 2
+    assert graph["vae"].callbacks == []
+
+
+def test_schedule_counts_updates():
+    graph = make_graph()
+    graph.fit(2, schedule={"vae": 3, "gmm": 1}, verbose=0)
+    assert graph["vae"].rounds == 6
+    assert graph["gmm"].rounds == 2
+    with pytest.raises(ValueError, match="whole numbers"):
+        graph.fit(1, schedule={"vae": -1})
+    with pytest.raises(KeyError, match="no module 'vea'"):
+        graph.fit(1, schedule={"vea": 1})
+
+
+def test_a_frozen_module_infers_and_does_not_learn():
+    graph = make_graph()
+    graph.fit(1, verbose=0)
+    before = graph["vae"].model.get_weights()
+    graph["vae"].trainable = False
+    graph.fit(1, verbose=0)
+    for old, new in zip(before, graph["vae"].model.get_weights(), strict=True):
+        assert np.array_equal(old, new)
+
+
+def test_ctrl_c_leaves_a_usable_graph():
+    graph = make_graph()
+
+    class Interrupt(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 0 and graph.round == 1:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    handler = signal.getsignal(signal.SIGINT)
+    graph.fit(50, module_callbacks={"vae": [Interrupt()]}, verbose=0)
+    assert graph.round == 2
+    assert signal.getsignal(signal.SIGINT) is handler
+    x = graph.observations["obs"].data
+    assert np.allclose(graph.predict(x), graph["gmm"].posterior, atol=1e-5)
+    graph.fit(1, verbose=0)
+    assert graph.round == 3
+
+
+def test_progress_speaks_and_is_silent(capsys):
+    graph = make_graph()
+    graph.fit(1, verbose=0)
+    assert capsys.readouterr().out == ""
+    graph.fit(2, verbose=1)
+    out = capsys.readouterr().out
+    assert "Round 2/3" in out and "left" in out and "gmm/accuracy" in out
+    with pytest.raises(ValueError, match="verbose"):
+        graph.fit(1, verbose="loud")
