@@ -86,8 +86,7 @@ class Message(np.lib.mixins.NDArrayOperatorsMixin, abc.ABC):
         return np.array(self.array, dtype=dtype, copy=copy)
 
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
-        inputs = [value.array if isinstance(value, Message) else value for value in inputs]
-        return getattr(ufunc, method)(*inputs, **kwargs)
+        return getattr(ufunc, method)(*_as_arrays(inputs), **_as_arrays(kwargs))
 
     def __array_function__(self, function, types, args, kwargs):
         if function is np.shape:

@@ -135,16 +135,27 @@ def _read_hdf5(path):
 
     with h5py.File(path, "r") as file:
         arrays = {}
-        for name in file:
-            if not isinstance(file.get(name, getlink=True), h5py.HardLink):
-                raise ValueError(f"{name} is a link out of the file")
-            dataset = file[name]
-            if not isinstance(dataset, h5py.Dataset) or dataset.external:
+        for name, dataset in _datasets(file):
+            if dataset.external:
                 raise ValueError(f"{name} is no plain dataset")
             if dataset.size * dataset.dtype.itemsize > 64 * os.path.getsize(path) + 2**20:
                 raise ValueError(f"{name} claims a size that the file cannot hold")
             arrays[name] = dataset[()]
         return str(file.attrs[_METADATA]), arrays
+
+
+def _datasets(group):
+    """Name and dataset of everything in an HDF5 group, "optimizer/0" where groups are nested."""
+    import h5py
+
+    for name in group:
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            raise ValueError(f"{name} is a link out of the file")
+        item = group[name]
+        if isinstance(item, h5py.Group):
+            yield from _datasets(item)
+        else:
+            yield item.name.lstrip("/"), item
 
 
 def _write_checkpoint(path, arrays, text):

@@ -1,0 +1,277 @@
+"""Modules: Serket's ten methods, names, connections, and what may be sent along them."""
+
+import warnings
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+import kserket as srk
+
+
+class Sender(srk.Module):
+    """Sends what it was given."""
+
+    def __init__(self, message, name="sender"):
+        super().__init__(name)
+        self.set_forward_msg(message)
+
+
+def probabilities(seed, num_samples=4, num_classes=3):
+    return np.random.default_rng(seed).dirichlet(np.ones(num_classes), num_samples)
+
+
+def normalised(array):
+    return array / array.sum(axis=1, keepdims=True)
+
+
+def test_the_methods_of_serkets_base_class():
+    class Adder(srk.Module):
+        def __init__(self, name="adder"):
+            super().__init__(name, True)
+
+        def update(self):
+            x, y = self.get_observations()
+            self.set_forward_msg(x + y)
+            self.send_backward_msgs([x + y, y])
+
+    one, two = srk.Observation(np.ones((3, 2))), srk.Observation(np.full((3, 2), 2.0))
+    adder = Adder()
+    adder.connect(one, two)
+    adder.update()
+    assert adder.get_name() == "module002_adder" and adder.learnable
+    assert_array_equal(adder.get_forward_msg(), np.full((3, 2), 3.0))
+    assert_array_equal(one.get_backward_msg(), np.full((3, 2), 3.0))
+    assert_array_equal(two.get_backward_msg(), np.full((3, 2), 2.0))
+    assert adder.get_backward_msg() is None
+    adder.set_backward_msg(np.zeros((3, 2)))
+    assert_array_equal(adder.get_backward_msg(), np.zeros((3, 2)))
+
+
+def test_modules_are_numbered_from_000_and_the_numbers_start_over():
+    names = [srk.Observation([[0.0]]).get_name(), srk.Module("a").get_name()]
+    assert names == ["module000_obs", "module001_a"]
+    srk.Module.reset_names()
+    assert srk.Observation([[0.0]], name="x").get_name() == "module000_x"
+
+
+@pytest.mark.parametrize("name", ["a/b", "..\\x", "a:b", 3])
+def test_names_that_are_no_folder_names_are_refused(name):
+    with pytest.raises(ValueError, match="name"):
+        srk.Module(name)
+    assert srk.Module("a").number == 0  # a refused module takes no number
+
+
+class TestObservation:
+    @pytest.mark.parametrize(
+        "data",
+        [
+            [[1, 2], [3, 4]],
+            np.ones((2, 3), "uint8"),
+            np.ones((2, 4, 4, 1), "float16"),
+            np.ones((2, 1), bool),
+        ],
+    )
+    def test_takes_numbers(self, data):
+        observation = srk.Observation(data)
+        assert_array_equal(observation.get_forward_msg(), np.asarray(data))
+
+    def test_takes_tensors(self):
+        import tensorflow as tf
+
+        assert srk.Observation(tf.ones((2, 3))).data.shape == (2, 3)
+
+    def test_takes_memory_maps_as_they_are(self, tmp_path):
+        np.save(tmp_path / "x.npy", np.ones((5, 2), "float32"))
+        data = np.load(tmp_path / "x.npy", mmap_mode="r")
+        assert srk.Observation(data).data is data
+
+    @pytest.mark.parametrize(
+        "data, error, text",
+        [
+            ([["a", "b"]], TypeError, "numbers"),
+            ([[1.0, None]], TypeError, "numbers"),
+            (np.ones((2, 2), complex), TypeError, "complex"),
+            ([[1.0, 2.0], [3.0]], ValueError, "ragged"),
+            ([], ValueError, "at least one sample"),
+            (np.empty((0, 3)), ValueError, "at least one sample"),
+            (np.empty((3, 0)), ValueError, "at least one sample"),
+            (np.float64(3.0), ValueError, "at least one sample"),
+            (np.arange(3.0), ValueError, "reshape"),
+            ([[1.0, 2.0], [np.nan, 4.0]], ValueError, "1 value that.*row 1, column 0"),
+            ([[1.0, np.inf], [np.nan, 4.0]], ValueError, "2 values that.*row 0, column 1"),
+            ([[np.nan, np.nan], [0.0, 4.0]], ValueError, "allow_missing"),
+        ],
+    )
+    def test_refuses_what_is_no_data(self, data, error, text):
+        with pytest.raises(error, match=text):
+            srk.Observation(data)
+
+    def test_missing_rows_have_to_be_allowed(self):
+        data = np.ones((3, 2))
+        data[1] = np.nan
+        observation = srk.Observation(data, allow_missing=True)
+        assert np.isnan(observation.data[1]).all()
+        data[0, 0] = np.nan  # part of a row
+        with pytest.raises(ValueError, match="row 0, column 0"):
+            srk.Observation(data, allow_missing=True)
+
+    def test_new_data_are_checked_and_the_old_stay(self):
+        observation = srk.Observation(np.ones((3, 2)))
+        with pytest.raises(ValueError, match="not finite"):
+            observation.set_data(np.full((3, 2), np.nan))
+        assert_array_equal(observation.data, np.ones((3, 2)))
+
+    def test_backward_messages_change_nothing(self):
+        data = np.ones((3, 2))
+        observation = srk.Observation(data)
+        observation.set_backward_msg(np.zeros((3, 2)))
+        observation.update()
+        assert_array_equal(observation.get_forward_msg(), data)
+
+
+class TestConnect:
+    def test_needs_modules(self):
+        module = srk.Module("a")
+        with pytest.raises(ValueError, match="at least one"):
+            module.connect()
+        with pytest.raises(TypeError, match=r"Observation\(data\).*ndarray"):
+            module.connect(np.ones((2, 2)))
+        observation = srk.Observation([[1.0]])
+        with pytest.raises(ValueError, match="twice"):
+            module.connect(observation, observation)
+
+    def test_refuses_cycles_and_keeps_the_connections(self):
+        observation = srk.Observation([[1.0]])
+        a, b, c = srk.Module("a"), srk.Module("b"), srk.Module("c")
+        a.connect(observation)
+        b.connect(a)
+        c.connect(b)
+        with pytest.raises(ValueError, match="cycle.*module001_a.*module003_c.*module001_a"):
+            a.connect(c)
+        with pytest.raises(ValueError, match="cycle"):
+            a.connect(a)
+        assert a.inputs == (observation,)
+
+    def test_what_is_not_connected_has_nothing_to_read(self):
+        with pytest.raises(RuntimeError, match=r"module000_gmm has nothing to read.*connect"):
+            srk.Module("gmm").get_observations()
+
+    def test_what_was_not_updated_has_sent_nothing(self):
+        below, above = srk.Module("below"), srk.Module("above")
+        above.connect(below)
+        with pytest.raises(RuntimeError, match="module000_below has sent nothing to module001"):
+            above.get_observations()
+
+    def test_lengths_must_agree(self):
+        reader = srk.Module("mlda")
+        reader.connect(srk.Observation(np.ones((100, 2))), srk.Observation(np.ones((90, 2)), "b"))
+        with pytest.raises(ValueError, match="100 samples.*module001_obs.*90 from module002_b"):
+            reader.get_observations()
+
+    def test_a_second_call_takes_the_first_ones_messages_back(self):
+        one, two = Sender(probabilities(0), "one"), Sender(probabilities(1), "two")
+        reader = srk.Module("reader")
+        reader.connect(one)
+        reader.send_backward_msgs([probabilities(2)])
+        assert one.get_backward_msg() is not None
+        reader.connect(two)
+        assert one.get_backward_msg() is None and reader.inputs == (two,)
+
+    def test_disconnect(self):
+        sender, reader = Sender(probabilities(0)), srk.Module("reader")
+        reader.connect(sender)
+        reader.send_backward_msgs([probabilities(2)])
+        reader.disconnect()
+        assert sender.get_backward_msg() is None and reader.inputs == ()
+
+    def test_a_reader_left_behind_by_its_namesake_is_told(self):
+        sender = Sender(probabilities(0))
+        first, second = srk.Module("gmm"), srk.Module("gmm")
+        first.connect(sender)
+        first.send_backward_msgs([probabilities(1)])
+        with pytest.warns(UserWarning, match="module001_gmm.*module002_gmm.*disconnect"):
+            second.connect(sender)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            srk.Module("other").connect(sender)
+
+
+class TestMessages:
+    def test_shapes_return_as_they_came(self):
+        sender, reader = Sender(np.ones((100, 3)), "vae"), srk.Module("gmm")
+        reader.connect(sender)
+        for shape in [(90, 3), (100, 2), (100,), (100, 3, 1)]:
+            with pytest.raises(ValueError) as error:
+                reader.send_backward_msgs([np.ones(shape)])
+            for words in ("module001_gmm", "module000_vae", str(shape), "(100, 3)"):
+                assert words in str(error.value)
+        assert sender.get_backward_msg() is None
+
+    def test_one_message_for_each_input_or_none_is_sent(self):
+        senders = [Sender(np.ones((4, 2)), "a"), Sender(np.ones((4, 3)), "b")]
+        reader = srk.Module("reader")
+        reader.connect(*senders)
+        with pytest.raises(ValueError, match="1 backward messages.*2 modules"):
+            reader.send_backward_msgs([np.ones((4, 2))])
+        with pytest.raises(ValueError, match="module001_b"):
+            reader.send_backward_msgs([np.ones((4, 2)), np.ones((4, 2))])
+        assert senders[0].get_backward_msg() is None  # nothing went out
+        reader.send_backward_msgs([None, np.ones((4, 3))])
+        assert senders[0].get_backward_msg() is None
+        assert senders[1].get_backward_msg() is not None
+
+    def test_classes_must_come_back_as_probabilities(self):
+        sender, reader = Sender(srk.Categorical(probabilities(0)), "gmm"), srk.Module("mm")
+        reader.connect(sender)
+        with pytest.raises(ValueError, match="module001_mm sent module000_gmm.*probabilities"):
+            reader.send_backward_msgs([2.0 * probabilities(1)])
+        assert sender.get_backward_msg() is None
+
+    def test_several_readers_multiply_and_nobody_hears_itself(self):
+        evidence = probabilities(0)
+        sender = Sender(srk.Categorical(evidence))
+        told = {srk.Module(name): probabilities(seed) for seed, name in enumerate("abc", start=1)}
+        for reader, message in told.items():
+            reader.connect(sender)
+            reader.send_backward_msgs([message])
+        assert_allclose(
+            np.asarray(sender.get_backward_msg()), normalised(np.prod(list(told.values()), axis=0))
+        )
+        for reader in told:
+            others = np.prod([told[other] for other in told if other is not reader], axis=0)
+            (heard,) = reader.get_observations()
+            assert_allclose(np.asarray(heard), normalised(evidence * others))
+
+    def test_a_later_message_replaces_the_readers_own(self):
+        sender, reader = Sender(probabilities(0)), srk.Module("reader")
+        reader.connect(sender)
+        reader.send_backward_msgs([probabilities(1)])
+        reader.send_backward_msgs([probabilities(2)])
+        assert_allclose(np.asarray(sender.get_backward_msg()), probabilities(2))
+
+    def test_a_message_set_by_hand_stands_beside_the_readers(self):
+        sender, reader = Sender(probabilities(0)), srk.Module("reader")
+        reader.connect(sender)
+        reader.send_backward_msgs([probabilities(1)])
+        sender.set_backward_msg(probabilities(2))
+        expected = normalised(probabilities(1) * probabilities(2))
+        assert_allclose(np.asarray(sender.get_backward_msg()), expected)
+        (heard,) = reader.get_observations()
+        assert_allclose(np.asarray(heard), normalised(probabilities(0) * probabilities(2)))
+        sender.set_backward_msg(None)
+        assert sender.get_backward_msg() is None
+        (heard,) = reader.get_observations()
+        assert_allclose(np.asarray(heard), probabilities(0))
+
+    def test_reading_without_sending_back(self):
+        sender, reader = Sender(probabilities(0)), srk.Module("reader")
+        reader.connect(sender, backward=False)
+        reader.send_backward_msgs([probabilities(1)])
+        assert sender.get_backward_msg() is None and not reader.sends_back
+
+    def test_plain_lists_are_messages_too(self):
+        module = srk.Module("a")
+        module.set_forward_msg([[1.0, 2.0]])
+        module.set_backward_msg([[3.0, 4.0]])
+        assert_array_equal(module.get_backward_msg(), [[3.0, 4.0]])
