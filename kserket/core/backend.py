@@ -13,8 +13,11 @@ import re
 import sys
 import tempfile
 
-# Lines of level INFO, "I0000 00:00:1700000000.000000  4711 file.cc:31] ...", and absl's remark.
-_CHATTER = re.compile(rb"I\d{4} |WARNING: All log messages before absl::InitializeLog\(\)")
+# Lines of level INFO, "I0000 00:00:1700000000.000000  4711 file.cc:31] ...", absl's remark, and
+# the "error" that a machine without a GPU has no GPU.
+_CHATTER = re.compile(
+    rb"I\d{4} |WARNING: All log messages before absl::InitializeLog\(\)|E\d{4} .*cuInit"
+)
 
 
 @contextlib.contextmanager
@@ -45,7 +48,8 @@ def _import_keras():
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     chatty = "tensorflow" in sys.modules or os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0"
     with contextlib.nullcontext() if chatty else _without_chatter():
-        importlib.import_module("tensorflow")
+        tensorflow = importlib.import_module("tensorflow")
+        tensorflow.config.list_physical_devices()  # where drivers are looked for, and missed
     advice = (
         "kserket needs Keras with the TensorFlow backend. Set KERAS_BACKEND=tensorflow (or "
         '"backend": "tensorflow" in keras.json) before Keras is first imported.'
