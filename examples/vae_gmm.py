@@ -24,6 +24,11 @@ from kserket import gmm, metrics, plotting, vae
 
 NUM_CLASSES = 10
 SCORES = {"accuracy": "gmm/accuracy", "NMI": "gmm/nmi", "ARI": "gmm/ari"}
+CURVES = (
+    *("vae/loss", "vae/reconstruction", "vae/kl"),
+    *SCORES.values(),
+    *("vae/message_change", "gmm/message_change"),
+)
 
 # A pixel of these 8 x 8 images counts the black dots among the 4 x 4 of the original scan: 16 dots,
 # each with a cross entropy of its own. The bound divided by 16 has 1/16 of the KL divergence.
@@ -138,13 +143,8 @@ def draw(graph, latents, folder):
     ax = plotting.plot_generated(images, names=names, title=title)
     save(ax.figure, folder / "classes.png")
 
-    # The mixture's own likelihood is left out: it changes with the scale of z, not only with fit.
-    kept = {
-        name: values
-        for name, values in graph.history.history.items()
-        if name not in ("gmm/bound", "gmm/log_likelihood")
-    }
-    axes = plotting.plot_history(kept)
+    history = graph.history.history
+    axes = plotting.plot_history({name: history[name] for name in CURVES})
     save(axes[0].figure, folder / "rounds.png")
 
     ax = plotting.plot_confusion(graph)
