@@ -323,7 +323,7 @@ class Graph:
             forward = module.get_forward_msg()
             sends = "-" if forward is None else f"{_kind(forward)} {tuple(np.shape(forward))}"
             model = getattr(module, "model", None)
-            size = "-" if model is None else f"{model.count_params():,}"
+            size = f"{model.count_params():,}" if hasattr(model, "count_params") else "-"
             rows.append((f"{name} ({type(module).__name__})", reads, sends, size))
         widths = [max(len(row[column]) for row in rows) + 2 for column in range(4)]
         rule = "\u2500" * sum(widths)
