@@ -127,10 +127,9 @@ class GMM(LearningModule):
         if missing is not None:
             log_likelihood[missing] = 0.0
         if prior is None:
-            evidence = messages.Categorical.from_log(
-                self.model._log_posterior(log_likelihood, None), missing
-            )
-            posterior = evidence
+            log_posterior = self.model._log_posterior(log_likelihood, None)
+            posterior = messages.Categorical.from_log(log_posterior)
+            evidence = messages.Categorical.from_log(log_posterior, missing)
         else:
             evidence = messages.Categorical.from_log(log_likelihood, missing)
             posterior = messages.product([evidence, messages.as_categorical(prior)])
