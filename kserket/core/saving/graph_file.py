@@ -1,7 +1,6 @@
 """What of a graph is written to its file, and the graph that is made of it again."""
 
 import hashlib
-import pathlib
 
 import keras
 import numpy as np
