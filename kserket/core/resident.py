@@ -48,7 +48,8 @@ def _epoch_function(model):
     """The compiled epoch of this model, made once for each `compile()`."""
     cache = getattr(model, "_resident_cache", None)
     if cache is None or cache["optimizer"] is not model.optimizer:
-        cache = {"optimizer": model.optimizer, "epoch": tf.function(_make_epoch(model))}
+        run_epoch = tf.function(_make_epoch(model), autograph=False)  # as Keras traces train_step
+        cache = {"optimizer": model.optimizer, "epoch": run_epoch}
         object.__setattr__(model, "_resident_cache", cache)  # neither tracked nor exported
     return cache["epoch"]
 
@@ -58,10 +59,13 @@ def _make_epoch(model):
         num_samples = tf.shape(tf.nest.flatten(data)[0])[0]
         order = tf.random.experimental.stateless_shuffle(tf.range(num_samples), seed)
         model.reset_metrics()
-        for start in tf.range(0, num_samples, batch_size):
+
+        def step(start):
             rows = order[start : start + batch_size]
-            batch = tf.nest.map_structure(lambda leaf, rows=rows: tf.gather(leaf, rows), data)
-            model.train_step(batch)
+            model.train_step(tf.nest.map_structure(lambda leaf: tf.gather(leaf, rows), data))
+            return (start + batch_size,)
+
+        tf.while_loop(lambda start: start < num_samples, step, (tf.constant(0),))
         return model.get_metrics_result()
 
     return run_epoch
