@@ -1,0 +1,322 @@
+"""Learning a Markov chain from what somebody else reports of its states.
+
+    z_t | z_{t-1} ~ transitions[z_{t-1}]    the state, which only the chain knows
+    c_t | z_t ~ reports[z_t]                the class that the reporter takes it for
+    reported_t(k) ∝ P(x_t | c_t = k)        what the reporter says of that class
+
+With `reports` the identity this is a hidden Markov model whose emissions are the reporter's. But
+a reporter (a mixture, a topic model) is often sure and wrong: it takes two states for one class
+and splits a third in two, with odds of e^100 that no transition can speak against. Learning how
+far its word goes keeps the chain in charge of the order of things: what it then says of a step
+comes from the order, not from echoing the reporter. The prior leans towards taking the reporter
+at its word, so without any order in the data states and classes stay the same.
+
+Learning is expectation maximisation with Dirichlet priors, from the best of several starts.
+States carry the numbers of the classes that report them.
+
+Reference: Rabiner (1989), A tutorial on hidden Markov models, section III.C; Dawid and Skene
+(1979), Maximum likelihood estimation of observer error-rates using the EM algorithm.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from kserket.inference import markov_chain
+
+_SMALLEST = 1e-304
+_MAX_START_STEPS = 20_000
+
+
+class Prior(NamedTuple):
+    """Pseudo-counts: every probability is estimated as (count + pseudo-count) / (their sum)."""
+
+    initial: float = 1.0  # of each first state
+    transitions: float = 0.1  # of each transition
+    reports: float = 0.1  # of each class, in every state
+    trust: float = 10.0  # beside that, of the class of the state's own number; inf: never doubted
+
+    def report_counts(self, num_states):
+        """Pseudo-counts of reports, (K, K)."""
+        return self.reports + self.trust * np.eye(num_states)
+
+
+class State(NamedTuple):
+    """The chain and its reporter."""
+
+    initial: np.ndarray  # (K,) P(z_1)
+    transitions: np.ndarray  # (K, K) P(z_{t+1} = column | z_t = row)
+    reports: np.ndarray  # (K, K) P(c_t = column | z_t = row)
+
+    def renumbered(self, order):
+        """The same chain with state order[k] as number k; order is (K,)."""
+        return State(
+            self.initial[order], self.transitions[np.ix_(order, order)], self.reports[order]
+        )
+
+
+class Statistics(NamedTuple):
+    """Sums over whole sequences; those of parts add up to those of the whole (`merge`)."""
+
+    initial: np.ndarray  # (K,) times that a sequence starts in a state
+    transitions: np.ndarray  # (K, K) times that one state follows another
+    reports: np.ndarray  # (K, K) times that a state was reported as a class
+    log_likelihood: float  # of what was reported, under the state that made these
+
+
+class Fit(NamedTuple):
+    """What learning arrived at."""
+
+    state: State
+    objectives: np.ndarray  # (sweeps,) before each M step of the run that won
+    converged: bool
+
+
+def trusting(num_states):
+    """The `State` that knows nothing of the order and never doubts a report."""
+    return State(
+        np.full(num_states, 1.0 / num_states),
+        np.full((num_states, num_states), 1.0 / num_states),
+        np.eye(num_states),
+    )
+
+
+def state_evidence(log_reported, reports, log_prior=None):
+    """What the reports say about states: log sum_k reports[z, k] exp(log_reported[t, k]).
+
+    Args:
+        log_reported: (N, K), unnormalised; a row of equal values says nothing.
+        reports: (K, K) P(class = column | state = row).
+        log_prior: (N, K) log class prior of each step, or None.
+
+    Returns:
+        (N, K), unnormalised.
+    """
+    peak = log_reported.max(axis=1, keepdims=True)
+    evidence = np.log(np.maximum(np.exp(log_reported - peak) @ reports.T, _SMALLEST)) + peak
+    return evidence if log_prior is None else evidence + log_prior
+
+
+def expect(log_reported, state, lengths=None, log_prior=None, num_paths=None, rng=None):
+    """E step: one pass over the reports.
+
+    Args:
+        log_reported: (N, K), as in `state_evidence`.
+        state: `State`.
+        lengths: lengths of the sequences, summing to N. Default: one sequence.
+        log_prior: (N, K) or None.
+        num_paths: count in so many sampled paths instead of computing expectations.
+        rng: numpy Generator, for sampling.
+
+    Returns:
+        `Statistics`.
+    """
+    num_states = len(state.initial)
+    evidence = state_evidence(log_reported, state.reports, log_prior)
+    smoothed = markov_chain.smooth(evidence, state.initial, state.transitions, lengths)
+    counts, marginals = smoothed.counts, np.exp(smoothed.log_marginals)
+    if num_paths is not None:
+        paths = markov_chain.sample_paths(
+            evidence, state.initial, state.transitions, num_paths, lengths=lengths, rng=rng
+        )
+        counts = markov_chain.count(paths, num_states, lengths)
+        marginals = np.mean(paths[:, :, None] == np.arange(num_states), axis=0)
+    reported = np.exp(log_reported - log_reported.max(axis=1, keepdims=True))
+    likelihood = np.maximum(reported @ state.reports.T, _SMALLEST)
+    reports = state.reports * ((marginals / likelihood).T @ reported)
+    return Statistics(*counts, reports, smoothed.log_likelihood)
+
+
+def merge(*statistics):
+    """The `Statistics` of all sequences together, from those of parts under the same state."""
+    return Statistics(*(sum(parts[1:], start=parts[0]) for parts in zip(*statistics, strict=True)))
+
+
+def maximise(statistics, prior):
+    """M step: the most probable `State` given the statistics, under Dirichlets.
+
+    Each distribution is (count + pseudo-count) / (their sum): the mode under a
+    Dirichlet(pseudo-count + 1), or the mean under a Dirichlet(pseudo-count).
+
+    Args:
+        statistics: `Statistics`.
+        prior: `Prior`; with infinite trust reports stay the identity.
+
+    Returns:
+        `State`.
+    """
+    num_states = len(statistics.initial)
+    if np.isinf(prior.trust):
+        reports = np.eye(num_states)
+    else:
+        reports = _to_probabilities(statistics.reports + prior.report_counts(num_states))
+    return State(
+        _to_probabilities(statistics.initial + prior.initial),
+        _to_probabilities(statistics.transitions + prior.transitions),
+        reports,
+    )
+
+
+def objective(log_likelihood, state, prior):
+    """What learning climbs: log likelihood plus log prior, up to a constant.
+
+    Args:
+        log_likelihood: of the reports under `state`.
+        state: `State`.
+        prior: `Prior`.
+
+    Returns:
+        A float.
+    """
+    parts = [(prior.initial, state.initial), (prior.transitions, state.transitions)]
+    if np.isfinite(prior.trust):
+        parts.append((prior.report_counts(len(state.initial)), state.reports))
+    log_prior = sum(np.sum(count * np.log(np.maximum(p, _SMALLEST))) for count, p in parts)
+    return float(log_likelihood + log_prior)
+
+
+def climb(
+    log_reported,
+    state,
+    prior,
+    *,
+    lengths=None,
+    log_prior=None,
+    max_sweeps=100,
+    tolerance=1e-6,
+    num_paths=None,
+    rng=None,
+    callback=None,
+):
+    """Sweeps from one state onwards. The objective never falls, unless paths are sampled.
+
+    Args:
+        log_reported: (N, K), as in `state_evidence`.
+        state: `State` to start from.
+        prior: `Prior`.
+        lengths: as in `expect`.
+        log_prior: (N, K) or None.
+        max_sweeps: E and M steps at most.
+        tolerance: stop when a sweep gains less than this per step (row); not when sampling.
+        num_paths: as in `expect`.
+        rng: numpy Generator, for sampling.
+        callback: called as callback(sweep, max_sweeps, objective) after each; may raise
+            StopIteration to end.
+
+    Returns:
+        `Fit`.
+    """
+    objectives = []
+    for sweep in range(1, max_sweeps + 1):
+        statistics = expect(log_reported, state, lengths, log_prior, num_paths, rng)
+        objectives.append(objective(statistics.log_likelihood, state, prior))
+        state = maximise(statistics, prior)
+        if callback is not None:
+            try:
+                callback(sweep, max_sweeps, objectives[-1])
+            except StopIteration:
+                break
+        gain = np.inf if sweep == 1 else objectives[-1] - objectives[-2]
+        if num_paths is None and gain < tolerance * len(log_reported):
+            return Fit(state, np.array(objectives), True)
+    return Fit(state, np.array(objectives), False)
+
+
+def fit(log_reported, prior, *, n_init=10, rng, log_prior=None, lengths=None, **options):
+    """Learns from nothing: the best of several starts, numbered like the classes.
+
+    One start takes reports almost at their word. The others sort steps by what is reported around
+    them, 1, 2 or 3 steps to either side (`neighbourhood_start`), since what tells two states
+    apart that go by one name is what comes before and after. Short runs of all compete by the
+    objective, the best goes on. With infinite trust there is one start: the evidence itself
+    breaks the symmetry. Unless a class prior gives states their meaning, they are numbered so
+    that most reports agree with them.
+
+    Args:
+        log_reported: (N, K), as in `state_evidence`.
+        prior: `Prior`.
+        n_init: number of starts.
+        rng: numpy Generator.
+        log_prior: (N, K) or None.
+        lengths: as in `expect`.
+        **options: of the last run, see `climb`.
+
+    Returns:
+        `Fit`.
+    """
+    data = {"lengths": lengths, "log_prior": log_prior}
+    state = trusting(log_reported.shape[1])
+    if np.isfinite(prior.trust):
+        first = 0.7 * state.reports + 0.3 / len(state.reports)
+        starts = [state._replace(reports=first)]
+        for index in range(n_init - 1):
+            reach = 1 + index % 3
+            starts.append(neighbourhood_start(log_reported, reach, rng, **data))
+        runs = [climb(log_reported, start, prior, tolerance=1e-4, **data) for start in starts]
+        state = max(runs, key=lambda run: run.objectives[-1]).state
+        if log_prior is None:
+            state = state.renumbered(numbering(expect(log_reported, state, **data).reports))
+    return climb(log_reported, state, prior, rng=rng, **data, **options)
+
+
+def neighbourhood_start(log_reported, reach, rng, *, lengths=None, log_prior=None):
+    """A first `State` from k-means on what is reported from `reach` steps before to after.
+
+    Args:
+        log_reported: (N, K), as in `state_evidence`.
+        reach: number of steps to either side.
+        rng: numpy Generator.
+        lengths: as in `expect`. Nothing is reported beyond a sequence's ends.
+        log_prior: (N, K) or None. States are numbered after it, or after the reports.
+
+    Returns:
+        `State`.
+    """
+    from sklearn.cluster import KMeans
+
+    num_steps, num_states = log_reported.shape
+    reported = np.exp(markov_chain.normalise(log_reported))
+    lengths = markov_chain.check_lengths(lengths, num_steps)
+    sequence = np.repeat(np.arange(len(lengths)), lengths)
+    steps = np.arange(num_steps)[:, None] + np.arange(-reach, reach + 1)
+    inside = steps.clip(0, num_steps - 1)
+    beyond = (steps != inside) | (sequence[inside] != sequence[:, None])
+    windows = reported[inside]
+    windows[beyond] = 1.0 / num_states
+    windows = windows.reshape(num_steps, -1)
+    sample = windows
+    if num_steps > _MAX_START_STEPS:
+        sample = windows[rng.choice(num_steps, _MAX_START_STEPS, replace=False)]
+    kmeans = KMeans(
+        min(num_states, len(sample)), n_init=1, max_iter=30, random_state=int(rng.integers(2**31))
+    )
+    clusters = kmeans.fit(sample).predict(windows)
+    guess = 0.8 * np.eye(num_states)[clusters] + 0.2 / num_states
+    starts, after = markov_chain.steps(lengths)
+    named = reported if log_prior is None else np.exp(markov_chain.normalise(log_prior))
+    state = State(
+        _to_probabilities(guess[starts].sum(axis=0)),
+        _to_probabilities(guess[after - 1].T @ guess[after] + 1.0 / num_states),
+        _to_probabilities(guess.T @ reported),
+    )
+    return state.renumbered(numbering(guess.T @ named))
+
+
+def numbering(reports):
+    """Which state to give each class's number, so that most reports agree.
+
+    Args:
+        reports: (K, K) times that a state (row) was reported as a class (column).
+
+    Returns:
+        (K,) state indices, a permutation.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    states, classes = linear_sum_assignment(reports, maximize=True)
+    return states[np.argsort(classes)]
+
+
+def _to_probabilities(counts):
+    """Rows divided by their sums; (..., K)."""
+    return counts / counts.sum(axis=-1, keepdims=True)
