@@ -13,6 +13,7 @@ import numpy as np
 
 from kserket.core import messages, results
 from kserket.core.module import Module, Observation, check_data
+from kserket.core.progress import showing_steps
 
 
 class Inference(NamedTuple):
@@ -179,7 +180,8 @@ class LearningModule(Module):
         self._check(inputs, prior)
         self.ensure_model(inputs)
         learns = self.mode == "learn" and self.trainable
-        logs = self.learn(inputs, prior, self._make_rng()) if learns else {}
+        with showing_steps(self):
+            logs = self.learn(inputs, prior, self._make_rng()) if learns else {}
         if not np.isfinite(logs.get("loss", 0.0)):
             raise FloatingPointError(
                 f"{self.get_name()} has diverged: its loss is {logs['loss']}. Nothing was written "

@@ -8,9 +8,63 @@ import time
 
 import keras
 
-MIN_INTERVAL = 0.2  # seconds between two rewrites of the line on a terminal
 SHOWN = ("loss", "log_likelihood", "accuracy")  # figures in a round's line; history has all
+MIN_INTERVAL = 0.2  # seconds between two rewrites of the line on a terminal
 LOG_INTERVAL = 30.0  # seconds between two lines where nothing can be rewritten
+PATIENCE = 3.0  # seconds that a single update may take before it shows itself
+
+
+class Line:
+    """The line that shows where work is, rewritten where that is possible.
+
+    Args:
+        shows_steps: Whether steps are shown.
+        rewrites: Whether a line may be overwritten: on a terminal, in a notebook.
+        patience: Seconds before the first step is shown.
+    """
+
+    def __init__(self, shows_steps, rewrites, patience=0.0):
+        self.shows_steps, self.rewrites = shows_steps, rewrites
+        interval = MIN_INTERVAL if rewrites else LOG_INTERVAL
+        self.due = time.monotonic() + max(interval, patience)
+        self.width = 0
+        self.work = self.work_begin = None
+
+    def step(self, name, done, total, unit, left=None):
+        """Shows a step, if the last report is long enough ago.
+
+        Args:
+            name: Who takes it.
+            done: Steps done.
+            total: Steps planned.
+            unit: What a step is.
+            left: What to say of the time left; None works it out for these steps.
+        """
+        now = time.monotonic()
+        if (name, unit) != self.work or done <= 1:
+            self.work, self.work_begin, self.first_done = (name, unit), now, done
+        if not self.shows_steps or now < self.due:
+            return
+        self.due = now + (MIN_INTERVAL if self.rewrites else LOG_INTERVAL)
+        if left is None and done > self.first_done:
+            each = (now - self.work_begin) / (done - self.first_done)
+            left = f"{format_seconds(each * (total - done))} left"
+        self.put(f"{name} {unit} {done}/{total}" + (f" - {left}" if left else ""))
+
+    def put(self, text, ends=False):
+        """Writes the line; it stays if `ends` is true or nothing can be rewritten."""
+        ends = ends or not self.rewrites
+        padding = " " * max(0, self.width - len(text))
+        self.width = 0 if ends else len(text)
+        sys.stdout.write(("\r" if self.rewrites else "") + text + padding + "\n" * ends)
+        sys.stdout.flush()
+
+    def clear(self):
+        """Takes an unfinished line away."""
+        if self.width:
+            sys.stdout.write("\r" + " " * self.width + "\r")
+            sys.stdout.flush()
+            self.width = 0
 
 
 class Progress:
@@ -29,31 +83,21 @@ class Progress:
         if verbose not in (0, 1, 2, "auto", False, True):
             raise ValueError(f"`verbose` must be 'auto', 0, 1 or 2. Received: {verbose!r}")
         self.total, self.first = total, first
-        self.rewrites = verbose != 2 and _can_rewrite()
-        self.shows_steps = bool(verbose) and verbose != 2
-        self.shows_rounds = bool(verbose)
-        self.begin = self.last = time.monotonic()
-        self.width = 0
+        self.verbose = verbose
+        self.line = Line(bool(verbose) and verbose != 2, verbose != 2 and _can_rewrite())
+        self.begin = time.monotonic()
 
     def step(self, round_index, name, done, total, unit):
         """Shows a step inside a round, if the last report is long enough ago."""
-        now = time.monotonic()
-        if not self.shows_steps or now - self.last < (
-            MIN_INTERVAL if self.rewrites else LOG_INTERVAL
-        ):
-            return
-        self.last = now
-        text = f"Round {round_index + 1}/{self.total} - {name} {unit} {done}/{total}"
-        if round_index > self.first:
-            text += f" - {self._left(round_index, now)}"
-        self._put(text, ends=not self.rewrites)
+        left = self._left(round_index) if round_index > self.first else None
+        place = f"Round {round_index + 1}/{self.total} - {name}"
+        self.line.step(place, done, total, unit, left)
 
     def end_round(self, round_index, figures):
         """Shows the figures of a round that ended."""
-        if not self.shows_rounds:
+        if not self.verbose:
             return
-        now = time.monotonic()
-        seconds = (now - self.begin) / (round_index + 1 - self.first)
+        seconds = (time.monotonic() - self.begin) / (round_index + 1 - self.first)
         parts = [f"Round {round_index + 1}/{self.total}", f"{seconds:.1f}s/round"]
         parts += [
             f"{name}: {value:.4g}"
@@ -64,20 +108,38 @@ class Progress:
         if changes and max(changes) < float("inf"):
             parts.append(f"messages changed by {max(changes):.2g}")
         if round_index + 1 < self.total:
-            parts.append(self._left(round_index + 1, now))
-        self._put(" - ".join(parts), ends=True)
+            parts.append(self._left(round_index + 1))
+        self.line.put(" - ".join(parts), ends=True)
 
-    def _left(self, rounds_done, now):
+    def _left(self, rounds_done):
         done = rounds_done - self.first
-        seconds = (now - self.begin) / done * (self.total - rounds_done)
+        seconds = (time.monotonic() - self.begin) / done * (self.total - rounds_done)
         return f"{format_seconds(seconds)} left"
 
-    def _put(self, text, ends):
-        padding = " " * max(0, self.width - len(text))
-        self.width = 0 if ends else len(text)
-        start = "\r" if self.rewrites else ""
-        sys.stdout.write(f"{start}{text}{padding}" + ("\n" if ends else ""))
-        sys.stdout.flush()
+
+@contextlib.contextmanager
+def showing_steps(module):
+    """Shows the steps of one update that takes long, where nobody else watches the module.
+
+    `keras.utils.disable_interactive_logging()` silences it.
+
+    Args:
+        module: A `LearningModule`.
+    """
+    if module.on_step is not None or not keras.utils.is_interactive_logging_enabled():
+        yield
+        return
+    line = Line(True, _can_rewrite(), PATIENCE)
+
+    def show(done, total, unit):
+        line.step(module.get_name(), done, total, unit)
+
+    module.on_step = show
+    try:
+        yield
+    finally:
+        module.on_step = None
+        line.clear()
 
 
 @contextlib.contextmanager
