@@ -18,7 +18,6 @@ extensions = [
     "sphinx.ext.viewcode",
 ]
 exclude_patterns = ["_build"]
-default_role = "code"
 
 myst_enable_extensions = ["amsmath", "deflist", "dollarmath"]
 myst_heading_anchors = 3
@@ -33,8 +32,8 @@ html_theme = "furo"
 html_title = f"kserket {release}"
 
 
-def _fences_to_directives(app, what, name, obj, options, lines):
-    """Turns the Markdown code fences of docstrings into what reStructuredText understands."""
+def _markdown_to_rst(app, what, name, obj, options, lines):
+    """Turns the Markdown of docstrings, `code` and code fences, into reStructuredText."""
     inside, result = False, []
     for line in lines:
         fence = re.match(r"(\s*)```(\w*)\s*$", line)
@@ -45,10 +44,11 @@ def _fences_to_directives(app, what, name, obj, options, lines):
             inside = False
             result.append("")
         else:
+            line = line if inside else re.sub(r"(?<![`:])`([^`]+)`(?!`)", r"``\1``", line)
             result.append("   " + line if inside and line.strip() else line)
     lines[:] = result
 
 
 def setup(app):
     """Registers what conf.py adds to Sphinx."""
-    app.connect("autodoc-process-docstring", _fences_to_directives, priority=400)
+    app.connect("autodoc-process-docstring", _markdown_to_rst, priority=400)  # before napoleon
