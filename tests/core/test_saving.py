@@ -498,6 +498,7 @@ BAD_FILES = {
     "foreign zip": (lambda data: zipped({"readme.txt": b"x"}), "readme.txt.* none that"),
     "half": (lambda data: data[: len(data) // 2], "truncated or damaged"),
     "last bytes missing": (lambda data: data[:-10], "truncated or damaged"),
+    "last part missing": (lambda data: data[:-200], "truncated or damaged"),
     "head only": (lambda data: data[:20], "truncated or damaged"),
     "bit in json": (lambda data: flipped(data, 200), "truncated or damaged"),
     "bit in arrays": (lambda data: flipped(data, len(data) // 3), "truncated or damaged"),

@@ -112,13 +112,15 @@ def read_content(path):
 def _extract(path, folder):
     """Takes the parts out into a folder, checksums verified; the JSON values."""
     with open(path, "rb") as file:
-        head = file.read(8)
+        head = file.read(40)
     if head.startswith(b"\x89HDF"):
         raise ValueError("it is an HDF5 file, not a graph that kserket saved.")
     if not head.startswith(b"PK"):
         raise ValueError("it is no file of kserket's.")
     try:
         with zipfile.ZipFile(path) as archive:
+            if head.endswith(b"graph.json") and "graph.json" not in archive.namelist():
+                raise zipfile.BadZipFile("its end is missing")  # that of a model was found
             names = _check_entries(archive, os.path.getsize(path), _PARTS)
             if not {"graph.json", "arrays.h5"} <= names:
                 raise ValueError("it is a zip file, but not one that kserket wrote.")
