@@ -102,6 +102,42 @@ def default_prior(mean, variance, num_components):
     )
 
 
+def empirical_prior(
+    x,
+    prior,
+    num_components=None,
+    variance=None,
+    class_prior=None,
+    sample_weight=None,
+    n_init=4,
+    rng=None,
+):
+    """The prior with two strengths learned from the data, by the bound: empirical Bayes.
+
+    How large covariances are to be expected, and how far means lie apart, is what a default cannot
+    know and results hang on. Here `prior.scatter` is multiplied by a factor, and
+    `prior.mean_precision` chosen, such that the bound is highest, in the short runs from several
+    cold starts that `fit` makes too; the best run's prior is returned.
+
+    Args:
+        x: (N, D) data, or the means of Gaussian data; anything with a length and slices.
+        prior: `Prior` to start from.
+        num_components: K, needed where `class_prior` does not tell it.
+        variance: (N, D) or None. Rows that hold an infinite variance say nothing.
+        class_prior: (N, K) probabilities that stand in place of the mixing weights, or None.
+        sample_weight: (N,) or None: how often each datum counts.
+        n_init: how many cold starts to make.
+        rng: `numpy.random.Generator`, or a seed.
+
+    Returns:
+        `Prior`, otherwise like the one given.
+    """
+    rng = np.random.default_rng(rng)
+    num_components = _check_num_components(num_components, None, class_prior)
+    data = _Data(prior, x, variance, class_prior, sample_weight)
+    return _start(data, prior, num_components, START_SWEEPS, n_init, rng, adapt=True)[1]
+
+
 def prior_state(prior, num_components):
     """The `State` of K components that have seen no data."""
     return maximize(prior, no_statistics(num_components, len(prior.mean)))
@@ -242,7 +278,7 @@ def statistics(
         `Statistics`.
     """
     data = _Data(prior, x, variance, class_prior, sample_weight, chunk_size, memory=0)
-    return _expect(data, prior, state)[0]
+    return _expect(data, prior, state, _terms(data, prior, state))[0]
 
 
 def statistics_from_responsibilities(
@@ -393,10 +429,11 @@ def fit(
     data = _Data(prior, x, variance, class_prior, sample_weight, chunk_size)
     start_bounds = np.empty(0)
     if state is None:
-        state, start_bounds = _start(data, prior, num_components, num_sweeps, n_init, rng)
+        sweeps = min(START_SWEEPS, num_sweeps)
+        state, _, start_bounds = _start(data, prior, num_components, sweeps, n_init, rng)
     bounds = []
     for sweep in range(1, num_sweeps + 1):
-        sums, bound = _expect(data, prior, state)
+        sums, bound = _expect(data, prior, state, _terms(data, prior, state))
         state = maximize(prior, sums)
         bounds.append(bound)
         try:
@@ -410,19 +447,16 @@ def fit(
     return state, np.array(bounds), start_bounds
 
 
-def _start(data, prior, num_components, num_sweeps, n_init, rng):
-    """The best cold start: `State`, and the bounds (n_init,) of all."""
+def _start(data, prior, num_components, num_sweeps, n_init, rng, adapt=False):
+    """The best cold start: its `State`, its `Prior`, and the bounds (n_init,) of all."""
     information = None if data.class_prior is None else prior_information(data.class_prior)
     if information is not None and information.any():
         weight = information if data.sample_weight is None else information * data.sample_weight
         responsibilities = initialise(data.x, data.variance, num_components, rng, data.class_prior)
-        sums = statistics_from_responsibilities(
-            prior, responsibilities, data.x, data.variance, weight
-        )
-        state = maximize(prior, sums)
-        return state, np.array([_expect(data, prior, state)[1]])
+        run = _short_run(data, prior, responsibilities, weight, num_sweeps if adapt else 0, adapt)
+        return run.state, run.prior, np.array([run.bound])
     sample = data.sample(MAX_START_SAMPLES, rng)
-    states, bounds = [], []
+    runs = []
     for start in range(max(1, n_init)):
         responsibilities = initialise(
             sample.x,
@@ -432,23 +466,62 @@ def _start(data, prior, num_components, num_sweeps, n_init, rng):
             sample_weight=sample.sample_weight,
             standardise=start % 2 == 1,
         )
-        sums = statistics_from_responsibilities(
-            prior, responsibilities, sample.x, sample.variance, sample.sample_weight
+        runs.append(
+            _short_run(sample, prior, responsibilities, sample.sample_weight, num_sweeps, adapt)
         )
-        state = maximize(prior, sums)
-        for _ in range(min(START_SWEEPS, num_sweeps)):
-            state = maximize(prior, _expect(sample, prior, state)[0])
-        states.append(state)
-        bounds.append(_expect(sample, prior, state)[1])
-    bounds = np.array(bounds)
+    bounds = np.array([run.bound for run in runs])
     # Of starts that differ by rounding alone the first is taken, whatever the data's units.
-    best = np.argmax(bounds >= bounds.max() - 1e-6 * sample.total_weight)
-    return states[best], bounds
+    best = runs[np.argmax(bounds >= bounds.max() - 1e-6 * sample.total_weight)]
+    return best.state, best.prior, bounds
 
 
-def _expect(data, prior, state):
+class _Run(NamedTuple):
+    """Where a short run from a cold start has come to."""
+
+    state: State
+    prior: Prior
+    bound: float
+
+
+def _short_run(data, prior, responsibilities, weight, num_sweeps, adapt):
+    """A few sweeps from responsibilities (N, K) that count with weight (N,), or None."""
+    sums = statistics_from_responsibilities(prior, responsibilities, data.x, data.variance, weight)
+    adapted = prior
+    for _ in range(num_sweeps):
+        state = maximize(adapted, sums)
+        terms = _terms(data, adapted, state)
+        sums, _ = _expect(data, adapted, state, terms)
+        if adapt:
+            adapted = _adapted(prior, adapted, state, terms)
+    state = maximize(adapted, sums)
+    return _Run(state, adapted, _expect(data, adapted, state, _terms(data, adapted, state))[1])
+
+
+def _adapted(prior, adapted, state, terms):
+    """The strengths of the prior under which the bound of this state is highest.
+
+    The derivative of E[log p(mu, Lambda)] vanishes there. They stay within what can be meant: the
+    scatter between a hundredth of the prior's and the data's whole variance expected of every
+    component, the mean between a hundredth of the prior's precision and all of it.
+    """
+    num_components, num_features = state.mean.shape
+    energy = num_components * num_features
+    factor = energy * prior.degrees_of_freedom / terms.trace.sum()
+    factor *= adapted.scatter[0, 0] / prior.scatter[0, 0]
+    precision = energy / (num_features / state.mean_precision + terms.mean_distance).sum()
+    return prior._replace(
+        scatter=prior.scatter * np.clip(factor, 0.01, prior.degrees_of_freedom),
+        mean_precision=prior.mean_precision * np.clip(precision / prior.mean_precision, 0.01, 1.0),
+    )
+
+
+def _terms(data, prior, state):
+    """What the E step and the bound need to know of a state."""
+    return data.form.terms(state.normal_wishart, prior.mean, prior.normal_wishart)
+
+
+def _expect(data, prior, state, terms):
     """One pass over the data: `Statistics` under the state, and its bound."""
-    terms = data.form.terms(state.normal_wishart, prior.mean, prior.normal_wishart)
     log_weights = expected_log_weights(state)[:, None]
     moments = data.form.no_moments(len(state.mean))
     log_evidence = weight = 0.0

@@ -27,6 +27,8 @@ class Terms(NamedTuple):
     """What a belief about the components contributes to a sweep, computed once before it."""
 
     divergence: np.ndarray | None  # (K,), KL(belief || prior), where a prior was given
+    trace: np.ndarray | None  # (K,), tr(prior.scatter E[Lambda]), where a prior was given
+    mean_distance: np.ndarray  # (K,), (m - origin)' E[Lambda] (m - origin)
     parts: tuple  # what `log_density` needs beside, depending on the way
 
 
@@ -94,7 +96,7 @@ class FeatureProducts:
             self.multiplicity,
             out=coefficients[:, 1 + self.num_features :],
         )
-        return Terms(divergence, (coefficients,))
+        return Terms(divergence, trace, mean_distance, (coefficients,))
 
     def log_density(self, terms, block):
         """E[log N(y_n; mu_k, Lambda_k^-1)] of a block, (K, C)."""
@@ -148,32 +150,41 @@ class TriangularSolves:
             origin: (D,) what the blocks' data deviate from.
             prior: `NormalWishart` stack of one around the origin, for `Terms.divergence`.
         """
+        from scipy.linalg.lapack import dtrtri
+
         factors = nw.cholesky(belief.scatter)
+        freedom = belief.degrees_of_freedom
         shift = belief.mean - origin
-        diagonal = np.empty_like(shift)
-        mean_distance = np.empty(len(shift))
-        trace = None if prior is None else np.empty(len(shift))
-        for k, freedom in enumerate(belief.degrees_of_freedom):
-            precision = freedom * nw.invert(factors[k : k + 1])[0]  # one at a time: D may be large
-            diagonal[k] = np.diagonal(precision)
-            mean_distance[k] = shift[k] @ precision @ shift[k]
-            if prior is not None:
-                trace[k] = (precision * prior.scatter[0]).sum()
+        diagonal, trace, mean_distance = np.empty_like(shift), None, np.empty(len(shift))
+        if prior is not None:
+            trace = np.empty(len(shift))
+            prior_diagonal = np.diagonal(prior.scatter[0])
+            correlated = np.any(prior.scatter[0] != np.diag(prior_diagonal))
+        roots = []
+        for k, factor in enumerate(factors):
+            # A C-ordered lower factor L is, read in Fortran's order, L': this is L'^-1.
+            root = dtrtri(factor.T, lower=0)[0]
+            roots.append(root)
+            diagonal[k] = freedom[k] * np.einsum("ij,ij->i", root, root)
+            mean_distance[k] = freedom[k] * np.square(shift[k] @ root).sum()
+            if prior is not None and correlated:
+                trace[k] = freedom[k] * (root * (prior.scatter[0] @ root)).sum()
+            elif prior is not None:
+                trace[k] = prior_diagonal @ diagonal[k]
         constant, divergence = _constants(belief, factors, prior, trace, mean_distance)
-        parts = (constant, factors, shift, belief.degrees_of_freedom, diagonal)
-        return Terms(divergence, parts)
+        parts = (constant, roots, shift, freedom, diagonal)
+        return Terms(divergence, trace, mean_distance, parts)
 
     def log_density(self, terms, block):
         """E[log N(y_n; mu_k, Lambda_k^-1)] of a block, (K, C)."""
-        from scipy.linalg.blas import dtrsm
+        from scipy.linalg.blas import dtrmm
 
-        constant, factors, shift, freedom, diagonal = terms.parts
+        constant, roots, shift, freedom, diagonal = terms.parts
         deviations, variance = block
         density = np.empty((len(shift), deviations.shape[1]))
-        for k in range(len(shift)):
-            # A C-ordered lower factor is, read in Fortran's order, its upper transpose.
+        for k, root in enumerate(roots):
             centred = np.subtract(deviations, shift[k][:, None], order="F")
-            solved = dtrsm(1.0, factors[k].T, centred, trans_a=1, overwrite_b=1)
+            solved = dtrmm(1.0, root, centred, trans_a=1, overwrite_b=1)
             np.einsum("dn,dn->n", solved, solved, out=density[k])
         density *= -0.5 * freedom[:, None]
         density += constant[:, None]

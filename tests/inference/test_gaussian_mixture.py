@@ -553,6 +553,43 @@ def test_the_prior_scales_with_the_data():
     assert prior.degrees_of_freedom > 3 - 1
 
 
+@pytest.mark.parametrize("with_class_prior", [False, True])
+def test_the_empirical_prior_is_the_best_by_the_bound(rng, with_class_prior):
+    x, classes = clusters(rng, 600, distance=1.5)
+    class_prior = 0.1 + 0.7 * np.eye(3)[classes] if with_class_prior else None
+    default = prior_of(x)
+    prior = gm.empirical_prior(x, default, 3, class_prior=class_prior, rng=0)
+    bounds = []
+    for p in (default, prior):
+        state, trace, _ = gm.fit(x, p, class_prior=class_prior, num_components=3, rng=0)
+        bounds.append(trace[-1])
+    assert bounds[1] > bounds[0] + 10.0
+    sums = gm.statistics(prior, state, x, class_prior=class_prior)
+    here = gm.lower_bound(prior, state, sums, with_class_prior)
+    for change in (0.8, 1.25):
+        for other in (
+            prior._replace(scatter=change * prior.scatter),
+            prior._replace(mean_precision=change * prior.mean_precision),
+        ):
+            assert gm.lower_bound(other, state, sums, with_class_prior) < here
+
+
+def test_the_empirical_prior_scales_with_the_data(rng):
+    x, _ = clusters(rng)
+    here = gm.empirical_prior(x, prior_of(x), 3, rng=0)
+    there = gm.empirical_prior(1e6 * x, prior_of(1e6 * x), 3, rng=0)
+    np.testing.assert_allclose(there.scatter, 1e12 * here.scatter, rtol=1e-6)
+    assert there.mean_precision == pytest.approx(here.mean_precision, rel=1e-6)
+
+
+def test_the_empirical_prior_does_not_collapse(rng):
+    for x in (np.repeat(np.eye(3), 20, axis=0), np.zeros((10, 2)), np.ones((1, 2))):
+        default = prior_of(x, 5)
+        prior = gm.empirical_prior(x, default, 5, rng=0)
+        assert (np.diag(prior.scatter) >= 0.009 * np.diag(default.scatter)).all()
+        sound(gm.fit(x, prior, num_components=5, rng=0)[0], x)
+
+
 def test_shapes_that_do_not_agree_are_refused(rng):
     x, _ = clusters(rng)
     prior = prior_of(x)
