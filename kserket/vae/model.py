@@ -264,14 +264,26 @@ class VariationalAutoencoder(keras.Model):
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         batch = ops.shape(outputs["z_mean"])[0]
         self._loss_tracker.update_state(loss * replicas, sample_weight=batch)
+        predictions = {"reconstruction": self._reconstruct(outputs)}
+        return self.compute_metrics(x, y, predictions, sample_weight)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        """Metrics given to `compile` compare x (or y, where there is one) with `reconstruction`."""
         target = _parts(x)["x"] if y is None else y
-        return self.compute_metrics(x, target, self._reconstruct(outputs), sample_weight)
+        return super().compute_metrics(x, target, y_pred["reconstruction"], sample_weight)
 
     def _unpack(self, data):
-        """A batch as x, y and weights; ValueError where mu stands in the place of y."""
+        """A batch as x, y and weights, the model built for it.
+
+        Raises:
+            ValueError: If mu stands in the place of y.
+        """
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        latent = (self.latent_dim,)
-        if y is not None and tuple(y.shape[1:]) == latent != tuple(_parts(x)["x"].shape[1:]):
+        shape = tuple(_parts(x)["x"].shape)
+        if not self.built:
+            with tf.init_scope():
+                self.build(shape)
+        if y is not None and tuple(y.shape[1:]) == (self.latent_dim,) != shape[1:]:
             raise ValueError(
                 "Keras reads batches (x, mu) as (x, y), and this model needs no y. Yield "
                 '({"x": x, "mu": mu},), a tuple of one.'
@@ -538,16 +550,16 @@ def kl_divergence(z_mean, z_log_variance, mu=None, mu_variance=None):
     Args:
         z_mean: Tensor (N, L).
         z_log_variance: Tensor (N, L).
-        mu: Tensor (N, L), or None for 0.
-        mu_variance: Tensor (N, L), or None for 1.
+        mu: Tensor (N, L), or None for 0. No gradient flows into it.
+        mu_variance: Tensor (N, L), or None for 1. Likewise.
 
     Returns:
         Tensor (N,).
     """
-    distance = ops.square(z_mean if mu is None else z_mean - _float32(mu))
+    distance = ops.square(z_mean if mu is None else z_mean - _data(mu))
     variance, log_ratio = ops.exp(z_log_variance), z_log_variance
     if mu_variance is not None:
-        mu_variance = _float32(mu_variance)
+        mu_variance = _data(mu_variance)
         distance, variance = distance / mu_variance, variance / mu_variance
         log_ratio = log_ratio - ops.log(mu_variance)
     return 0.5 * ops.sum(distance + variance - log_ratio - 1.0, axis=-1)
@@ -612,6 +624,11 @@ def _rows(tensor):
 
 def _float32(tensor):
     return ops.cast(tensor, "float32")
+
+
+def _data(tensor):
+    """In float32, and no gradient flows into it."""
+    return ops.stop_gradient(_float32(tensor))
 
 
 def _sigmoid(logits):
