@@ -23,12 +23,14 @@ import kserket as srk
 from kserket import gmm, metrics, plotting, vae
 
 NUM_CLASSES = 10
-SCORES = {"accuracy": "gmm/accuracy", "NMI": "gmm/nmi", "ARI": "gmm/ari"}
-CURVES = (
-    *("vae/loss", "vae/reconstruction", "vae/kl"),
-    *SCORES.values(),
-    *("vae/message_change", "gmm/message_change"),
-)
+COLUMNS = {
+    "accuracy": "gmm/accuracy",
+    "NMI": "gmm/nmi",
+    "ARI": "gmm/ari",
+    "-log p(x|z)": "vae/reconstruction",
+    "KL": "vae/kl",
+}
+CURVES = ("vae/loss", *COLUMNS.values(), "vae/message_change", "gmm/message_change")
 
 # A pixel of these 8 x 8 images counts the black dots among the 4 x 4 of the original scan: 16 dots,
 # each with a cross entropy of its own. The bound divided by 16 has 1/16 of the KL divergence.
@@ -61,25 +63,18 @@ def learn(x, labels, settings, rounds, seed, backward=True, save_dir=None):
     gmm1.connect(vae1, backward=backward)
     graph = srk.Graph(gmm1, seed=seed)
 
-    columns = [*SCORES.values(), "vae/reconstruction", "vae/kl"]
     print(f"\nSeed {seed}")
-    print_row("round", *SCORES, "-log p(x|z)", "KL")
+    print_row("round", *COLUMNS)
     latents = []
     for number in range(1, rounds + 1):
         figures = graph.fit(rounds=1, verbose=0).history  # goes on from where the graph is
-        print_row(number, *(figures[name][-1] for name in columns))
+        print_row(number, *(figures[name][-1] for name in COLUMNS.values()))
         latents.append((vae1.get_forward_msg(), vae1.get_backward_msg()))
     return graph, latents
 
 
-def print_row(first, *cells):
-    """One line of a table."""
-    texts = [f"{cell:.3f}" if isinstance(cell, float) else cell for cell in cells]
-    print(f"{first:>5}" + "".join(f"{text:>12}" for text in texts), flush=True)
-
-
 def report(histories, x, labels):
-    """Prints mean and standard deviation of the scores over the seeds, and a plain baseline.
+    """Prints mean and standard deviation over the seeds, and how a plain method does.
 
     Args:
         histories: Each run's dict from figure to one value per round.
@@ -90,15 +85,20 @@ def report(histories, x, labels):
 
     if len(histories) > 1:
         print(f"\nMean and standard deviation over {len(histories)} seeds")
-        print("round" + "".join(f"{name:>18}" for name in SCORES))
-        runs = np.array([[history[name] for name in SCORES.values()] for history in histories])
-        for number, row in enumerate(np.moveaxis(runs, -1, 0), start=1):
-            pairs = zip(row.mean(axis=0), row.std(axis=0), strict=True)
-            print(f"{number:>5}" + "".join(f"{mean:9.3f} +- {std:.3f}" for mean, std in pairs))
+        print_row("round", *COLUMNS, width=18)
+        runs = np.array([[history[name] for name in COLUMNS.values()] for history in histories])
+        for number in range(runs.shape[2]):
+            pairs = zip(runs.mean(axis=0)[:, number], runs.std(axis=0)[:, number], strict=True)
+            print_row(number + 1, *(f"{mean:.3f} +- {std:.3f}" for mean, std in pairs), width=18)
     clusters = KMeans(NUM_CLASSES, n_init=10, random_state=0).fit_predict(x)
-    scores = metrics.clustering_scores(labels, clusters).values()
     print("\nFor comparison, k-means on the pixels")
-    print_row("", *scores)
+    print_row("", *metrics.clustering_scores(labels, clusters).values())
+
+
+def print_row(first, *cells, width=12):
+    """One line of a table."""
+    texts = [f"{cell:.3f}" if isinstance(cell, float) else cell for cell in cells]
+    print(f"{first:>5}" + "".join(f"{text:>{width}}" for text in texts), flush=True)
 
 
 def draw(graph, latents, folder):
