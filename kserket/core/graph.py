@@ -370,6 +370,40 @@ class Graph:
 
         save_graph(self, path, include_data)
 
+    def export(self, path, format="tf_saved_model", dtype="float32"):
+        """Writes what the graph has learned for serving, without kserket.
+
+        A SavedModel has these signatures, each with a free number of samples; inputs and
+        outputs are named after observations and modules:
+
+        - `classify`, the default: what `predict` returns, from the observations;
+        - `encode`: what every module concludes of the observations, latent means or class
+          probabilities, and variances ("vae", "vae_variance", "gmm");
+        - `decode`: observations, from latent variables of the modules that read them;
+        - `generate`: observations, drawn from `component` (N,), classes of the module at the
+          top, and the integer `seed`.
+
+        `decode` and `generate` are there if the modules offer `tensor_decode` and
+        `tensor_generate`. A row of NaN is a sample that was not observed there.
+
+        Args:
+            path: Folder of the SavedModel; file that ends in ".tflite" for LiteRT.
+            format: "tf_saved_model", or "litert", which holds `classify` only.
+            dtype: Precision of inputs and outputs of a SavedModel, "float32" or "float64".
+
+        Returns:
+            List of the signatures that were written.
+
+        Raises:
+            TypeError: If a module offers no `tensor_infer`.
+            RuntimeError: If a module has learned nothing yet.
+            ValueError: If an option is unknown, or TensorFlow would answer otherwise than
+                `predict`.
+        """
+        from kserket.core.export import export
+
+        return export(self, path, format, dtype)
+
     def __repr__(self):
         return f"<Graph of {', '.join(self.names.values())}>"
 

@@ -164,6 +164,37 @@ class LearningModule(Module):
         }
         return config | {name: value for name, value in now.items() if name in config}
 
+    def tensor_infer(self, inputs, prior):
+        """`infer` in TensorFlow operations, for `Graph.export`.
+
+        Written here for a Keras model that maps one input to what the module sends up. Beside
+        it a module may have `tensor_decode(latent)` and `tensor_generate(latent, seed)`, which
+        return a list with one tensor per input: what a latent variable (N, K) or (N, D) means
+        for it, and a draw of it.
+
+        Args:
+            inputs: List of tensors, `kserket.core.tensors.Gaussian` or `Categorical`.
+            prior: `Categorical` from above, or None.
+
+        Returns:
+            A `kserket.core.tensors.Inference`.
+
+        Raises:
+            TypeError: If this module needs a method of its own.
+        """
+        from kserket.core import tensors
+
+        if not isinstance(self.model, keras.Model) or prior is not None or len(inputs) != 1:
+            raise TypeError(
+                f"{self.get_name()} cannot be exported: {type(self).__name__} must define "
+                "tensor_infer(inputs, prior)."
+            )
+        output = self.model(tensors.as_array(inputs[0]), training=False)
+        if self._posterior is None:
+            return tensors.Inference(output, [None])
+        message = tensors.from_log(keras.ops.log(output))
+        return tensors.Inference(message, [None], message)
+
     # The round --------------------------------------------------------------------------
 
     def update(self):

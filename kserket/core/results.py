@@ -35,7 +35,7 @@ def write_text(path, array):
     form = {"f": "%.7g" if rows.dtype.itemsize <= 4 else "%.12g"}.get(rows.dtype.kind, "%d")
     line = " ".join([form] * rows.shape[1]) + "\n"
     chunk = max(1, 100_000 // rows.shape[1])
-    with _replacing(path) as temporary, open(temporary, "w", encoding="ascii") as file:
+    with replacing(path) as temporary, open(temporary, "w", encoding="ascii") as file:
         for start in range(0, len(rows), chunk):
             part = rows[start : start + chunk]
             file.write((line * len(part)) % tuple(part.ravel().tolist()))
@@ -124,7 +124,7 @@ def digest(arrays):
 def _write_hdf5(path, arrays, text):
     import h5py
 
-    with _replacing(path) as temporary, h5py.File(temporary, "w") as file:
+    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
         file.attrs[_METADATA] = text
         for name, array in arrays.items():
             file.create_dataset(name, data=np.asarray(array))
@@ -186,7 +186,7 @@ def _read_checkpoint(path):
 
 
 @contextlib.contextmanager
-def _replacing(path):
+def replacing(path):
     """A temporary path beside `path` that takes its name when all went well."""
     path = pathlib.Path(path)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")

@@ -414,6 +414,35 @@ class GaussianMixture(keras.Model):
             return gaussian_gibbs.log_predictive(state, x)
         return gaussian_mixture.log_likelihood(state, x, variance)
 
+    def frozen_log_likelihood(self, x, variance=None):
+        """`log_likelihood` in few TensorFlow operations, for export: parameters are constants.
+
+        Args:
+            x: Tensor (N, D), whose precision the answer has.
+            variance: Optional tensor (N, D).
+
+        Returns:
+            Tensor (N, K).
+        """
+        with tf.init_scope():  # the values of now, also while a function is being traced
+            _, means, kappa, nu, scatter = self._fitted()
+            peaks = np.diagonal(self.log_likelihood(means))  # where every distance is 0
+        variational = self.inference == "variational"
+        scale = np.sqrt(nu) if variational else np.sqrt(kappa / (kappa + 1.0))
+        eye = np.broadcast_to(np.eye(means.shape[1]), scatter.shape)
+        whitening = scale[:, None, None] * np.linalg.solve(np.linalg.cholesky(scatter), eye)
+        constant = {"dtype": x.dtype}
+        means, peaks = tf.constant(means, **constant), tf.constant(peaks, **constant)
+        squares = tf.constant(np.square(whitening).sum(axis=1), **constant)  # (K, D)
+        transposed = tf.constant(np.swapaxes(whitening, 1, 2), **constant)
+        whitened = tf.matmul(x[None] - means[:, None], transposed)  # (K, N, D)
+        distance = tf.transpose(tf.reduce_sum(tf.square(whitened), axis=2))
+        if variational:
+            if variance is not None:
+                distance += tf.matmul(variance, tf.transpose(squares))
+            return peaks - 0.5 * distance
+        return peaks - tf.constant(0.5 * (nu + 1.0), **constant) * tf.math.log(1.0 + distance)
+
     def score_samples(self, x, class_prior=None):
         """log p(x) of each datum, parameters integrated out.
 

@@ -3,8 +3,9 @@
 import warnings
 
 import numpy as np
+import tensorflow as tf
 
-from kserket.core import messages
+from kserket.core import messages, tensors
 from kserket.core.learning_module import Inference, LearningModule, Steps
 from kserket.core.registry import register_module
 from kserket.gmm.model import GaussianMixture
@@ -157,6 +158,35 @@ class GMM(LearningModule):
     def generate(self, latent, num_samples, rng):
         x, _ = self.model.sample(num_samples, component=latent, seed=rng)
         return [x]
+
+    def tensor_infer(self, inputs, prior):
+        x = tensors.as_gaussian(inputs[0])
+        log_likelihood = self.model.frozen_log_likelihood(x.mean, x.variance)
+        if x.missing is not None:
+            silent = tf.zeros_like(log_likelihood)
+            log_likelihood = tf.where(x.missing[:, None], silent, log_likelihood)
+        if prior is None:
+            with tf.init_scope():
+                weights = self.model._log_posterior(np.zeros((1, self.K)), None)
+            posterior = tensors.from_log(log_likelihood + tf.constant(weights, x.mean.dtype))
+            evidence = tensors.from_log(posterior.log_probs, x.missing)
+        else:
+            evidence = tensors.from_log(log_likelihood)
+            posterior = tensors.product([evidence, prior])
+        downward = self.tensor_decode(posterior.array)
+        return tensors.Inference(evidence, downward, posterior)
+
+    def tensor_decode(self, latent):
+        with tf.init_scope():
+            means = self.model.means
+        return [latent @ tf.constant(means, latent.dtype)]
+
+    def tensor_generate(self, latent, seed):
+        (mean,) = self.tensor_decode(latent)
+        with tf.init_scope():
+            factors = tf.constant(np.linalg.cholesky(self.model.covariances), latent.dtype)
+        noise = tf.random.stateless_normal(tf.shape(mean), seed, dtype=latent.dtype)
+        return [mean + tf.einsum("nk,kij,nj->ni", latent, factors, noise)]
 
     def _data(self, inputs, prior):
         """Inputs as the model takes them, missing rows at zero."""

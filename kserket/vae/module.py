@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kserket.core import messages, resident
+from kserket.core import messages, resident, tensors
 from kserket.core.learning_module import Inference, LearningModule, Steps
 from kserket.core.registry import register_module
 from kserket.vae.model import VariationalAutoencoder
@@ -262,6 +262,18 @@ class VAE(LearningModule):
         if latent is None:
             return [self.model.sample(num_samples, seed=rng)]
         return [self.model.decode(np.asarray(latent, "float32"))]
+
+    def tensor_infer(self, inputs, prior):
+        x = tensors.as_gaussian(inputs[0])
+        mean, log_variance = self.model.encoder(ops.cast(x.mean, "float32"), training=False)
+        return tensors.Inference(tensors.Gaussian(mean, ops.exp(log_variance), x.missing), [None])
+
+    def tensor_decode(self, latent):
+        decoded = ops.cast(self.model.decoder(ops.cast(latent, "float32")), "float32")
+        return [ops.sigmoid(decoded) if self.likelihood == "bernoulli" else decoded]
+
+    def tensor_generate(self, latent, seed):
+        return self.tensor_decode(latent)
 
     def text_files(self, inference):
         files = {
