@@ -22,7 +22,7 @@ from kserket.inference import normal_wishart as nw
 from kserket.inference import quadratic_form
 
 MAX_START_SAMPLES = 20_000
-START_SWEEPS = 10
+START_SWEEPS = 20
 BLOCK_MEMORY = 512 * 2**20
 
 
