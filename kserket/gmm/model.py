@@ -128,6 +128,8 @@ class GaussianMixture(keras.Model):
     @property
     def prior(self):
         """The hyper-parameters in force, `inference.gaussian_mixture.Prior`."""
+        if not self.built:
+            self._fitted()  # raises
         return self._read(gaussian_mixture.Prior, "prior_")
 
     @property

@@ -103,7 +103,12 @@ class GMM(LearningModule):
                 "Reshape or concatenate the data."
             )
         if prior is not None:
-            messages.as_categorical(prior, self.K)
+            try:
+                messages.as_categorical(prior, self.K)
+            except ValueError as error:
+                raise ValueError(
+                    f"{self.get_name()} needs class probabilities from above. {error}"
+                ) from error
 
     def build_model(self, inputs):
         model = GaussianMixture(self.K, **self._options, name=self.name)
