@@ -433,8 +433,9 @@ def _check_finite(data, name, allow_missing, chunk_rows=65536):
             count += int(wrong.sum())
     if count:
         column = first[1] if len(first) == 2 else first[1:]
+        values = "1 value that is" if count == 1 else f"{count} values that are"
         raise ValueError(
-            f"{name} holds {count} value{'s that are' if count > 1 else ' that is'} not finite, the first at row "
+            f"{name} holds {values} not finite, the first at row "
             f"{first[0]}, column {column}. Remove or impute them, or pass allow_missing=True if "
             "whole rows are NaN because they were not observed."
         )
