@@ -1,7 +1,7 @@
 """kserket: probabilistic models composed into one model that learns together."""
 
 import kserket.core.backend  # noqa: F401  (first: imports TensorFlow without its chatter)
-from kserket import datasets, gmm, metrics, plotting, vae
+from kserket import datasets, gmm, metrics, mm, plotting, utils, vae
 from kserket.core.graph import Graph
 from kserket.core.learning_module import Inference, LearningModule
 from kserket.core.messages import Categorical, Deferred, Gaussian, Mixture
@@ -9,6 +9,7 @@ from kserket.core.module import Module, Observation
 from kserket.core.registry import register_module
 from kserket.core.saving import load_graph
 from kserket.gmm import GaussianMixture
+from kserket.mm import MarkovChain
 from kserket.vae import VariationalAutoencoder
 from kserket.version import __version__
 
@@ -20,6 +21,7 @@ __all__ = [
     "Graph",
     "Inference",
     "LearningModule",
+    "MarkovChain",
     "Mixture",
     "Module",
     "Observation",
@@ -29,7 +31,9 @@ __all__ = [
     "gmm",
     "load_graph",
     "metrics",
+    "mm",
     "plotting",
     "register_module",
+    "utils",
     "vae",
 ]

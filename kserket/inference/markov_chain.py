@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-_SMALLEST = 1e-100
+SMALLEST = 1e-100
 
 
 class Counts(NamedTuple):
@@ -263,7 +263,7 @@ def _checked(log_evidence, initial, lengths):
 
 def _positive(probabilities):
     """The same without zeros, (K,) or (K, K): hard zeros would let contradictions underflow."""
-    return np.maximum(probabilities, _SMALLEST)
+    return np.maximum(probabilities, SMALLEST)
 
 
 def _emission(log_evidence):

@@ -272,7 +272,10 @@ def neighbourhood_start(log_reported, reach, rng, *, lengths=None, log_prior=Non
     Returns:
         `State`.
     """
+    import warnings
+
     from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
 
     num_steps, num_states = log_reported.shape
     reported = np.exp(markov_chain.normalise(log_reported))
@@ -290,7 +293,9 @@ def neighbourhood_start(log_reported, reach, rng, *, lengths=None, log_prior=Non
     kmeans = KMeans(
         min(num_states, len(sample)), n_init=1, max_iter=30, random_state=int(rng.integers(2**31))
     )
-    clusters = kmeans.fit(sample).predict(windows)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different windows than states
+        clusters = kmeans.fit(sample).predict(windows)
     guess = 0.8 * np.eye(num_states)[clusters] + 0.2 / num_states
     starts, after = markov_chain.steps(lengths)
     named = reported if log_prior is None else np.exp(markov_chain.normalise(log_prior))

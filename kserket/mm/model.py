@@ -1,0 +1,433 @@
+"""The Keras model: `MarkovChain`."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from kserket.core import messages
+from kserket.inference import markov_chain, reported_chain
+
+
+@keras.saving.register_keras_serializable(package="kserket")
+class MarkovChain(keras.Model):
+    """A Markov chain over classes that somebody else recognises, more or less well.
+
+    A model without gradients: `fit` counts EM sweeps as epochs, its parameters are non-trainable
+    weights. `predict` gives P(state | all steps) (N, K). Inputs are x (N, K), the class
+    probabilities of N consecutive steps, or a dict of x and `class_prior` (N, K), a second
+    opinion on each step's state. A row of equal probabilities says nothing: a missing step.
+
+    The chain learns how far x can be trusted: P(class in x | state) is a parameter, `reports`.
+    Class probabilities are often sure and wrong, and a chain that takes them at their word can
+    only echo them. With `trust=float("inf")` it does, and is the hidden Markov model whose
+    emissions are x.
+
+    A second `fit` goes on from where the first ended.
+
+    Args:
+        num_states: Number of states K, which is the number of classes.
+        n_init: Number of starts of the first fit, chosen by the posterior density.
+        initial_prior: Pseudo-counts of each first state.
+        transition_prior: Pseudo-counts of each transition.
+        report_prior: Pseudo-counts of each class being reported in each state.
+        trust: Beside these, pseudo-counts of a state being reported under its own number;
+            infinity never doubts x.
+        num_paths: None computes expected counts; a number counts in so many sampled paths.
+        tolerance: Sweeps end early when a step gains less than this, in nats.
+        seed: Integer that determines starts and sampling.
+        **kwargs: `name`.
+
+    Raises:
+        ValueError: If an option is unknown or out of range.
+
+    Reference:
+        Rabiner, "A tutorial on hidden Markov models", Proceedings of the IEEE 77(2), 1989;
+        Dawid and Skene, "Maximum likelihood estimation of observer error-rates using the EM
+        algorithm", Applied Statistics 28(1), 1979.
+
+    Example:
+
+    ```python
+    import numpy as np
+
+    import kserket
+
+    states = np.arange(300) % 3  # 0 1 2 0 1 2 ...
+    heard = np.random.default_rng(0).dirichlet(1 + 4 * np.eye(3)[0], size=300)
+    x = heard[np.arange(300)[:, None], (np.arange(3) - states[:, None]) % 3]
+    model = kserket.MarkovChain(3, seed=0)
+    model.fit(x, verbose=0)
+    print(np.mean(x.argmax(axis=1) == states), np.mean(model.predict(x).argmax(axis=1) == states))
+    ```
+    """
+
+    def __init__(
+        self,
+        num_states,
+        *,
+        n_init=10,
+        initial_prior=1.0,
+        transition_prior=0.1,
+        report_prior=0.1,
+        trust=10.0,
+        num_paths=None,
+        tolerance=1e-6,
+        seed=None,
+        **kwargs,
+    ):
+        counts = {"num_states": num_states, "n_init": n_init}
+        counts |= {} if num_paths is None else {"num_paths": num_paths}
+        for option, value in counts.items():
+            if isinstance(value, bool) or int(value) != value or value < 1:
+                raise ValueError(f"`{option}` must be a positive integer. Received: {value!r}")
+        for option, value in {
+            "initial_prior": initial_prior,
+            "transition_prior": transition_prior,
+            "report_prior": report_prior,
+        }.items():
+            if not 0 < value < np.inf:
+                raise ValueError(f"`{option}` must be positive and finite. Received: {value!r}")
+        if not trust >= 0:
+            raise ValueError(f"`trust` must not be negative. Received: {trust!r}")
+        kwargs.setdefault("dtype", "float64")
+        super().__init__(**kwargs)
+        self.num_states = int(num_states)
+        self.n_init = int(n_init)
+        self.prior = reported_chain.Prior(initial_prior, transition_prior, report_prior, trust)
+        self.num_paths = num_paths
+        self.tolerance = tolerance
+        self.seed = seed
+        self._num_fits = 0
+        self.build()
+
+    # Parameters -------------------------------------------------------------------------
+
+    def build(self, input_shape=None):
+        size = self.num_states
+        sizes = {"initial": (size,), "transitions": (size, size), "reports": (size, size)}
+        self._parameters = {
+            name: self.add_weight(
+                name=name, shape=shape, initializer="zeros", trainable=False, dtype="float64"
+            )
+            for name, shape in sizes.items()
+        }
+        self.built = True
+
+    @property
+    def is_fitted(self):
+        """Whether the parameters come from data."""
+        return float(self._parameters["initial"].numpy().sum()) > 0
+
+    @property
+    def state(self):
+        """The parameters, `inference.reported_chain.State`; None before fit."""
+        if not self.is_fitted:
+            return None
+        return reported_chain.State(*(weight.numpy() for weight in self._parameters.values()))
+
+    @property
+    def initial_distribution(self):
+        """P(first state), (K,)."""
+        return self._fitted().initial
+
+    @property
+    def transition_matrix(self):
+        """P(next state = column | state = row), (K, K)."""
+        return self._fitted().transitions
+
+    @property
+    def reports(self):
+        """P(class in x = column | state = row), (K, K)."""
+        return self._fitted().reports
+
+    def _assign(self, state):
+        for weight, value in zip(self._parameters.values(), state, strict=True):
+            weight.assign(value)
+
+    def _fitted(self):
+        if not self.is_fitted:
+            raise RuntimeError(f"{self.name} has not been fitted yet. Call fit(x) first.")
+        return self.state
+
+    # Learning ---------------------------------------------------------------------------
+
+    def fit(self, x, y=None, *, lengths=None, epochs=100, callbacks=(), verbose="auto"):
+        """Runs sweeps of expectation maximisation over the data.
+
+        Args:
+            x: Class probabilities (N, K), a `Categorical` message, or a dict of `x` and
+                `class_prior`.
+            y: Not used.
+            lengths: Lengths of the sequences in x, summing to N; None is one sequence.
+            epochs: Number of sweeps at most.
+            callbacks: Keras callbacks; an epoch is a sweep.
+            verbose: 1 shows every sweep; "auto" and 0 are silent.
+
+        Returns:
+            A `keras.callbacks.History` of `log_posterior`, the log posterior density of the
+            parameters up to a constant, in nats. It never falls, unless paths are sampled.
+
+        Raises:
+            ValueError: If shapes do not agree or rows are not probabilities.
+        """
+        data = self._data(x, lengths)
+        rng = np.random.default_rng(None if self.seed is None else [self.seed, self._num_fits])
+        return self._fit(data, epochs, callbacks, verbose, rng)
+
+    def _fit(self, data, epochs, callbacks, verbose, rng):
+        """`fit` on checked data with a given generator."""
+        callbacks = keras.callbacks.CallbackList(
+            callbacks,
+            add_history=True,
+            add_progbar=verbose not in (0, "auto"),
+            model=self,
+            epochs=epochs,
+            steps=1,
+            verbose=0 if verbose == "auto" else verbose,
+        )
+        self.stop_training = False
+
+        def report(sweep, num_sweeps, value):
+            callbacks.on_epoch_begin(sweep - 1)
+            callbacks.on_epoch_end(sweep - 1, {"log_posterior": value})
+            if self.stop_training:
+                raise StopIteration
+
+        options = {
+            "max_sweeps": epochs,
+            "tolerance": self.tolerance,
+            "num_paths": self.num_paths,
+            "callback": report,
+        }
+        callbacks.on_train_begin()
+        if self.is_fitted:
+            fit = reported_chain.climb(
+                prior=self.prior, state=self.state, rng=rng, **data, **options
+            )
+        else:
+            fit = reported_chain.fit(
+                prior=self.prior, n_init=self.n_init, rng=rng, **data, **options
+            )
+        self._assign(fit.state)
+        callbacks.on_train_end()
+        self._num_fits += 1
+        return self.history
+
+    def statistics(self, x, *, lengths=None):
+        """What one sweep over these sequences adds up, under the parameters as they are.
+
+        Args:
+            x: As in `fit`.
+            lengths: As in `fit`.
+
+        Returns:
+            `inference.reported_chain.Statistics`: sums over sequences, so that those of parts
+            may be computed anywhere and given to `merge` together.
+        """
+        return reported_chain.expect(state=self._fitted(), **self._data(x, lengths))
+
+    def merge(self, *statistics):
+        """One update of the parameters from the statistics of all parts of the data.
+
+        Args:
+            *statistics: What `statistics` returned for each part, under the same parameters.
+
+        Returns:
+            The model itself.
+        """
+        if not statistics:
+            raise ValueError("merge() needs at least one part's statistics.")
+        self._fitted()
+        self._assign(reported_chain.maximise(reported_chain.merge(*statistics), self.prior))
+        return self
+
+    # Use --------------------------------------------------------------------------------
+
+    def call(self, inputs):
+        """P(state | all steps) (N, K) of one sequence, as TensorFlow operations.
+
+        Args:
+            inputs: x (N, K), or a dict of x and `class_prior`.
+        """
+        inputs = inputs if isinstance(inputs, dict) else {"x": inputs}
+        double = {name: ops.cast(part, "float64") for name, part in inputs.items()}
+        initial, transitions, reports = (
+            ops.maximum(weight, markov_chain.SMALLEST) for weight in self._parameters.values()
+        )
+        likelihood = double["x"] @ ops.transpose(reports)
+        if "class_prior" in double:
+            likelihood *= double["class_prior"]
+        peak = ops.max(likelihood, axis=1, keepdims=True)
+        likelihood = ops.maximum(likelihood / peak, 1e-300)
+
+        def forward(predicted, likelihood):
+            filtered = predicted * likelihood
+            return ops.reshape(filtered / ops.sum(filtered), (1, -1)) @ transitions
+
+        def backward(future, likelihood):
+            onward = future * likelihood
+            return ops.reshape(onward / ops.sum(onward), (1, -1)) @ ops.transpose(transitions)
+
+        predicted = tf.scan(forward, likelihood, initial[None])[:, 0]
+        predicted = ops.concatenate([initial[None], predicted[:-1]])
+        future = tf.scan(backward, likelihood, tf.ones_like(initial)[None], reverse=True)[:, 0]
+        future = ops.concatenate([future[1:], ops.ones_like(initial)[None]])
+        joint = ops.log(predicted) + ops.log(likelihood) + ops.log(future)
+        return ops.softmax(joint, axis=-1)
+
+    def predict(self, x, batch_size=None, verbose=0, *, lengths=None, **kwargs):
+        """P(state | all steps of its sequence).
+
+        Args:
+            x: As in `fit`.
+            batch_size: Not used: a sequence is one piece.
+            verbose: Not used.
+            lengths: As in `fit`.
+            **kwargs: Ignored.
+
+        Returns:
+            Float64 array (N, K).
+        """
+        return np.exp(self.smooth(x, lengths=lengths).log_marginals)
+
+    def smooth(self, x, *, lengths=None):
+        """Everything that one pass of forward-backward says.
+
+        Args:
+            x: As in `fit`.
+            lengths: As in `fit`.
+
+        Returns:
+            `inference.markov_chain.Smoothed`: log P(state | all steps), log P(state | all other
+            steps), expected counts, and the log likelihood of x.
+        """
+        return markov_chain.smooth(*self._evidence(x, lengths))
+
+    def log_likelihood(self, x, *, lengths=None):
+        """log p(x) of all sequences together, in nats.
+
+        Args:
+            x: As in `fit`.
+            lengths: As in `fit`.
+
+        Returns:
+            A float.
+        """
+        return self.smooth(x, lengths=lengths).log_likelihood
+
+    def most_likely_path(self, x, *, lengths=None):
+        """The most probable sequence of states as a whole (Viterbi).
+
+        Args:
+            x: As in `fit`.
+            lengths: As in `fit`.
+
+        Returns:
+            Integers (N,).
+        """
+        return markov_chain.most_likely_path(*self._evidence(x, lengths))[0]
+
+    def sample(self, num_steps=None, *, lengths=None, seed=None):
+        """Draws sequences of states.
+
+        Args:
+            num_steps: Length of one sequence.
+            lengths: Instead, the lengths of several.
+            seed: Integer or `numpy.random.Generator`.
+
+        Returns:
+            Integers, sequences one after another.
+        """
+        state = self._fitted()
+        rng = np.random.default_rng(seed)
+        lengths = [num_steps] if lengths is None else lengths
+        return markov_chain.sample(state.initial, state.transitions, lengths, rng)
+
+    def sample_paths(self, x, num_paths=1, *, lengths=None, seed=None):
+        """Draws whole paths of states, given x.
+
+        Args:
+            x: As in `fit`.
+            num_paths: How many.
+            lengths: As in `fit`.
+            seed: Integer or `numpy.random.Generator`.
+
+        Returns:
+            Integers (num_paths, N).
+        """
+        evidence, initial, transitions, lengths = self._evidence(x, lengths)
+        rng = np.random.default_rng(seed)
+        return markov_chain.sample_paths(
+            evidence, initial, transitions, num_paths, lengths=lengths, rng=rng
+        )
+
+    def _evidence(self, x, lengths):
+        """Arguments of the functions in `inference.markov_chain`."""
+        state, data = self._fitted(), self._data(x, lengths)
+        evidence = reported_chain.state_evidence(
+            data["log_reported"], state.reports, data["log_prior"]
+        )
+        return evidence, state.initial, state.transitions, data["lengths"]
+
+    def _data(self, x, lengths=None):
+        """Checked inputs as the inference functions take them."""
+        parts = dict(x) if isinstance(x, dict) else {"x": x}
+        unknown = parts.keys() - {"x", "class_prior"}
+        if unknown or "x" not in parts:
+            raise ValueError(
+                f"Inputs must be x and class_prior, x at least. Received: {sorted(parts)}"
+            )
+        reported = messages.as_categorical(parts["x"], self.num_states)
+        prior = parts.get("class_prior")
+        if prior is not None:
+            prior = messages.as_categorical(prior, self.num_states)
+            if len(prior) != len(reported):
+                raise ValueError(
+                    "`class_prior` must hold one row per step, "
+                    f"{len(reported)}. Received: {len(prior)}"
+                )
+        return {
+            "log_reported": reported.log_probs,
+            "log_prior": None if prior is None else prior.log_probs,
+            "lengths": markov_chain.check_lengths(lengths, len(reported)),
+        }
+
+    def export(self, filepath, format="tf_saved_model", input_signature=None, **kwargs):
+        """Exports P(state | all steps) of one sequence, with x as the only input.
+
+        Args:
+            filepath: Folder (SavedModel) or file.
+            format: As in `keras.Model.export`.
+            input_signature: By default `x` of shape (None, K), float32.
+            **kwargs: What `keras.Model.export` takes.
+        """
+        self._fitted()
+        if input_signature is None:
+            shape = (None, self.num_states)
+            input_signature = [keras.layers.InputSpec(shape=shape, dtype="float32", name="x")]
+        super().export(filepath, format=format, input_signature=input_signature, **kwargs)
+
+    def save_own_variables(self, store):
+        super().save_own_variables(store)
+        store["num_fits"] = np.array(self._num_fits)
+
+    def load_own_variables(self, store):
+        entries = {name: store[name] for name in store.keys()}
+        self._num_fits = int(np.asarray(entries.pop("num_fits", 0)))
+        super().load_own_variables(entries)
+
+    def get_config(self):
+        initial_prior, transition_prior, report_prior, trust = self.prior
+        return {
+            **super().get_config(),
+            "num_states": self.num_states,
+            "n_init": self.n_init,
+            "initial_prior": initial_prior,
+            "transition_prior": transition_prior,
+            "report_prior": report_prior,
+            "trust": trust,
+            "num_paths": self.num_paths,
+            "tolerance": self.tolerance,
+            "seed": self.seed,
+        }

@@ -1,0 +1,175 @@
+"""Its module: `MarkovModel`."""
+
+import numpy as np
+
+from kserket.core import messages
+from kserket.core.learning_module import Inference, LearningModule, Steps
+from kserket.core.registry import register_module
+from kserket.inference import markov_chain, reported_chain
+from kserket.mm.model import MarkovChain
+
+
+@register_module("kserket")
+class MarkovModel(LearningModule):
+    """Serket's `mm.MarkovModel`: learns in which order classes follow each other.
+
+    Samples are steps in time. Each step's class probabilities come from the module below; what
+    goes back there is what all *other* steps say of this one, so that a step never hears itself.
+    States carry the numbers of the classes below. The chain learns how far the module below can
+    be trusted, so that two states which that takes for one class are told apart by what comes
+    before and after.
+
+    Args:
+        num_samp: Number of paths sampled in a sweep, with `inference="sampled"`.
+        name: Module name.
+        mode: "learn" or "recog" (recognition).
+        lengths: Lengths of the sequences that the samples are; None is one sequence. Set
+            `module.lengths` before other data come.
+        itr: Number of sweeps in one update at most.
+        category: Optional labels (N,), used to score and for nothing else.
+        inference: "exact" counts transitions by forward-backward, "sampled" in `num_samp` paths.
+        n_init: Number of starts of the first update, chosen by the posterior density.
+        trust: How many observations it counts as that the module below is right; infinity
+            never doubts it.
+        save_dir: Folder in which `module003_mm/` is made; None writes nothing.
+        load_dir: A module's own folder to take parameters from.
+        seed: Integer that determines all randomness.
+        **kwargs: Other options of `MarkovChain`.
+
+    Messages:
+        Reads: `Categorical` (N, K), from one module; missing rows are missing steps.
+        Forward: `Categorical` (N, K): what all steps say of each step's state.
+        Backward: `Categorical` (N, K): what all other steps say of it, times what came from
+            above.
+        Prior: `Categorical` (N, K), uniform by default.
+
+    Files:
+        `parameters.h5`, `msg_{mode}.txt` (N, K), `trans_prob_learn.txt` (K, K), and with
+        `category` `acc_{mode}.txt`.
+
+    Raises:
+        ValueError: If an option is unknown or a message does not fit.
+
+    Reference:
+        Nakamura, Nagai and Taniguchi, "SERKET", Frontiers in Neurorobotics 12:25, 2018.
+
+    Example:
+
+    ```python
+    import numpy as np
+
+    import kserket as srk
+    from kserket import gmm, mm
+
+    states = np.arange(300) % 3  # 0 1 2 0 1 2 ...
+    x = np.eye(3)[states] + 0.4 * np.random.default_rng(0).normal(size=(300, 3))
+    obs = srk.Observation(x)
+    gmm1 = gmm.GMM(3, category=states)
+    mm1 = mm.MarkovModel()
+    gmm1.connect(obs)
+    mm1.connect(gmm1)
+    history = srk.Graph(mm1, seed=0).fit(rounds=2, verbose=0).history
+    print(history["gmm/accuracy"], mm1.model.transition_matrix.round(2))
+    ```
+    """
+
+    def __init__(
+        self,
+        num_samp=100,
+        name="mm",
+        mode="learn",
+        *,
+        lengths=None,
+        itr=100,
+        category=None,
+        inference="exact",
+        n_init=10,
+        trust=10.0,
+        save_dir=".",
+        load_dir=None,
+        seed=None,
+        **kwargs,
+    ):
+        for option, value in {"num_samp": num_samp, "itr": itr}.items():
+            if isinstance(value, bool) or int(value) != value or value < 1:
+                raise ValueError(f"`{option}` must be a positive integer. Received: {value!r}")
+        if inference not in ("exact", "sampled"):
+            raise ValueError(
+                f"`inference` must be 'exact' or 'sampled'. Received: inference={inference!r}"
+            )
+        num_paths = int(num_samp) if inference == "sampled" else None
+        self._options = {"n_init": n_init, "trust": trust, "num_paths": num_paths, **kwargs}
+        MarkovChain(1, **self._options)  # an unknown option is told here, not in update()
+        super().__init__(
+            name, mode, labels=category, save_dir=save_dir, load_dir=load_dir, seed=seed
+        )
+        self.lengths, self.itr = lengths, int(itr)
+
+    def get_config(self):
+        return super().get_config() | {"lengths": self.lengths}
+
+    def check(self, inputs, prior):
+        if len(inputs) != 1:
+            raise ValueError(
+                f"{self.get_name()} reads one module that sends class probabilities (N, K). "
+                f"Received: {len(inputs)} modules."
+            )
+        try:
+            reported = messages.as_categorical(inputs[0])
+        except ValueError as error:
+            raise ValueError(
+                f"{self.get_name()} reads class probabilities (N, K), such as a GMM sends. {error}"
+            ) from None
+        if prior is not None:
+            messages.as_categorical(prior, reported.shape[1])
+        try:
+            markov_chain.check_lengths(self.lengths, len(reported))
+        except ValueError as error:
+            raise ValueError(
+                f"{self.get_name()}: {error} Set {self.name or 'module'}.lengths to those of these "
+                "data, or to None if they are one sequence."
+            ) from None
+
+    def build_model(self, inputs):
+        return MarkovChain(np.shape(inputs[0])[1], **self._options, name=self.name)
+
+    def learn(self, inputs, prior, rng):
+        data = self.model._data({"x": inputs[0], "class_prior": prior}, self.lengths)
+        history = self.model._fit(
+            data, self.itr, [*self.callbacks, Steps(self, self.itr, "sweep")], verbose=0, rng=rng
+        )
+        log_posterior = history.history["log_posterior"][-1]
+        return {"log_posterior": log_posterior, **self.evaluate(inputs, prior)}
+
+    def infer(self, inputs, prior):
+        state = self.model.state
+        reported = messages.as_categorical(inputs[0]).log_probs
+        own = reported_chain.state_evidence(reported, state.reports)
+        above = 0.0 if prior is None else messages.as_categorical(prior).log_probs
+        context = markov_chain.smooth(
+            own + above, state.initial, state.transitions, self.lengths
+        ).log_context
+        return Inference(
+            messages.Categorical.from_log(context + own),
+            [messages.Categorical.from_log(context + above)],
+            messages.Categorical.from_log(context + own + above),
+        )
+
+    def evaluate(self, inputs, prior):
+        log_likelihood = self.model.log_likelihood(
+            {"x": inputs[0], "class_prior": prior}, lengths=self.lengths
+        )
+        return {"log_likelihood": log_likelihood / len(inputs[0])}
+
+    def generate(self, latent, num_samples, rng):
+        if latent is None:
+            latent = self.model.sample(num_samples, seed=rng)
+        cumulative = np.cumsum(self.model.reports[latent], axis=1)
+        drawn = rng.random((num_samples, 1)) * cumulative[:, -1:]
+        return [np.sum(cumulative <= drawn, axis=1)]
+
+    def text_files(self, inference):
+        files = {"msg_{mode}.txt": inference.downward[0].probs}
+        if self.mode == "learn":
+            files["trans_prob_learn.txt"] = self.model.transition_matrix
+        return files

@@ -1,0 +1,230 @@
+"""`GroupSum`, `TextSaver`, `Buffer`: what passes through them, both ways."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+import kserket as srk
+from kserket import gmm, utils
+
+
+class Top(srk.Module):
+    """Says something given of what it reads."""
+
+    def __init__(self, answer=None, name="top"):
+        super().__init__(name, learnable=False)
+        self.answer = answer
+
+    def infer(self, inputs, prior):
+        answer = np.asarray(inputs[0]) + 1.0 if self.answer is None else self.answer
+        return srk.Inference(inputs[0], [answer])
+
+    def update(self):
+        inference = self.infer(self.get_observations(), self.get_backward_msg())
+        self.set_forward_msg(inference.evidence)
+        self.send_backward_msgs(inference.downward)
+
+
+class Source(srk.Module):
+    """Sends a given message."""
+
+    def __init__(self, message, name="source"):
+        super().__init__(name, learnable=False)
+        self.set_forward_msg(message)
+
+
+def chain(*modules):
+    for below, above in zip(modules[:-1], modules[1:], strict=True):
+        above.connect(below)
+    return modules
+
+
+def update(*modules):
+    for module in modules:
+        module.update()
+
+
+# GroupSum ---------------------------------------------------------------------------------
+
+
+def test_group_sum_adds_rows_and_hands_each_its_groups_message():
+    probs = np.random.default_rng(0).dirichlet(np.ones(3), 5)
+    above = np.random.default_rng(1).dirichlet(np.ones(3), 2)
+    source, groups, top = chain(
+        Source(srk.Categorical(probs)), utils.GroupSum([0, 1, 1, 0, 1]), Top(srk.Categorical(above))
+    )
+    update(groups, top, groups)
+    assert_allclose(groups.get_forward_msg(), [probs[[0, 3]].sum(0), probs[[1, 2, 4]].sum(0)])
+    assert isinstance(source.get_backward_msg(), srk.Categorical)
+    assert_allclose(source.get_backward_msg(), above[[0, 1, 1, 0, 1]])
+
+
+def test_group_sum_of_one_row_groups_is_the_identity():
+    x = np.random.default_rng(0).normal(size=(4, 2))
+    _, groups = chain(srk.Observation(x), utils.GroupSum(np.arange(4)))
+    groups.update()
+    assert_allclose(groups.get_forward_msg(), x)
+
+
+def test_missing_rows_add_nothing():
+    x = np.array([[1.0, 2.0], [np.nan, np.nan], [3.0, 4.0]])
+    _, groups = chain(srk.Observation(x, allow_missing=True), utils.GroupSum([0, 0, 1]))
+    groups.update()
+    assert_array_equal(groups.get_forward_msg(), [[1.0, 2.0], [3.0, 4.0]])
+
+
+@pytest.mark.parametrize("group_idx", [[], [0.5, 1], [-1, 0], ["a"], [[0, 1], [1, 0]]])
+def test_wrong_groups(group_idx):
+    with pytest.raises(ValueError, match="group_idx"):
+        utils.GroupSum(group_idx)
+
+
+def test_groups_of_other_data_are_refused():
+    _, groups = chain(srk.Observation(np.ones((3, 2))), utils.GroupSum([0, 1]))
+    with pytest.raises(ValueError, match="groups of 2 rows and reads 3"):
+        groups.update()
+
+
+def test_groups_as_loadtxt_reads_them():
+    assert_array_equal(utils.GroupSum(np.array([0.0, 1.0])).group_idx, [0, 1])
+
+
+# TextSaver --------------------------------------------------------------------------------
+
+
+def test_text_saver_writes_and_passes_all_rows_both_ways(tmp_path):
+    x = np.random.default_rng(0).normal(size=(6, 3))
+    path = tmp_path / "new" / "x.txt"
+    obs, saver, top = chain(srk.Observation(x), utils.TextSaver(path), Top())
+    update(saver, top, saver)
+    assert_allclose(np.loadtxt(path), x, atol=1e-9)
+    assert_array_equal(saver.get_forward_msg(), x)
+    assert_allclose(obs.get_backward_msg(), x + 1.0)
+
+
+def test_text_saver_keeps_the_kind_of_message():
+    message = srk.Gaussian(np.zeros((3, 2)), np.full((3, 2), 0.5))
+    _, saver = chain(Source(message), utils.TextSaver("z.txt"))
+    saver.update()
+    assert saver.get_forward_msg() is message
+
+
+def test_modules_in_between_change_nothing():
+    x, labels, *_ = srk.datasets.make_mixture(60, 3, 2, seed=0)
+    answers = []
+    for between in (False, True):
+        srk.Module.reset_names()
+        obs, gmm1 = srk.Observation(x), gmm.GMM(3, save_dir=None, seed=0)
+        gmm1.connect(chain(obs, utils.TextSaver("x.txt"))[-1] if between else obs)
+        graph = srk.Graph(gmm1)
+        graph.fit(rounds=2, verbose=0)
+        answers.append(graph.predict(x))
+    assert_array_equal(*answers)
+
+
+# Buffer -----------------------------------------------------------------------------------
+
+
+def test_buffer_collects_parts():
+    obs, buffer, top = chain(srk.Observation(np.zeros((2, 1))), utils.Buffer(), Top())
+    update(buffer, top)
+    obs.set_data(np.ones((3, 1)))
+    update(buffer, top)
+    assert_array_equal(buffer.get_forward_msg().ravel(), [0, 0, 1, 1, 1])
+    assert_array_equal(obs.get_backward_msg(), np.full((3, 1), 2.0))
+
+
+def test_a_full_buffer_forgets_the_oldest():
+    obs, buffer = chain(srk.Observation(np.zeros((2, 1))), utils.Buffer(3))
+    for value in range(4):
+        obs.set_data(np.full((2, 1), float(value)))
+        buffer.update()
+    assert_array_equal(buffer.get_forward_msg().ravel(), [2, 3, 3])
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        np.ones((2, 3)),
+        srk.Categorical(np.full((2, 3), 1 / 3)),
+        srk.Gaussian(np.ones((2, 3)), np.ones((2, 3))),
+        srk.Gaussian(np.ones((2, 3))),
+    ],
+    ids=["array", "categorical", "gaussian", "unit-gaussian"],
+)
+def test_a_buffer_that_is_not_full_sends_missing_rows(message):
+    from kserket.core.messages import missing_rows
+
+    _, buffer, top = chain(Source(message), utils.Buffer(5), Top(np.full((5, 3), 1 / 3)))
+    buffer.update()
+    forward = buffer.get_forward_msg()
+    assert forward.shape == (5, 3)
+    assert_array_equal(missing_rows(forward), [False, False, True, True, True])
+    assert_allclose(np.asarray(forward)[:2], np.asarray(message))
+    top.update()
+    buffer.update()
+    assert_array_equal(missing_rows(buffer.get_forward_msg()), [False] * 4 + [True])
+
+
+def test_what_was_said_of_an_old_part_is_withdrawn():
+    obs, buffer, top = chain(srk.Observation(np.zeros((2, 1))), utils.Buffer(4), Top())
+    update(buffer, top)
+    assert_array_equal(obs.get_backward_msg(), [[1.0], [1.0]])
+    obs.set_data(np.ones((2, 1)))
+    buffer.update()
+    assert obs.get_backward_msg() is None
+    assert buffer.get_backward_msg() is None
+
+
+def test_buffer_under_a_mixture_learns_from_all_parts():
+    x, labels, *_ = srk.datasets.make_mixture(90, 3, 2, seed=0)
+    obs, buffer, gmm1 = chain(
+        srk.Observation(x[:30]), utils.Buffer(90), gmm.GMM(3, save_dir=None, seed=0)
+    )
+    for start in (0, 30, 60):
+        obs.set_data(x[start : start + 30])
+        update(buffer, gmm1)
+    assert gmm1.posterior.shape == (90, 3)
+    assert srk.metrics.clustering_accuracy(labels, gmm1.posterior.argmax(axis=1)) > 0.9
+    assert np.shape(obs.get_backward_msg()) == (30, 2)
+
+
+def test_what_a_buffer_holds_is_saved_with_its_graph(tmp_path):
+    obs, buffer, gmm1 = chain(
+        srk.Observation(np.random.default_rng(0).normal(size=(8, 2))),
+        utils.Buffer(),
+        gmm.GMM(2, save_dir=None),
+    )
+    graph = srk.Graph(gmm1, seed=0)
+    graph.fit(rounds=2, verbose=0)
+    graph.save(tmp_path / "g.kserket")
+    again = srk.load_graph(tmp_path / "g.kserket")
+    for one in (graph, again):
+        one.fit(rounds=1, verbose=0)
+    assert again["gmm"].posterior.shape == (24, 2)
+    assert_array_equal(again["gmm"].posterior, graph["gmm"].posterior)
+
+
+@pytest.mark.parametrize("size", [0, -2, 1.5, True])
+def test_wrong_sizes(size):
+    with pytest.raises(ValueError, match="size"):
+        utils.Buffer(size)
+
+
+def test_a_part_that_does_not_fit_is_refused():
+    obs, buffer = chain(srk.Observation(np.ones((4, 2))), utils.Buffer(3))
+    with pytest.raises(ValueError, match="holds 3 rows and reads 4"):
+        buffer.update()
+    obs.set_data(np.ones((2, 2)))
+    buffer.update()
+    obs.set_data(np.ones((2, 5)))
+    with pytest.raises(ValueError, match="one kind and shape"):
+        buffer.update()
+    assert buffer.get_forward_msg().shape == (3, 2)
+
+
+def test_one_module_is_read():
+    saver = utils.TextSaver("x.txt")
+    saver.connect(srk.Observation(np.ones((2, 2))), srk.Observation(np.ones((2, 2))))
+    with pytest.raises(ValueError, match="reads one module"):
+        saver.update()
