@@ -23,6 +23,8 @@ def export(graph, path, format="tf_saved_model", dtype="float32"):
         raise ValueError(
             f"`format` must be 'tf_saved_model' or 'litert'. Received: format={format!r}"
         )
+    if dtype not in ("float32", "float64"):
+        raise ValueError(f"`dtype` must be 'float32' or 'float64'. Received: dtype={dtype!r}")
     if format == "litert" and not str(path).endswith(".tflite"):
         raise ValueError(f"A LiteRT file's path must end in '.tflite'. Received: {path}")
     if format == "litert":
@@ -267,8 +269,9 @@ def _change(before, after):
 def _write_saved_model(tracer, path, signatures):
     archive = keras.export.ExportArchive()
     for module in tracer.learners:
-        if isinstance(getattr(module, "model", None), keras.Model):
-            archive.track(module.model)
+        model = getattr(module, "model", None)
+        if isinstance(model, keras.Model) and model.built:
+            archive.track(model)  # tables too; variables alone are found without
     for name, (function, specs) in signatures.items():  # the first one is the default
         archive.add_endpoint(name, function, input_signature=specs)
     archive.write_out(str(path), verbose=False)

@@ -1,0 +1,284 @@
+"""What a graph has learned, served by TensorFlow alone: the same answers as graph.predict."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import kserket as srk
+from kserket import gmm, vae
+from kserket.core import tensors
+
+X = srk.datasets.load_digits()[0][:250]
+POINTS = srk.datasets.make_mixture(200, 3, 2, seed=1).x
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """VAE+GMM, fitted well enough that probabilities are not all 0 and 1."""
+    images = srk.Observation(X, name="images")
+    vae1 = vae.VAE(5, itr=20, batch_size=32, KL_param=0.1, save_dir=None)
+    gmm1 = gmm.GMM(6, itr=10, save_dir=None)
+    vae1.connect(images)
+    gmm1.connect(vae1)
+    graph = srk.Graph(gmm1, seed=0)
+    graph.fit(2, verbose=0)
+    assert len(np.unique(graph.predict(X).argmax(axis=1))) > 2
+    return graph
+
+
+def mixture_graph(inference="variational", **options):
+    gmm1 = gmm.GMM(3, itr=10, inference=inference, save_dir=None, seed=0)
+    gmm1.connect(srk.Observation(POINTS, **options))
+    graph = srk.Graph(gmm1)
+    graph.fit(1, verbose=0)
+    return graph
+
+
+def serve(graph, name="classify", **options):
+    """A signature of the exported graph, as a function on arrays."""
+    graph.export("served", **options)
+    loaded = tf.saved_model.load("served")
+    function = loaded.signatures[name]
+
+    def call(**inputs):
+        specs = function.structured_input_signature[1]
+        outputs = function(**{k: tf.constant(v, specs[k].dtype) for k, v in inputs.items()})
+        return {key: value.numpy() for key, value in outputs.items()}
+
+    call.loaded = loaded  # which owns the variables
+    return call
+
+
+WITHOUT_KSERKET = """
+    import sys
+    sys.modules["kserket"] = None  # importing it fails
+    import keras, numpy as np, tensorflow as tf
+
+    data = np.load("data.npz")
+    answers = {}
+    for graph, name in {"digits": "images", "points": "obs"}.items():
+        x = tf.constant(data[graph], "float32")
+        loaded = tf.saved_model.load(graph)
+        for signature in ("serving_default", "classify", "encode"):
+            for key, value in loaded.signatures[signature](**{name: x}).items():
+                answers[f"{graph}/{signature}/{key}"] = value
+        layer = keras.layers.TFSMLayer(graph, call_endpoint="classify")
+        answers[f"{graph}/layer/gmm"] = layer(x)["gmm"]
+        interpreter = tf.lite.Interpreter(f"{graph}.tflite")
+        runner = interpreter.get_signature_runner("classify")
+        answers[f"{graph}/litert/gmm"] = runner(**{name: x.numpy()})["gmm"]
+        answers[f"{graph}/litert_one/gmm"] = runner(**{name: x.numpy()[:1]})["gmm"]
+    decode = tf.saved_model.load("digits").signatures["decode"]
+    answers["digits/decode/images"] = decode(vae=answers["digits/encode/vae"])["images"]
+    np.savez("answers.npz", **answers)
+"""
+
+
+def test_served_without_kserket_the_answers_are_those_of_predict(digits):
+    graphs = {"digits": (digits, X), "points": (mixture_graph(), POINTS)}
+    for name, (graph, _) in graphs.items():
+        signatures = graph.export(name)
+        assert signatures == ["classify", "encode", "decode", "generate"]
+        assert graph.export(f"{name}.tflite", format="litert") == ["classify"]
+    np.savez("data.npz", **{name: x for name, (_, x) in graphs.items()})
+    code = [sys.executable, "-c", textwrap.dedent(WITHOUT_KSERKET)]
+    subprocess.run(code, check=True, timeout=300)
+    answers = dict(np.load("answers.npz"))
+    for name, (graph, x) in graphs.items():
+        expected = graph.predict(x)
+        for way in ("serving_default", "classify", "layer", "litert"):
+            np.testing.assert_allclose(answers.pop(f"{name}/{way}/gmm"), expected, atol=1e-5)
+        one = answers.pop(f"{name}/litert_one/gmm")
+        np.testing.assert_allclose(one, expected[:1], atol=1e-5)
+        np.testing.assert_allclose(answers.pop(f"{name}/encode/gmm"), expected, atol=1e-5)
+    latent = digits["vae"].model.encode(X)
+    np.testing.assert_allclose(answers.pop("digits/encode/vae"), latent[0], atol=1e-5)
+    np.testing.assert_allclose(answers.pop("digits/encode/vae_variance"), latent[1], atol=1e-5)
+    images = answers.pop("digits/decode/images")
+    np.testing.assert_allclose(images, digits.predict(X, outputs="images"), atol=1e-5)
+    assert not answers
+
+
+def test_names_and_shapes_are_those_of_the_graph(digits):
+    loaded = serve(digits).loaded
+    takes = {
+        name: {
+            key: spec.shape.as_list()
+            for key, spec in function.structured_input_signature[1].items()
+        }
+        for name, function in loaded.signatures.items()
+    }
+    assert takes.pop("serving_default") == takes["classify"]
+    assert takes == {
+        "classify": {"images": [None, 64]},
+        "encode": {"images": [None, 64]},
+        "decode": {"vae": [None, 5]},
+        "generate": {"component": [None], "seed": []},
+    }
+    assert loaded.signatures["classify"].structured_outputs["gmm"].shape.as_list() == [None, 6]
+
+
+@pytest.mark.parametrize("inference", ["variational", "gibbs"])
+def test_a_mixture_of_data(inference):
+    graph = mixture_graph(inference, allow_missing=True)
+    rows = POINTS[:7].copy()
+    rows[2] = np.nan  # not observed: its class is as probable as the class is frequent
+    call = serve(graph, dtype="float64")
+    np.testing.assert_allclose(call(obs=rows)["gmm"], graph.predict(rows), atol=1e-9)
+    np.testing.assert_allclose(call(obs=rows[:1])["gmm"], graph.predict(rows[:1]), atol=1e-9)
+    decode = serve(graph, "decode")(gmm=graph.predict(rows))
+    np.testing.assert_allclose(decode["obs"], graph.predict(rows, outputs="obs"), atol=1e-5)
+
+
+def test_rows_that_were_not_observed(digits):
+    rows = np.where(np.arange(6)[:, None] % 2, np.nan, X[:6])
+    answer = serve(digits)(images=rows)["gmm"]
+    np.testing.assert_allclose(answer, digits.predict(rows), atol=1e-5)
+
+
+def test_generated_data_are_those_of_the_component(digits):
+    graph = mixture_graph()
+    call = serve(graph, "generate")
+    number = 4000
+    for component in range(3):
+        drawn = call(component=[component] * number, seed=1)["obs"]
+        np.testing.assert_array_equal(drawn, call(component=[component] * number, seed=1)["obs"])
+        assert not np.allclose(drawn, call(component=[component] * number, seed=2)["obs"])
+        covariance = graph["gmm"].model.covariances[component]
+        error = 5 * np.sqrt(np.diag(covariance) / number)
+        assert (np.abs(drawn.mean(axis=0) - graph["gmm"].model.means[component]) < error).all()
+        np.testing.assert_allclose(np.cov(drawn.T), covariance, atol=0.15 * covariance.max())
+    images = serve(digits, "generate")(component=[4] * 500, seed=0)["images"]
+    expected = digits.generate(500, component=4, seed=0)
+    np.testing.assert_allclose(images.mean(axis=0), expected.mean(axis=0), atol=0.1)
+    assert (images >= 0).all() and (images <= 1).all()
+
+
+def test_a_graph_without_its_data_is_exported_too():
+    graph = mixture_graph()
+    graph.save("graph.kserket", include_data=False)
+    call = serve(srk.load_graph("graph.kserket"))
+    np.testing.assert_allclose(call(obs=POINTS)["gmm"], graph.predict(POINTS), atol=1e-5)
+
+
+# Messages that need several passes ----------------------------------------------------------
+
+
+class Opinion(srk.LearningModule):
+    """Draws each class message towards the mean of all, and says so to the module below."""
+
+    def __init__(self, name, strength):
+        super().__init__(name, save_dir=None)
+        self.strength = strength
+
+    def build_model(self, inputs):
+        return keras.Sequential()
+
+    def learn(self, inputs, prior, rng):
+        return {}
+
+    def infer(self, inputs, prior):
+        probs = inputs[0].probs
+        said = srk.Categorical.from_log(self.strength * np.log(0.1 + probs + probs.mean(axis=0)))
+        return srk.Inference(said, [said], said)
+
+    def tensor_infer(self, inputs, prior):
+        probs = inputs[0].array
+        mean = tf.reduce_mean(probs, axis=0)
+        said = tensors.from_log(self.strength * tf.math.log(0.1 + probs + mean))
+        return tensors.Inference(said, [said], said)
+
+
+def test_messages_are_passed_until_they_settle():
+    """Two modules above one mixture hear each other through it, again and again."""
+    gmm1 = gmm.GMM(3, itr=10, save_dir=None, seed=0)
+    gmm1.connect(srk.Observation(POINTS))
+    above = [Opinion("left", 0.5), Opinion("right", 0.3)]
+    for module in above:
+        module.connect(gmm1)
+    graph = srk.Graph(*above)
+    graph.fit(1, verbose=0)
+    call = serve(graph, dtype="float64")
+    for size in (200, 9):
+        expected = graph.predict(POINTS[:size])
+        answers = call(obs=POINTS[:size])
+        assert answers.keys() == {"left", "right"}
+        for name, answer in answers.items():
+            np.testing.assert_allclose(answer, expected[name], atol=1e-5)
+    with pytest.warns(UserWarning, match="not settled"):  # one pass would not have been enough
+        once = graph.predict(POINTS, max_passes=1)["left"]
+    assert np.abs(once - graph.predict(POINTS)["left"]).max() > 1e-3
+    assert set(call.loaded.signatures) == {"serving_default", "classify", "encode", "decode"}
+
+
+# Modules of one's own -----------------------------------------------------------------------
+
+
+class Classifier(srk.LearningModule):
+    """Any Keras model that maps data to class probabilities."""
+
+    factor = 1.0
+
+    def build_model(self, inputs):
+        x = keras.Input(np.shape(inputs[0])[1:])
+        start = keras.initializers.RandomNormal(seed=0)
+        return keras.Model(x, keras.layers.Dense(4, "softmax", kernel_initializer=start)(x))
+
+    def learn(self, inputs, prior, rng):
+        return {}
+
+    def infer(self, inputs, prior):
+        probs = self.model.predict(self.factor * np.asarray(inputs[0]), verbose=0)
+        message = srk.Categorical(probs)
+        return srk.Inference(message, [None], message)
+
+
+def test_a_keras_model_of_ones_own_needs_nothing_more(digits):
+    module = Classifier("two words", save_dir=None)
+    module.connect(srk.Observation(X, name="my images"))
+    graph = srk.Graph(module, seed=0)
+    with pytest.raises(RuntimeError, match="learned nothing"):
+        graph.export("served")
+    graph.fit(1, verbose=0)
+    answer = serve(graph)(my_images=X)["two_words"]
+    np.testing.assert_allclose(answer, graph.predict(X), atol=1e-5)
+    assert graph.export("graph.tflite", format="litert") == ["classify"]
+    module.factor = 20.0
+    with pytest.raises(ValueError, match=r"two words.*differs by.*infer\(\)"):
+        graph.export("wrong")
+    assert not os.path.exists("wrong")
+
+
+def test_a_module_that_cannot_be_exported_is_named():
+    class Doubler(srk.Module):
+        def infer(self, inputs, prior):
+            return srk.Inference(2 * np.asarray(inputs[0]), [None])
+
+        def update(self):
+            self.set_forward_msg(self.infer(self.get_observations(), None).evidence)
+
+    doubler = Doubler("doubler")
+    doubler.connect(srk.Observation(POINTS))
+    graph = srk.Graph(doubler)
+    graph.fit(1, verbose=0)
+    with pytest.raises(TypeError, match="_doubler cannot be exported.*tensor_infer"):
+        graph.export("served")
+
+
+@pytest.mark.parametrize(
+    "path, options, said",
+    [
+        ("served", {"format": "onnx"}, "'tf_saved_model' or 'litert'"),
+        ("served", {"format": "litert"}, r"end in '\.tflite'"),
+        ("served", {"dtype": "int8"}, "'float32' or 'float64'"),
+    ],
+)
+def test_wrong_options(path, options, said):
+    with pytest.raises(ValueError, match=said):
+        mixture_graph().export(path, **options)
