@@ -29,8 +29,10 @@ class GaussianMixture(keras.Model):
         inference: "variational" (variational Bayes), or "gibbs" (Serket's collapsed sampler).
         n_init: Number of k-means++ starts of the first fit, chosen by the bound.
         weight_concentration: Dirichlet concentration of each mixing weight; None is 1.
-        mean_precision: How many data the prior mean of a component counts as; None is 1.
-        degrees_of_freedom: Degrees of freedom of the Wishart prior; None is D + 2.
+        mean_precision: How many data the prior mean of a component counts as. If this and the
+            next are None, it and the scale of covariances are learned from the data at the first
+            fit, by the bound (empirical Bayes); if one is given, the other is 1 or D + 2.
+        degrees_of_freedom: Degrees of freedom of the Wishart prior.
         tolerance: Sweeps end early when the bound per sample gains less than this; None does
             every sweep.
         seed: Integer that determines starts and sampling.
@@ -203,7 +205,7 @@ class GaussianMixture(keras.Model):
         if not self.built:
             self.build(data["x"].shape)
         if not self.is_fitted:
-            self._assign(self._make_prior(data), prefix="prior_")
+            self._assign(self._make_prior(data, rng), prefix="prior_")
         callbacks = keras.callbacks.CallbackList(
             callbacks,
             add_history=True,
@@ -268,8 +270,8 @@ class GaussianMixture(keras.Model):
             gaussian_gibbs.posterior_state(self.prior, x, chain.assignments, self.num_components)
         )
 
-    def _make_prior(self, data):
-        """Scale-free hyper-parameters from the data, with the user's in their place."""
+    def _make_prior(self, data, rng):
+        """Hyper-parameters learned from the data, or the user's and defaults for the rest."""
         x, weight = np.asarray(data["x"], "float64"), data["sample_weight"]
         own = np.zeros((1, 1)) if data["variance"] is None else np.asarray(data["variance"])
         known = np.broadcast_to(np.isfinite(own).all(axis=1), len(x))
@@ -281,6 +283,16 @@ class GaussianMixture(keras.Model):
         variance = np.average(variance, axis=0, weights=weight)
         given = {name: value for name, value in self.hyper_parameters.items() if value is not None}
         prior = gaussian_mixture.default_prior(mean, variance, self.num_components)
+        if given.keys() <= {"weight_concentration"}:
+            return gaussian_mixture.empirical_prior(
+                x=data["x"],
+                prior=prior._replace(**given),
+                num_components=self.num_components,
+                variance=data["variance"],
+                class_prior=data["class_prior"],
+                sample_weight=data["sample_weight"],
+                rng=rng,
+            )
         if not given.get("degrees_of_freedom", len(mean)) > len(mean) - 1:
             raise ValueError(
                 f"`degrees_of_freedom` must be above D - 1 = {len(mean) - 1}. "
