@@ -169,11 +169,17 @@ def test_module_lengths_cut_the_sequence(rng):
         module.posterior, np.concatenate([model.predict(probs[:4]), model.predict(probs[4:])])
     )
     module.lengths = [4, 5]
-    with pytest.raises(ValueError, match="sum to 9.*mm.lengths"):
+    with pytest.warns(UserWarning, match="10 steps as one sequence.*sum to 9.*mm.lengths"):
         module.update()
-    module.lengths = None
-    module.update()
     assert_allclose(module.posterior, model.predict(probs))
+
+
+def test_lengths_of_other_data_are_refused_in_learning(rng):
+    module = mm.MarkovModel(lengths=[4, 5])
+    module.connect(Teller(rng.dirichlet(np.ones(K), 10)))
+    with pytest.raises(ValueError, match="sum to the number of steps, 10.*sum to 9"):
+        module.update()
+    assert module.get_forward_msg() is None and not module.folder.exists()
 
 
 @pytest.mark.parametrize("inference", ["exact", "sampled"])
@@ -345,6 +351,27 @@ def test_a_graph_with_a_chain_is_saved(tmp_path):
         one.fit(rounds=1, verbose=0)
     for one, other in zip(graph.get_weights(), again.get_weights(), strict=True):
         assert_array_equal(one, other)
+
+
+def test_a_graph_with_a_chain_is_served_by_tensorflow():
+    states, _ = cycle(num_states=K, num_steps=60)
+    x = np.eye(K)[states] + 0.4 * np.random.default_rng(0).normal(size=(len(states), K))
+    gmm1, mm1 = gmm.GMM(K, save_dir=None), mm.MarkovModel(save_dir=None)
+    gmm1.connect(srk.Observation(x))
+    mm1.connect(gmm1)
+    graph = srk.Graph(mm1, seed=0)
+    graph.fit(rounds=2, verbose=0)
+    x[20] = np.nan
+    signatures = graph.export("served", dtype="float64")
+    assert "generate" in signatures
+    served = tf.saved_model.load("served")
+    answer = served.signatures["classify"](obs=tf.constant(x))["mm"]
+    assert_allclose(answer.numpy(), graph.predict(x), atol=1e-5)
+    components = tf.constant(np.repeat(np.arange(K), 200), "int32")
+    drawn = served.signatures["generate"](component=components, seed=tf.constant(0))["obs"].numpy()
+    mean = np.stack([part.mean(axis=0) for part in np.split(drawn, K)])
+    expected = mm1.model.reports @ gmm1.model.means
+    assert_allclose(mean, expected, atol=0.15)
 
 
 def test_history_and_callbacks():

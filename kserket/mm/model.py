@@ -252,29 +252,12 @@ class MarkovChain(keras.Model):
         """
         inputs = inputs if isinstance(inputs, dict) else {"x": inputs}
         double = {name: ops.cast(part, "float64") for name, part in inputs.items()}
-        initial, transitions, reports = (
-            ops.maximum(weight, markov_chain.SMALLEST) for weight in self._parameters.values()
-        )
-        likelihood = double["x"] @ ops.transpose(reports)
+        initial, transitions, reports = (weight.value for weight in self._parameters.values())
+        likelihood = double["x"] @ tf.transpose(reports)
         if "class_prior" in double:
             likelihood *= double["class_prior"]
-        peak = ops.max(likelihood, axis=1, keepdims=True)
-        likelihood = ops.maximum(likelihood / peak, 1e-300)
-
-        def forward(predicted, likelihood):
-            filtered = predicted * likelihood
-            return ops.reshape(filtered / ops.sum(filtered), (1, -1)) @ transitions
-
-        def backward(future, likelihood):
-            onward = future * likelihood
-            return ops.reshape(onward / ops.sum(onward), (1, -1)) @ ops.transpose(transitions)
-
-        predicted = tf.scan(forward, likelihood, initial[None])[:, 0]
-        predicted = ops.concatenate([initial[None], predicted[:-1]])
-        future = tf.scan(backward, likelihood, tf.ones_like(initial)[None], reverse=True)[:, 0]
-        future = ops.concatenate([future[1:], ops.ones_like(initial)[None]])
-        joint = ops.log(predicted) + ops.log(likelihood) + ops.log(future)
-        return ops.softmax(joint, axis=-1)
+        log_evidence = tf.math.log(tf.maximum(likelihood, 1e-300))
+        return tf.nn.softmax(log_evidence + tensor_context(log_evidence, initial, transitions))
 
     def predict(self, x, batch_size=None, verbose=0, *, lengths=None, **kwargs):
         """P(state | all steps of its sequence).
@@ -431,3 +414,35 @@ class MarkovChain(keras.Model):
             "tolerance": self.tolerance,
             "seed": self.seed,
         }
+
+
+def tensor_context(log_evidence, initial, transitions):
+    """log P(state | evidence of all other steps) of one sequence, as TensorFlow operations.
+
+    Args:
+        log_evidence: (N, K), unnormalised.
+        initial: (K,).
+        transitions: (K, K).
+
+    Returns:
+        (N, K), unnormalised.
+    """
+    smallest = markov_chain.SMALLEST if log_evidence.dtype == tf.float64 else 1e-30
+    initial, transitions = tf.maximum(initial, smallest), tf.maximum(transitions, smallest)
+    best = tf.reduce_max(log_evidence, axis=1, keepdims=True)
+    likelihood = tf.maximum(tf.exp(log_evidence - best), smallest)
+
+    def forward(predicted, likelihood):
+        filtered = predicted * likelihood
+        return (filtered / tf.reduce_sum(filtered)) @ transitions
+
+    def backward(future, likelihood):
+        onward = future * likelihood
+        return (onward / tf.reduce_sum(onward)) @ tf.transpose(transitions)
+
+    first, last = initial[None], tf.ones_like(initial)[None]
+    predicted = tf.scan(forward, likelihood, first)[:, 0]
+    future = tf.scan(backward, likelihood, last, reverse=True)[:, 0]
+    predicted = tf.concat([first, predicted[:-1]], axis=0)
+    future = tf.concat([future[1:], last], axis=0)
+    return tf.math.log(predicted) + tf.math.log(future)

@@ -1,12 +1,13 @@
 """Its module: `MarkovModel`."""
 
 import numpy as np
+import tensorflow as tf
 
-from kserket.core import messages
+from kserket.core import messages, tensors
 from kserket.core.learning_module import Inference, LearningModule, Steps
 from kserket.core.registry import register_module
 from kserket.inference import markov_chain, reported_chain
-from kserket.mm.model import MarkovChain
+from kserket.mm.model import MarkovChain, tensor_context
 
 
 @register_module("kserket")
@@ -115,26 +116,24 @@ class MarkovModel(LearningModule):
                 f"Received: {len(inputs)} modules."
             )
         try:
-            reported = messages.as_categorical(inputs[0])
+            reported = _as_reports(inputs[0])
         except ValueError as error:
             raise ValueError(
                 f"{self.get_name()} reads class probabilities (N, K), such as a GMM sends. {error}"
             ) from None
         if prior is not None:
-            messages.as_categorical(prior, reported.shape[1])
-        try:
-            markov_chain.check_lengths(self.lengths, len(reported))
-        except ValueError as error:
-            raise ValueError(
-                f"{self.get_name()}: {error} Set {self.name or 'module'}.lengths to those of these "
-                "data, or to None if they are one sequence."
-            ) from None
+            try:
+                messages.as_categorical(prior, reported.shape[1])
+            except ValueError as error:
+                raise ValueError(
+                    f"{self.get_name()} needs class probabilities from above. {error}"
+                ) from None
 
     def build_model(self, inputs):
         return MarkovChain(np.shape(inputs[0])[1], **self._options, name=self.name)
 
     def learn(self, inputs, prior, rng):
-        data = self.model._data({"x": inputs[0], "class_prior": prior}, self.lengths)
+        data = self.model._data({"x": _as_reports(inputs[0]), "class_prior": prior}, self.lengths)
         history = self.model._fit(
             data, self.itr, [*self.callbacks, Steps(self, self.itr, "sweep")], verbose=0, rng=rng
         )
@@ -142,12 +141,11 @@ class MarkovModel(LearningModule):
         return {"log_posterior": log_posterior, **self.evaluate(inputs, prior)}
 
     def infer(self, inputs, prior):
-        state = self.model.state
-        reported = messages.as_categorical(inputs[0]).log_probs
-        own = reported_chain.state_evidence(reported, state.reports)
+        state, reported = self.model.state, _as_reports(inputs[0])
+        own = reported_chain.state_evidence(reported.log_probs, state.reports)
         above = 0.0 if prior is None else messages.as_categorical(prior).log_probs
         context = markov_chain.smooth(
-            own + above, state.initial, state.transitions, self.lengths
+            own + above, state.initial, state.transitions, self._lengths_of(reported)
         ).log_context
         return Inference(
             messages.Categorical.from_log(context + own),
@@ -156,10 +154,50 @@ class MarkovModel(LearningModule):
         )
 
     def evaluate(self, inputs, prior):
+        reported = _as_reports(inputs[0])
         log_likelihood = self.model.log_likelihood(
-            {"x": inputs[0], "class_prior": prior}, lengths=self.lengths
+            {"x": reported, "class_prior": prior}, lengths=self._lengths_of(reported)
         )
-        return {"log_likelihood": log_likelihood / len(inputs[0])}
+        return {"log_likelihood": log_likelihood / len(reported)}
+
+    def tensor_infer(self, inputs, prior):
+        if isinstance(inputs[0], tensors.Categorical):
+            reported = inputs[0].array
+        else:
+            missing = tensors.missing_rows(inputs[0])[:, None]
+            reported = tf.where(missing, tf.ones_like(inputs[0]), inputs[0])
+        initial, transitions, reports = self._frozen(reported.dtype)
+        own = reported @ tf.transpose(reports)
+        own = tf.math.log(tf.maximum(own, 1e-300 if own.dtype == tf.float64 else 1e-37))
+        above = 0.0 if prior is None else prior.log_probs
+        context = tensor_context(own + above, initial, transitions)
+        return tensors.Inference(
+            tensors.from_log(context + own),
+            [tensors.from_log(context + above)],
+            tensors.from_log(context + own + above),
+        )
+
+    def tensor_generate(self, latent, seed):
+        _, _, reports = self._frozen(latent.dtype)
+        log_probs = tf.math.log(latent @ reports)
+        drawn = tf.random.stateless_categorical(log_probs, 1, seed)[:, 0]
+        return [tf.one_hot(drawn, tf.shape(reports)[1], dtype=latent.dtype)]
+
+    def _frozen(self, dtype):
+        """The parameters as constants of an exported graph."""
+        with tf.init_scope():
+            state = self.model.state
+        return [tf.constant(part, dtype) for part in state]
+
+    def _lengths_of(self, reported):
+        """`lengths` if they are those of these data; others, such as new data, are one sequence."""
+        if self.lengths is None or np.sum(self.lengths) == len(reported):
+            return self.lengths
+        self._warn_once(
+            f"takes {len(reported)} steps as one sequence, since `lengths` sum to "
+            f"{np.sum(self.lengths)}. Set {self.name or 'module'}.lengths to theirs, or to None."
+        )
+        return None
 
     def generate(self, latent, num_samples, rng):
         if latent is None:
@@ -173,3 +211,36 @@ class MarkovModel(LearningModule):
         if self.mode == "learn":
             files["trans_prob_learn.txt"] = self.model.transition_matrix
         return files
+
+
+def _context(log_evidence, initial, transitions):
+    """`markov_chain.smooth`'s log_context, what all other steps say of each: a tensor (N, K)."""
+    peaks = tf.reduce_max(log_evidence, axis=1, keepdims=True)
+    evidence = tf.exp(log_evidence - peaks)
+
+    def forward(predicted, now):
+        return _normalise(tf.linalg.matvec(transitions, predicted * now, transpose_a=True))
+
+    def backward(future, now):
+        return _normalise(tf.linalg.matvec(transitions, future * now))
+
+    predicted = tf.scan(forward, evidence[:-1], initializer=initial)
+    future = tf.scan(backward, evidence[1:], initializer=tf.ones_like(initial), reverse=True)
+    predicted = tf.concat([initial[None], predicted], axis=0)
+    future = tf.concat([future, tf.ones_like(initial)[None]], axis=0)
+    smallest = np.finfo(evidence.dtype.as_numpy_dtype).tiny
+    return tf.math.log(tf.maximum(predicted, smallest)) + tf.math.log(tf.maximum(future, smallest))
+
+
+def _normalise(weights):
+    return weights / tf.reduce_sum(weights)
+
+
+def _as_reports(message):
+    """What the module below says, a `Categorical`; rows of an array that are NaN are missing."""
+    missing = messages.missing_rows(message)
+    if isinstance(message, messages.Message) or missing is None:
+        return messages.as_categorical(message)
+    return messages.Categorical(
+        np.where(missing[:, None], 1.0 / message.shape[1], message), missing
+    )
