@@ -113,7 +113,7 @@ def draw(graph, latents, folder):
     _, digit_of = metrics.match_labels(gmm1.labels, gmm1.posterior.argmax(axis=1))
     classes = sorted(digit_of, key=digit_of.get)
     means = vae1.model.decode(gmm1.model.means[classes])[:, None]
-    samples = [graph.generate(10, component=k, seed=0) for k in classes]
+    samples = [graph.generate(10, component=k, seed=k) for k in classes]
     images = np.concatenate([means, samples], axis=1)
 
     def draw_latents(axes):
