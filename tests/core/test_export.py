@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 import kserket as srk
-from kserket import gmm, vae
+from kserket import gmm, mm, vae
 from kserket.core import tensors
 
 X = srk.datasets.load_digits()[0][:250]
@@ -206,7 +206,7 @@ def test_messages_are_passed_until_they_settle():
     graph.fit(1, verbose=0)
     call = serve(graph, dtype="float64")
     for size in (200, 9):
-        expected = graph.predict(POINTS[:size])
+        expected = graph.predict(POINTS[:size], tolerance=1e-9, max_passes=200)
         answers = call(obs=POINTS[:size])
         assert answers.keys() == {"left", "right"}
         for name, answer in answers.items():
@@ -215,6 +215,33 @@ def test_messages_are_passed_until_they_settle():
         once = graph.predict(POINTS, max_passes=1)["left"]
     assert np.abs(once - graph.predict(POINTS)["left"]).max() > 1e-3
     assert set(call.loaded.signatures) == {"serving_default", "classify", "encode", "decode"}
+
+
+def markov_graph():
+    """GMM+MM over a sequence that is hard to read point by point."""
+    rng = np.random.default_rng(0)
+    states = np.arange(120) // 4 % 3
+    points = 1.5 * np.eye(3)[states] + rng.normal(size=(120, 3))
+    gmm1 = gmm.GMM(3, itr=30, save_dir=None)
+    mm1 = mm.MarkovModel(save_dir=None)
+    gmm1.connect(srk.Observation(points))
+    mm1.connect(gmm1)
+    graph = srk.Graph(mm1, seed=0)
+    graph.fit(2, verbose=0)
+    return graph, points
+
+
+def test_a_markov_model_hears_the_samples_of_a_call_as_one_sequence():
+    graph, points = markov_graph()
+    call = serve(graph)
+    for rows in (points, points[7:30], points[:1]):
+        np.testing.assert_allclose(call(obs=rows)["mm"], graph.predict(rows), atol=1e-5)
+    encode = serve(graph, "encode")(obs=points)
+    np.testing.assert_allclose(encode["gmm"], graph.predict(points, outputs="gmm"), atol=1e-5)
+    drawn = serve(graph, "generate")(component=[1] * 4000, seed=0)["obs"]
+    expected = graph.generate(4000, component=1, seed=0)
+    error = 6 * expected.std(axis=0) / np.sqrt(4000)
+    assert (np.abs(drawn.mean(axis=0) - expected.mean(axis=0)) < error).all()
 
 
 # Modules of one's own -----------------------------------------------------------------------

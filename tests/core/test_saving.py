@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import kserket as srk
-from kserket import gmm, vae
+from kserket import gmm, mm, vae
 
 X, LABELS = srk.datasets.load_digits()
 X, LABELS = X[:200], LABELS[:200]
@@ -115,6 +115,20 @@ def test_a_fresh_process_predicts_and_trains_on_the_same():
         graph.fit(2, verbose=0)
         np.testing.assert_array_equal(there["after"], graph.predict(X[:50]))
         assert_same(graph, srk.load_graph(f"{name}2.kserket"))
+
+
+def test_a_markov_model_above_a_mixture():
+    gmm1 = gmm.GMM(3, itr=5, save_dir=None)
+    mm1 = mm.MarkovModel(itr=5, n_init=2, inference="sampled", lengths=[40, 50], save_dir=None)
+    gmm1.connect(srk.Observation(POINTS))
+    mm1.connect(gmm1)
+    graph = srk.Graph(mm1, seed=0)
+    graph.fit(1, verbose=0)
+    graph.save("graph.kserket")
+    other = srk.load_graph("graph.kserket")
+    graph.fit(2, verbose=0)
+    other.fit(2, verbose=0)
+    assert_same(graph, other)
 
 
 def test_networks_given_as_models_come_back_before_and_after_training():
