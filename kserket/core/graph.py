@@ -1,6 +1,7 @@
 """Connected modules as one model: rounds, history, prediction."""
 
 import graphlib
+import os
 
 import keras
 import numpy as np
@@ -351,7 +352,7 @@ class Graph:
 
     # Files ------------------------------------------------------------------------------
 
-    def save(self, path, include_data=True):
+    def save(self, path, include_data=True, overwrite=True):
         """Writes everything to one file: structure, models with optimizers, messages, history.
 
         `kserket.load_graph` makes the graph again, which then predicts the same and trains on
@@ -361,13 +362,17 @@ class Graph:
             path: The file, "digits.kserket". Replaced only when the new one is complete.
             include_data: Whether data in memory are written too. Memory maps and HDF5 datasets
                 never are.
+            overwrite: Whether a file of that name may be replaced.
 
         Raises:
+            FileExistsError: If the file is there and must not be replaced.
             TypeError: If a module holds something that cannot be saved.
             ValueError: If a module's class is not registered (`kserket.register_module`).
         """
         from kserket.core.saving import save_graph
 
+        if not overwrite and os.path.exists(path):
+            raise FileExistsError(f"{path} is there already. Pass overwrite=True to replace it.")
         save_graph(self, path, include_data)
 
     def export(self, path, format="tf_saved_model", dtype="float32"):

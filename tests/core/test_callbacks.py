@@ -76,6 +76,18 @@ def test_early_stopping_restores_the_best_weights():
         assert np.array_equal(restored, best)
 
 
+def test_model_checkpoint_writes_graphs(tmp_path):
+    graph = make_graph()
+    path = tmp_path / "graph-{epoch}.keras"
+    graph.fit(2, callbacks=[keras.callbacks.ModelCheckpoint(path)], verbose=0)
+    loaded = srk.load_graph(tmp_path / "graph-2.keras")
+    x = graph.observations["obs"].data
+    assert loaded.round == 2
+    assert np.array_equal(loaded.predict(x), graph.predict(x))
+    with pytest.raises(FileExistsError):
+        graph.save(tmp_path / "graph-2.keras", overwrite=False)
+
+
 def test_csv_logger_writes_a_line_a_round(tmp_path):
     graph = make_graph()
     graph.fit(2, callbacks=[keras.callbacks.CSVLogger(tmp_path / "log.csv")], verbose=0)
