@@ -2,12 +2,15 @@
 
     python benchmarks/vae_gmm.py path/to/serket_tutorial.npz --seeds 0 1 2 3 4
 
+The path may stand in the environment variable KSERKET_TUTORIAL instead.
+
 Prints, for every round, the mean and population standard deviation over seeds of the mixture's
 clustering accuracy, NMI and ARI; with --no-backward the same without the message that comes
 back. Labels score and decide nothing.
 """
 
 import argparse
+import os
 import tempfile
 import time
 
@@ -33,11 +36,14 @@ def run(images, labels, seed, rounds, backward, save_dir):
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", help="the tutorial's data, .npz")
+    data = os.environ.get("KSERKET_TUTORIAL")
+    parser.add_argument("data", nargs="?", default=data, help="the tutorial's data, .npz")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--no-backward", action="store_true", help="send no message back")
     arguments = parser.parse_args(argv)
+    if arguments.data is None:
+        parser.exit(message="Left out: give the tutorial's data, or set KSERKET_TUTORIAL.\n")
     images, _, labels = srk.datasets.load_serket_tutorial(arguments.data)
     runs, seconds = [], []
     for seed in arguments.seeds:
