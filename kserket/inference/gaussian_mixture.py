@@ -24,6 +24,8 @@ from kserket.inference import quadratic_form
 MAX_START_SAMPLES = 20_000
 START_SWEEPS = 20
 BLOCK_MEMORY = 512 * 2**20
+NEGLIGIBLE_LOG = -40.0  # a responsibility that vanishes in rounding beside the largest
+LOWEST_LOG = -500.0  # exp of less is slower
 
 
 class Prior(NamedTuple):
@@ -209,7 +211,7 @@ def lower_bound(prior, state, statistics, uses_class_prior=False):
     """
     divergence = nw.kl_divergence(state.normal_wishart, prior.normal_wishart).sum()
     if not uses_class_prior:
-        divergence += _weight_divergence(prior, state)
+        divergence += _weight_divergence(prior, state, expected_log_weights(state))
     return float(statistics.log_evidence - divergence)
 
 
@@ -278,7 +280,8 @@ def statistics(
         `Statistics`.
     """
     data = _Data(prior, x, variance, class_prior, sample_weight, chunk_size, memory=0)
-    return _expect(data, prior, state, _terms(data, prior, state))[0]
+    before = quadratic_form.prior_terms(prior.normal_wishart)
+    return _expect(data, prior, state, _terms(data, before, state))[0]
 
 
 def statistics_from_responsibilities(
@@ -431,9 +434,10 @@ def fit(
     if state is None:
         sweeps = min(START_SWEEPS, num_sweeps)
         state, _, start_bounds = _start(data, prior, num_components, sweeps, n_init, rng)
+    before = quadratic_form.prior_terms(prior.normal_wishart)
     bounds = []
     for sweep in range(1, num_sweeps + 1):
-        sums, bound = _expect(data, prior, state, _terms(data, prior, state))
+        sums, bound = _expect(data, prior, state, _terms(data, before, state))
         state = maximize(prior, sums)
         bounds.append(bound)
         try:
@@ -486,15 +490,17 @@ class _Run(NamedTuple):
 def _short_run(data, prior, responsibilities, weight, num_sweeps, adapt):
     """A few sweeps from responsibilities (N, K) that count with weight (N,), or None."""
     sums = statistics_from_responsibilities(prior, responsibilities, data.x, data.variance, weight)
-    adapted = prior
+    adapted, before = prior, quadratic_form.prior_terms(prior.normal_wishart)
     for _ in range(num_sweeps):
         state = maximize(adapted, sums)
-        terms = _terms(data, adapted, state)
+        terms = _terms(data, before, state)
         sums, _ = _expect(data, adapted, state, terms)
         if adapt:
             adapted = _adapted(prior, adapted, state, terms)
+            before = quadratic_form.prior_terms(adapted.normal_wishart)
     state = maximize(adapted, sums)
-    return _Run(state, adapted, _expect(data, adapted, state, _terms(data, adapted, state))[1])
+    _, bound = _expect(data, adapted, state, _terms(data, before, state))
+    return _Run(state, adapted, bound)
 
 
 def _adapted(prior, adapted, state, terms):
@@ -515,38 +521,37 @@ def _adapted(prior, adapted, state, terms):
     )
 
 
-def _terms(data, prior, state):
-    """What the E step and the bound need to know of a state."""
-    return data.form.terms(state.normal_wishart, prior.mean, prior.normal_wishart)
+def _terms(data, before, state):
+    """What the E step and the bound need to know of a state; `before` are the `PriorTerms`."""
+    return data.form.terms(state.normal_wishart, before.belief.mean[0], before)
 
 
 def _expect(data, prior, state, terms):
     """One pass over the data: `Statistics` under the state, and its bound."""
-    log_weights = expected_log_weights(state)[:, None]
+    log_weights = expected_log_weights(state)
     moments = data.form.no_moments(len(state.mean))
     log_evidence = weight = 0.0
     for _, block in data.blocks():
-        joint = data.form.log_density(terms, block.data)
+        joint = data.form.log_density(terms, block.data, data.buffer(len(state.mean), block))
         if block.missing is not None:
             joint[:, block.missing] = 0.0
-        joint += log_weights if block.log_prior is None else block.log_prior
+        joint += log_weights[:, None] if block.log_prior is None else block.log_prior
         peak = joint.max(axis=0)
         joint -= peak
-        np.exp(joint, out=joint)
+        _exponentiate(joint)
         total = joint.sum(axis=0)
-        evidence = np.log(total) + peak
         if block.weight is None:
-            log_evidence += evidence.sum()
-            joint /= total
+            log_evidence += np.log(total).sum() + peak.sum()
+            joint *= np.reciprocal(total, out=total)
         else:
-            log_evidence += evidence @ block.weight
+            log_evidence += (np.log(total) + peak) @ block.weight
             joint *= block.weight / total
         data.form.add_moments(moments, joint, block.data)
         weight += block.total_weight
     sums = Statistics(*data.form.unpack(moments), float(log_evidence), float(weight))
     divergence = terms.divergence.sum()
     if data.class_prior is None:
-        divergence += _weight_divergence(prior, state)
+        divergence += _weight_divergence(prior, state, log_weights)
     return sums, float(log_evidence - divergence)
 
 
@@ -557,6 +562,7 @@ class _Block(NamedTuple):
     log_prior: np.ndarray | None  # (K, C)
     weight: np.ndarray | None  # (C,), 0 where missing
     missing: np.ndarray | None  # (C,) bool
+    size: int
     total_weight: float
 
 
@@ -587,9 +593,13 @@ class _Data:
         self.class_prior = class_prior
         self.sample_weight = None if sample_weight is None else np.asarray(sample_weight)
         self.form = quadratic_form.for_num_features(len(prior.mean))
-        self.chunk_size = chunk_size or self.form.chunk_size
+        if chunk_size is None:  # blocks of the same size
+            num_blocks = max(1, -(-len(x) // self.form.chunk_size))
+            chunk_size = max(1, -(-len(x) // num_blocks))
+        self.chunk_size = chunk_size
         self.memory = memory
         self.kept = None
+        self.buffers = {}
         self._check()
 
     def blocks(self):
@@ -597,6 +607,13 @@ class _Data:
         if self.kept is None and 8 * self.form.width * len(self.x) <= self.memory:
             self.kept = list(self._make_blocks())
         return self._make_blocks() if self.kept is None else self.kept
+
+    def buffer(self, num_components, block):
+        """Memory (K, C) for a block's responsibilities, the same one for all of this size."""
+        shape = (num_components, block.size)
+        if shape not in self.buffers:
+            self.buffers[shape] = np.empty(shape)
+        return self.buffers[shape]
 
     def sample(self, num_samples, rng):
         """At most so many of the data, each with the weight of those it stands for."""
@@ -696,11 +713,12 @@ def _make_block(form, origin, x, variance, class_prior, sample_weight):
     weight = None if sample_weight is None else np.array(sample_weight, np.float64)
     if missing is not None:
         weight = (~missing).astype(np.float64) if weight is None else weight * ~missing
-    total_weight = float(len(deviations) if weight is None else weight.sum())
-    return _Block(form.block(deviations, variance), log_prior, weight, missing, total_weight)
+    size = len(deviations)
+    total_weight = float(size if weight is None else weight.sum())
+    return _Block(form.block(deviations, variance), log_prior, weight, missing, size, total_weight)
 
 
-def _weight_divergence(prior, state):
+def _weight_divergence(prior, state, log_weights):
     """KL of the Dirichlet over mixing weights from its prior (Bishop 10.73, 10.76)."""
     from scipy.special import gammaln
 
@@ -711,8 +729,22 @@ def _weight_divergence(prior, state):
         - gammaln(concentration).sum()
         - gammaln(num_components * before)
         + num_components * gammaln(before)
-        + ((concentration - before) * expected_log_weights(state)).sum()
+        + ((concentration - before) * log_weights).sum()
     )
+
+
+def _exponentiate(joint):
+    """exp of (K, C) in place, values at most 0. Where most are negligible, they become 0 at once."""
+    flat = joint.reshape(-1)
+    counted = flat > NEGLIGIBLE_LOG
+    if 3 * np.count_nonzero(counted) > counted.size:
+        np.maximum(joint, LOWEST_LOG, out=joint)
+        np.exp(joint, out=joint)
+    else:
+        places = np.flatnonzero(counted)
+        values = np.exp(flat[places])
+        flat.fill(0.0)
+        flat[places] = values
 
 
 def _log_sum_exp(joint):

@@ -85,15 +85,22 @@ def log_det(factors):
 
 def invert(factors):
     """Inverses (K, D, D) of the matrices whose Cholesky factors (K, D, D) are given."""
+    upper = invert_upper(factors)
+    diagonal = np.arange(factors.shape[-1])
+    inverses = upper + upper.swapaxes(-1, -2)
+    inverses[:, diagonal, diagonal] = upper[:, diagonal, diagonal]
+    return inverses
+
+
+def invert_upper(factors):
+    """The upper triangles of `invert`, zeros below them."""
     from scipy.linalg.lapack import dpotri
 
-    inverses = np.empty_like(factors)
-    for inverse, factor in zip(inverses, factors, strict=True):
-        inverse[...] = dpotri(factor.T, lower=0)[0]  # the upper triangle
-    num_features = factors.shape[-1]
-    lower = np.tril_indices(num_features, -1)
-    inverses[:, lower[0], lower[1]] = inverses[:, lower[1], lower[0]]
-    return inverses
+    upper = np.empty_like(factors)
+    for triangle, factor in zip(upper, factors, strict=True):
+        # A C-ordered lower factor is, read in Fortran's order, its upper transpose.
+        triangle[...] = dpotri(factor.T, lower=0)[0]
+    return upper
 
 
 def expected_log_det(stack, scatter_log_det=None):
@@ -215,7 +222,13 @@ def kl_divergence(posterior, prior):
 
 
 def kl_divergence_from_moments(
-    posterior, prior, scatter_log_det, expected_log_det, trace, mean_distance
+    posterior,
+    prior,
+    scatter_log_det,
+    expected_log_det,
+    trace,
+    mean_distance,
+    prior_log_normalizer=None,
 ):
     """`kl_divergence` for a caller who already holds what is costly in it.
 
@@ -226,6 +239,7 @@ def kl_divergence_from_moments(
         expected_log_det: (K,) E[log |Lambda|].
         trace: (K,) tr(prior.scatter E[Lambda]).
         mean_distance: (K,) (m - m0)' E[Lambda] (m - m0) between the two means.
+        prior_log_normalizer: `log_normalizer(prior)`, where already known.
 
     Returns:
         (K,).
@@ -239,7 +253,9 @@ def kl_divergence_from_moments(
         + trace
         - num_features * freedom
     )
-    normalizers = log_normalizer(prior) - log_normalizer(posterior, scatter_log_det)
+    if prior_log_normalizer is None:
+        prior_log_normalizer = log_normalizer(prior)
+    normalizers = prior_log_normalizer - log_normalizer(posterior, scatter_log_det)
     return normalizers + 0.5 * expected_energy_change
 
 

@@ -23,6 +23,18 @@ def for_num_features(num_features):
     return TriangularSolves(num_features)
 
 
+class PriorTerms(NamedTuple):
+    """A prior over components with what costs something to compute of it."""
+
+    belief: nw.NormalWishart  # stack of one
+    log_normalizer: np.ndarray  # (1,)
+
+
+def prior_terms(belief):
+    """`PriorTerms` of a `NormalWishart` stack of one."""
+    return PriorTerms(belief, nw.log_normalizer(belief))
+
+
 class Terms(NamedTuple):
     """What a belief about the components contributes to a sweep, computed once before it."""
 
@@ -52,8 +64,8 @@ class FeatureProducts:
 
     @property
     def chunk_size(self):
-        """How many data a block should hold: as many as stay in the processor's cache."""
-        return max(128, min(4096, 2**19 // self.width))
+        """How many data a block holds at most: few enough for the processor's outer cache."""
+        return max(256, min(4096, 2**21 // self.width))
 
     def block(self, deviations, variance=None):
         """The features (F, C) of deviations (C, D) from the origin; E[yy'] holds the variance."""
@@ -77,30 +89,33 @@ class FeatureProducts:
         Args:
             belief: `NormalWishart` stack of K.
             origin: (D,) what the blocks' data deviate from.
-            prior: `NormalWishart` stack of one around the origin, for `Terms.divergence`.
+            prior: `PriorTerms` around the origin, for `Terms.divergence`, or None.
         """
         factors = nw.cholesky(belief.scatter)
-        inverses = nw.invert(factors)
-        precision = inverses * belief.degrees_of_freedom[:, None, None]
+        upper = nw.invert_upper(factors)
+        freedom = belief.degrees_of_freedom[:, None]
         shift = belief.mean - origin
-        linear = np.matmul(precision, shift[:, :, None])[:, :, 0]
-        mean_distance = (linear * shift).sum(axis=1)
-        trace = None if prior is None else (precision * prior.scatter).sum(axis=(1, 2))
-        constant, divergence = _constants(belief, factors, prior, trace, mean_distance)
         coefficients = np.empty((len(shift), self.width))
-        coefficients[:, 0] = constant - 0.5 * mean_distance
-        coefficients[:, 1 : 1 + self.num_features] = linear
-        flat = precision.reshape(len(shift), -1)
-        np.multiply(
-            flat[:, self.flat_upper],
-            self.multiplicity,
-            out=coefficients[:, 1 + self.num_features :],
-        )
+        linear = coefficients[:, 1 : 1 + self.num_features]
+        quadratic = coefficients[:, 1 + self.num_features :]
+        np.multiply(upper.reshape(len(shift), -1)[:, self.flat_upper], freedom, out=quadratic)
+        # The product with the whole symmetric matrix, from its upper triangle.
+        column = shift[:, :, None]
+        products = (upper @ column + upper.swapaxes(1, 2) @ column)[:, :, 0]
+        products -= np.diagonal(upper, axis1=1, axis2=2) * shift
+        np.multiply(products, freedom, out=linear)
+        quadratic *= self.multiplicity
+        mean_distance = (linear * shift).sum(axis=1)
+        trace = None
+        if prior is not None:
+            trace = -2.0 * (quadratic @ prior.belief.scatter[0][self.upper])
+        constant, divergence = _constants(belief, factors, prior, trace, mean_distance)
+        np.subtract(constant, 0.5 * mean_distance, out=coefficients[:, 0])
         return Terms(divergence, trace, mean_distance, (coefficients,))
 
-    def log_density(self, terms, block):
+    def log_density(self, terms, block, out=None):
         """E[log N(y_n; mu_k, Lambda_k^-1)] of a block, (K, C)."""
-        return terms.parts[0] @ block
+        return np.matmul(terms.parts[0], block, out=out)
 
     def no_moments(self, num_components):
         """An empty sum of moments, for `add_moments`."""
@@ -134,7 +149,7 @@ class TriangularSolves:
 
     @property
     def chunk_size(self):
-        """How many data a block should hold."""
+        """How many data a block holds at most."""
         return 2048
 
     def block(self, deviations, variance=None):
@@ -148,7 +163,7 @@ class TriangularSolves:
         Args:
             belief: `NormalWishart` stack of K.
             origin: (D,) what the blocks' data deviate from.
-            prior: `NormalWishart` stack of one around the origin, for `Terms.divergence`.
+            prior: `PriorTerms` around the origin, for `Terms.divergence`, or None.
         """
         from scipy.linalg.lapack import dtrtri
 
@@ -158,8 +173,9 @@ class TriangularSolves:
         diagonal, trace, mean_distance = np.empty_like(shift), None, np.empty(len(shift))
         if prior is not None:
             trace = np.empty(len(shift))
-            prior_diagonal = np.diagonal(prior.scatter[0])
-            correlated = np.any(prior.scatter[0] != np.diag(prior_diagonal))
+            prior_scatter = prior.belief.scatter[0]
+            prior_diagonal = np.diagonal(prior_scatter)
+            correlated = np.any(prior_scatter != np.diag(prior_diagonal))
         roots = []
         for k, factor in enumerate(factors):
             # A C-ordered lower factor L is, read in Fortran's order, L': this is L'^-1.
@@ -168,20 +184,20 @@ class TriangularSolves:
             diagonal[k] = freedom[k] * np.einsum("ij,ij->i", root, root)
             mean_distance[k] = freedom[k] * np.square(shift[k] @ root).sum()
             if prior is not None and correlated:
-                trace[k] = freedom[k] * (root * (prior.scatter[0] @ root)).sum()
+                trace[k] = freedom[k] * (root * (prior_scatter @ root)).sum()
             elif prior is not None:
                 trace[k] = prior_diagonal @ diagonal[k]
         constant, divergence = _constants(belief, factors, prior, trace, mean_distance)
         parts = (constant, roots, shift, freedom, diagonal)
         return Terms(divergence, trace, mean_distance, parts)
 
-    def log_density(self, terms, block):
+    def log_density(self, terms, block, out=None):
         """E[log N(y_n; mu_k, Lambda_k^-1)] of a block, (K, C)."""
         from scipy.linalg.blas import dtrmm
 
         constant, roots, shift, freedom, diagonal = terms.parts
         deviations, variance = block
-        density = np.empty((len(shift), deviations.shape[1]))
+        density = np.empty((len(shift), deviations.shape[1])) if out is None else out
         for k, root in enumerate(roots):
             centred = np.subtract(deviations, shift[k][:, None], order="F")
             solved = dtrmm(1.0, root, centred, trans_a=1, overwrite_b=1)
@@ -210,7 +226,7 @@ class TriangularSolves:
         counts += responsibilities.sum(axis=1)
         sums += responsibilities @ deviations.T
         for k, weights in enumerate(responsibilities):
-            members = np.flatnonzero(weights)  # few: far data have weight 0 exactly
+            members = np.flatnonzero(weights)  # few: most data lie far away
             if len(members):
                 scaled = np.asfortranarray(deviations[:, members] * np.sqrt(weights[members]))
                 dsyrk(1.0, scaled, beta=1.0, c=scatters[k].T, overwrite_c=1)
@@ -236,6 +252,12 @@ def _constants(belief, factors, prior, trace, mean_distance):
     if prior is None:
         return constant, None
     divergence = nw.kl_divergence_from_moments(
-        belief, prior, scatter_log_det, expected, trace, mean_distance
+        belief,
+        prior.belief,
+        scatter_log_det,
+        expected,
+        trace,
+        mean_distance,
+        prior.log_normalizer,
     )
     return constant, divergence
