@@ -1,0 +1,283 @@
+"""Documents that have one topic each: the limit of a topic model in which topics do not mix.
+
+    c_d ~ weights, or class_prior_d        the class of a document, which is its topic
+    w_dm ~ Multinomial(topics_m[c_d])      its words in modality m
+
+This is latent Dirichlet allocation as alpha goes to 0. A modality may also be a report: class
+probabilities that a module below states. Then the class below, j, is itself unknown,
+
+    P(report_d | c_d = k) = sum_j topics_m[k, j] report_d(j),
+
+which is the message that belief propagation has here. Learning is expectation maximisation under
+Dirichlet priors, which never lowers the posterior density. Statistics are sums over documents:
+those of parts add up to those of the whole.
+
+Reference:
+    Nigam, McCallum, Thrun and Mitchell, Text classification from labeled and unlabeled documents
+    using EM, Machine Learning 39 (2000); Dawid and Skene, Maximum likelihood estimation of
+    observer error-rates using the EM algorithm, Applied Statistics 28 (1979).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from kserket.inference import word_counts
+
+START_SWEEPS = 10
+MAX_START_DOCUMENTS = 20_000
+_SMALLEST = 1e-300
+_UNIFORM = 1e-9  # rows of a class prior that differ less say nothing
+
+
+class Modality(NamedTuple):
+    """One kind of observation of all documents. A row of zeros says nothing."""
+
+    values: object  # (N, V) counts as `word_counts.read` has them, or class probabilities
+    is_report: bool = False
+    weight: float = 1.0  # power of its likelihood
+
+
+class Prior(NamedTuple):
+    """Pseudo-counts: probabilities are estimated as (count + pseudo-count) / (their sum)."""
+
+    words: tuple  # M numbers or (V_m,): of each word in every topic
+    documents: object = 1.0  # number or (K,): of each class
+
+
+class State(NamedTuple):
+    """What was counted: all that is known of the topics."""
+
+    words: tuple  # M arrays (K, V_m): how often each word stands in each topic
+    documents: np.ndarray  # (K,): how many documents each topic has
+
+
+class Statistics(NamedTuple):
+    """Sums over documents under one state; `merge` adds those of parts."""
+
+    state: State
+    log_likelihood: float
+
+
+class Fit(NamedTuple):
+    """What learning arrived at."""
+
+    state: State
+    objectives: np.ndarray  # (sweeps,), log posterior density before each M step
+    responsibilities: np.ndarray  # (N, K)
+
+
+def topics(state, prior):
+    """P(word | topic) of each modality: a tuple of (K, V_m)."""
+    return tuple(_rows(n + b) for n, b in zip(state.words, prior.words, strict=True))
+
+
+def class_weights(state, prior):
+    """P(class), (K,)."""
+    return _rows(state.documents + prior.documents)
+
+
+def log_likelihoods(data, state, prior):
+    """What each modality says of each document's class, up to a constant of the document.
+
+    Args:
+        data: `Modality`s, M of them.
+        state: `State`.
+        prior: `Prior`.
+
+    Returns:
+        M arrays (N, K).
+    """
+    return [_log_likelihood(*pair) for pair in zip(data, topics(state, prior), strict=True)]
+
+
+def responsibilities(data, state, prior, class_prior=None):
+    """P(class | document) and the log likelihood of all.
+
+    Args:
+        data: `Modality`s.
+        state: `State`.
+        prior: `Prior`.
+        class_prior: (N, K) in the place of the class weights, or None.
+
+    Returns:
+        (N, K); a float.
+    """
+    log_joint = sum(log_likelihoods(data, state, prior))
+    with np.errstate(divide="ignore"):
+        weights = class_weights(state, prior) if class_prior is None else class_prior
+        log_joint = log_joint + np.log(np.maximum(weights, _SMALLEST))
+    peak = log_joint.max(axis=1, keepdims=True)
+    joint = np.exp(log_joint - peak)
+    total = joint.sum(axis=1, keepdims=True)
+    return joint / total, float(np.sum(peak + np.log(total)))
+
+
+def count(data, responsibilities, topics=None):
+    """M step: the `State` that responsibilities (N, K) amount to.
+
+    Args:
+        data: `Modality`s.
+        responsibilities: (N, K).
+        topics: those under which the classes in reports are inferred; None at a start, where
+            reports are taken as they are.
+    """
+    words = []
+    for m, modality in enumerate(data):
+        if modality.is_report and topics is not None:
+            likelihood = np.maximum(modality.values @ topics[m].T, _SMALLEST)
+            sums = topics[m] * ((responsibilities / likelihood).T @ modality.values)
+        else:
+            sums = np.asarray(modality.values.T @ responsibilities).T
+        words.append(modality.weight * sums)
+    spoken = np.any([_totals(modality) > 0 for modality in data], axis=0)
+    return State(tuple(words), responsibilities[spoken].sum(axis=0))
+
+
+def expect(data, state, prior, class_prior=None):
+    """E step: the `Statistics` of these documents under a state; and responsibilities (N, K)."""
+    r, log_likelihood = responsibilities(data, state, prior, class_prior)
+    return Statistics(count(data, r, topics(state, prior)), log_likelihood), r
+
+
+def merge(*statistics):
+    """The `Statistics` of all documents together, from those of parts under the same state."""
+    words = tuple(sum(parts) for parts in zip(*(s.state.words for s in statistics), strict=True))
+    documents = sum(s.state.documents for s in statistics)
+    return Statistics(State(words, documents), sum(s.log_likelihood for s in statistics))
+
+
+def objective(log_likelihood, state, prior, class_prior=None):
+    """What learning climbs: log likelihood plus the log density of the prior, up to a constant."""
+    pairs = list(zip(prior.words, topics(state, prior), strict=True))
+    if class_prior is None:
+        pairs.append((prior.documents, class_weights(state, prior)))
+    return float(log_likelihood + sum(np.sum(b * np.log(p)) for b, p in pairs))
+
+
+def fit(
+    data,
+    prior,
+    num_topics,
+    *,
+    state=None,
+    class_prior=None,
+    n_init=20,
+    num_sweeps=100,
+    tolerance=1e-6,
+    rng=None,
+    callback=None,
+):
+    """Learns topics, from a state onwards or from the best of several starts.
+
+    A start without a class prior is k-means++ on square roots of proportions (distances of
+    Hellinger); one under a class prior that says something takes its classes from that.
+
+    Args:
+        data: `Modality`s.
+        prior: `Prior`.
+        num_topics: K.
+        state: `State` to go on from, or None.
+        class_prior: (N, K) in the place of class weights, or None.
+        n_init: how many starts compete, in short runs, by the objective.
+        num_sweeps: at most.
+        tolerance: sweeps end when one gains less than this per document.
+        rng: `numpy.random.Generator`, or a seed.
+        callback: called as callback(sweep, num_sweeps, objective) after each; StopIteration ends
+            the run with what is reached.
+
+    Returns:
+        `Fit`.
+    """
+    options = {"class_prior": class_prior, "tolerance": tolerance}
+    if state is None:
+        rng = np.random.default_rng(rng)
+        state = _best_start(data, prior, num_topics, n_init, rng, options)
+    return climb(data, state, prior, num_sweeps=num_sweeps, callback=callback, **options)
+
+
+def _best_start(data, prior, num_topics, n_init, rng, options):
+    """The `State` that short runs from all starts lead to: in each heat the better third stays.
+
+    With several modalities starts see all of them, and each alone, in turn.
+    """
+    class_prior = options["class_prior"]
+    if class_prior is not None and np.ptp(class_prior, axis=1).max() > _UNIFORM:
+        return count(data, class_prior)
+    views = [data, *([modality] for modality in data)] if len(data) > 1 else [data]
+    views = [start_features(view) for view in views[:n_init]]
+    starts = [count(data, start(views[i % len(views)], num_topics, rng)) for i in range(n_init)]
+    while len(starts) > 1:
+        runs = [climb(data, state, prior, num_sweeps=START_SWEEPS, **options) for state in starts]
+        runs.sort(key=lambda run: -run.objectives[-1])
+        starts = [run.state for run in runs[: max(1, len(runs) // 3)]]
+    return starts[0]
+
+
+def climb(data, state, prior, *, class_prior=None, num_sweeps, tolerance=0.0, callback=None):
+    """Sweeps from one state onwards, see `fit`."""
+    objectives = []
+    for sweep in range(1, num_sweeps + 1):
+        (new, log_likelihood), r = expect(data, state, prior, class_prior)
+        objectives.append(objective(log_likelihood, state, prior, class_prior))
+        state = new
+        if callback is not None:
+            try:
+                callback(sweep, num_sweeps, objectives[-1])
+            except StopIteration:
+                break
+        if sweep > 1 and objectives[-1] - objectives[-2] < tolerance * len(r):
+            break
+    return Fit(state, np.array(objectives), r)
+
+
+def start_features(data):
+    """Square roots of proportions, each modality as far apart as it has to say: sparse (N, V)."""
+    from scipy import sparse
+
+    parts = []
+    for modality in data:
+        total = _totals(modality)
+        spoken = total[total > 0]
+        strength = modality.weight * spoken.mean() if len(spoken) else 0.0
+        part = word_counts.scale(word_counts.read(modality.values), strength)
+        parts.append(sparse.csr_array(part).sqrt())
+    return sparse.csr_matrix(sparse.hstack(parts, format="csr"))
+
+
+def start(features, num_topics, rng):
+    """One-hot responsibilities (N, K) by the nearest of K documents, drawn far apart."""
+    from sklearn.cluster import kmeans_plusplus
+
+    num_documents = features.shape[0]
+    sample = np.arange(num_documents)
+    if num_documents > MAX_START_DOCUMENTS:
+        sample = rng.choice(num_documents, MAX_START_DOCUMENTS, replace=False)
+    seed = int(rng.integers(2**31))
+    _, chosen = kmeans_plusplus(features[sample], min(num_topics, len(sample)), random_state=seed)
+    centres = features[sample[chosen]]
+    squares = np.asarray(centres.multiply(centres).sum(axis=1)).ravel()
+    distance = squares - 2.0 * (features @ centres.T).toarray()
+    result = np.zeros((num_documents, num_topics))
+    result[np.arange(num_documents), distance.argmin(axis=1)] = 1.0
+    return result
+
+
+def _log_likelihood(modality, topics):
+    """(N, K) of one modality."""
+    if not modality.is_report:
+        return modality.weight * np.asarray(modality.values @ np.log(topics).T)
+    likelihood = modality.values @ topics.T
+    spoken = _totals(modality) > 0
+    likelihood[~spoken] = 1.0
+    return modality.weight * np.log(np.maximum(likelihood, _SMALLEST))
+
+
+def _totals(modality):
+    """How many words each row holds, (N,)."""
+    return word_counts.totals(modality.values)
+
+
+def _rows(values):
+    """Rows divided by their sums."""
+    return values / values.sum(axis=-1, keepdims=True)

@@ -1,0 +1,158 @@
+"""Counts of words in documents: checked, scaled, rounded, and how much they really say.
+
+A row of zeros (or of NaN, when read) is a document that says nothing.
+
+Reference: J. N. K. Rao and A. J. Scott, The analysis of categorical data from complex sample
+surveys, Journal of the American Statistical Association 76 (1981): design effects.
+"""
+
+import numpy as np
+
+DENSE_ABOVE = 0.3  # share of cells in use above which matrix products are faster without indices
+_LEAST_DOCUMENTS = 5  # of a class from which its design effect is estimated
+
+
+def read(counts):
+    """Counts as float64, rows of NaN as zeros.
+
+    Args:
+        counts: (N, V) array or scipy sparse matrix, not negative.
+
+    Returns:
+        (N, V) CSR array; a NumPy array where most cells are in use.
+
+    Raises:
+        ValueError: the shape is not (N, V), or a value is negative or not finite.
+    """
+    from scipy import sparse
+
+    if sparse.issparse(counts):
+        counts = sparse.csr_array(counts, dtype=np.float64)
+        counts.sum_duplicates()
+        values = counts.data
+    else:
+        counts = np.array(counts, np.float64)
+        if counts.ndim == 2:
+            counts[np.isnan(counts).all(axis=1)] = 0.0
+        values = counts
+    if counts.ndim != 2 or 0 in counts.shape:
+        raise ValueError(f"Counts must have shape (N, V). Received: shape {counts.shape}")
+    wrong = ~((values >= 0.0) & (values < np.inf))
+    if wrong.any():
+        raise ValueError(
+            "Counts must be finite and not negative. Received: "
+            f"{int(wrong.sum())} values that are not, the first of them {values[wrong][0]:g}."
+        )
+    return _compact(counts)
+
+
+def totals(counts):
+    """The number of words of each document, (N,)."""
+    return np.asarray(counts.sum(axis=1)).ravel()
+
+
+def scale(counts, total):
+    """Every document at one length, its proportions kept; documents without words stay so.
+
+    Args:
+        counts: as `read` returns them.
+        total: words that each document shall have.
+
+    Returns:
+        The same kind of array.
+    """
+    length = totals(counts)
+    return times(counts, np.divide(total, length, out=np.zeros_like(length), where=length > 0))
+
+
+def times(counts, factors):
+    """Counts with each row multiplied by its factor; factors are (N,) or a number."""
+    if isinstance(counts, np.ndarray):
+        return counts * np.reshape(factors, (-1, 1))
+    factors = np.broadcast_to(factors, counts.shape[0])
+    result = counts.copy()
+    result.data *= np.repeat(factors, np.diff(counts.indptr))
+    return result
+
+
+def rounded(counts):
+    """Whole numbers that keep each row's total to the nearest: largest remainders go up.
+
+    Args:
+        counts: as `read` returns them.
+
+    Returns:
+        (N, V) int64 CSR array.
+    """
+    from scipy import sparse
+
+    counts = sparse.csr_array(counts)
+    whole = np.floor(counts.data)
+    rows = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
+    remainders = counts.data - whole
+    still = np.rint(totals(counts)) - np.bincount(rows, whole, counts.shape[0])
+    order = np.lexsort((-remainders, rows))
+    rank = np.arange(len(order)) - counts.indptr[rows]  # place within its row, once sorted
+    up = np.zeros(len(order))
+    up[order] = rank < still[rows]
+    result = sparse.csr_array(
+        ((whole + up).astype(np.int64), counts.indices, counts.indptr), shape=counts.shape
+    )
+    result.eliminate_zeros()
+    return result
+
+
+def design_effect(counts, responsibilities, beta):
+    """How many words count as one independent word, where it matters most.
+
+    Words of a document come in bunches: its scores of one class against another vary more between
+    documents of one class than a multinomial has it. The factor, in the direction of scores in
+    which it is largest, is the largest generalised design effect: divided by it, counts say no
+    more than they know. It is 1 for counts that are multinomial, and the total of a document that
+    repeats a single word.
+
+    Args:
+        counts: as `read` returns them.
+        responsibilities: (N, K) of the classes the documents are in.
+        beta: pseudo-count of every word in every class.
+
+    Returns:
+        A float, 1 at least: the mean over classes.
+    """
+    from scipy import linalg
+
+    used = np.flatnonzero(totals(counts) > 0)
+    counts, responsibilities = counts[used], responsibilities[used]
+    length = totals(counts)
+    topics = np.asarray(counts.T @ responsibilities).T + beta  # (K, V)
+    topics /= topics.sum(axis=1, keepdims=True)
+    logs = np.log(topics)
+    scores = counts @ logs.T / length[:, None]  # (N, K), a mean over words
+    classes = responsibilities.argmax(axis=1)
+    effects = []
+    for k in range(len(topics)):
+        members = classes == k
+        if members.sum() < _LEAST_DOCUMENTS:
+            continue
+        against = np.delete(logs - logs[k], k, axis=0)
+        against -= (against @ topics[k])[:, None]
+        expected = (against * topics[k]) @ against.T
+        found = np.delete(scores[members] - scores[members, k : k + 1], k, axis=1)
+        found -= found.mean(axis=0)
+        found = (found * length[members, None]).T @ found / (members.sum() - 1.0)
+        ridge = 1e-9 * np.trace(expected) * np.eye(len(expected))
+        if np.trace(expected) > 0.0:
+            effects.append(linalg.eigvalsh(found, expected + ridge)[-1])
+    return max(1.0, float(np.mean(effects))) if effects else 1.0
+
+
+def _compact(counts):
+    """CSR, or a NumPy array where most cells are in use."""
+    from scipy import sparse
+
+    if sparse.issparse(counts):
+        filled = counts.nnz / (counts.shape[0] * counts.shape[1])
+        return counts.toarray() if filled > DENSE_ABOVE else counts
+    if np.count_nonzero(counts) > DENSE_ABOVE * counts.size:
+        return counts
+    return sparse.csr_array(counts)

@@ -1,0 +1,174 @@
+"""Documents of one topic each: equal to sums over all assignments, whatever is missing."""
+
+import itertools
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from kserket.inference import document_classes as classes
+from kserket.inference import word_counts
+
+K = 3
+
+
+def make(num_documents=40, seed=0):
+    """Documents of `K` classes: words, and reports of a module below on another 4 classes."""
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(K, size=num_documents)
+    topics = rng.dirichlet(np.full(12, 0.3), K)
+    words = np.array([rng.multinomial(15, topics[k]) for k in truth], float)
+    reported = np.where(rng.random(num_documents) < 0.1, rng.integers(4, size=num_documents), truth)
+    reports = np.array([rng.dirichlet(0.3 + 3.0 * np.eye(4)[k]) for k in reported])
+    return truth, words, reports
+
+
+def modalities(words, reports):
+    return [
+        classes.Modality(word_counts.read(words)),
+        classes.Modality(reports, is_report=True),
+    ]
+
+
+@pytest.fixture
+def data():
+    _, words, reports = make()
+    return modalities(words, reports)
+
+
+PRIOR = classes.Prior((0.1, 0.1), 1.0)
+
+
+@pytest.fixture
+def state(data):
+    return classes.fit(data, PRIOR, K, num_sweeps=3, rng=0).state
+
+
+def test_responsibilities_and_likelihood_equal_enumeration(state):
+    _, words, reports = make(3, seed=4)
+    topics, weights = classes.topics(state, PRIOR), classes.class_weights(state, PRIOR)
+    found, log_likelihood = classes.responsibilities(modalities(words, reports), state, PRIOR)
+    total, marginals = 0.0, np.zeros((3, K))
+    for assignment in itertools.product(range(K), repeat=3):
+        joint = 1.0
+        for d, k in enumerate(assignment):
+            below = sum(topics[1][k, j] * reports[d, j] for j in range(4))
+            joint *= weights[k] * np.prod(topics[0][k] ** words[d]) * below
+        total += joint
+        marginals[np.arange(3), assignment] += joint
+    assert_allclose(found, marginals / total, rtol=1e-10)
+    assert_allclose(log_likelihood, np.log(total), rtol=1e-12)
+
+
+def test_the_posterior_density_never_falls(data):
+    for weight in (1.0, 0.25):
+        weighted = [modality._replace(weight=weight) for modality in data]
+        run = classes.fit(weighted, PRIOR, K, rng=1, n_init=1, num_sweeps=50, tolerance=-np.inf)
+        assert len(run.objectives) == 50
+        assert (np.diff(run.objectives) >= -1e-9 * np.abs(run.objectives[0])).all()
+
+
+def test_classes_are_found(data):
+    from kserket.metrics import clustering_accuracy
+
+    truth = make()[0]
+    run = classes.fit(data, PRIOR, K, rng=0)
+    assert clustering_accuracy(truth, run.responsibilities.argmax(axis=1)) > 0.9
+
+
+def test_statistics_of_parts_add_up(data, state):
+    whole, _ = classes.expect(data, state, PRIOR)
+    parts = [
+        classes.expect([m._replace(values=m.values[rows]) for m in data], state, PRIOR)[0]
+        for rows in (slice(0, 11), slice(11, 12), slice(12, None))
+    ]
+    merged = classes.merge(*parts)
+    for a, b in zip(whole.state.words, merged.state.words, strict=True):
+        assert_allclose(a, b, rtol=1e-10)
+    assert_allclose(whole.state.documents, merged.state.documents)
+    assert_allclose(whole.log_likelihood, merged.log_likelihood)
+
+
+def test_counts_are_conserved(data, state):
+    statistics, _ = classes.expect(data, state, PRIOR)
+    assert_allclose(statistics.state.words[0].sum(axis=0), make()[1].sum(axis=0))
+    assert_allclose(statistics.state.words[1].sum(), 40.0)
+    assert_allclose(statistics.state.documents.sum(), 40.0)
+
+
+def test_permuted_topics_give_permuted_answers(data, state):
+    order = np.array([2, 0, 1])
+    permuted = classes.State(tuple(w[order] for w in state.words), state.documents[order])
+    found, log_likelihood = classes.responsibilities(data, permuted, PRIOR)
+    expected, same = classes.responsibilities(data, state, PRIOR)
+    assert_allclose(found, expected[:, order], rtol=1e-10)
+    assert_allclose(log_likelihood, same)
+
+
+@pytest.mark.parametrize("m", [0, 1])
+def test_a_missing_modality_says_nothing(data, state, m):
+    silent = [modality for modality in data]
+    values = data[m].values.copy()
+    values[5:9] = 0.0
+    silent[m] = data[m]._replace(values=values)
+    logs = classes.log_likelihoods(silent, state, PRIOR)
+    assert_allclose(np.ptp(logs[m][5:9], axis=1), 0.0, atol=1e-12)
+    found, _ = classes.responsibilities(silent, state, PRIOR)
+    alone = classes.log_likelihoods(data, state, PRIOR)[1 - m][5:9]
+    alone = alone + np.log(classes.class_weights(state, PRIOR))
+    assert_allclose(found[5:9], np.exp(alone - np.logaddexp.reduce(alone, axis=1)[:, None]))
+    statistics, _ = classes.expect(silent, state, PRIOR)
+    assert_allclose(statistics.state.words[m].sum(), np.sum(values))
+
+
+def test_a_class_prior_stands_in_the_place_of_weights_and_gives_classes_their_numbers(data):
+    truth = make()[0]
+    prior = np.full((40, K), 0.1) + 0.7 * np.eye(K)[truth]
+    run = classes.fit(data, PRIOR, K, class_prior=prior, rng=3)
+    assert np.mean(run.responsibilities.argmax(axis=1) == truth) > 0.9
+    logs = sum(classes.log_likelihoods(data, run.state, PRIOR))
+    found, _ = classes.responsibilities(data, run.state, PRIOR, prior)
+    expected = np.exp(logs - logs.max(axis=1, keepdims=True)) * prior
+    assert_allclose(found, expected / expected.sum(axis=1, keepdims=True))
+    uniform = np.full((40, K), 1.0 / K)
+    cold = classes.fit(data, PRIOR, K, class_prior=uniform, rng=3)
+    assert len(np.unique(cold.responsibilities.argmax(axis=1))) == K
+
+
+def test_starts_are_reproducible_and_more_of_them_are_not_worse(data):
+    runs = [classes.fit(data, PRIOR, K, rng=5, n_init=n) for n in (1, 12, 12)]
+    assert_array_equal(runs[1].responsibilities, runs[2].responsibilities)
+    assert runs[1].objectives[-1] >= runs[0].objectives[-1] - 1e-6
+
+
+def test_sweeps_go_on_from_a_state_and_report(data):
+    seen = []
+    run = classes.fit(data, PRIOR, K, rng=0, n_init=1, num_sweeps=4, tolerance=-np.inf)
+    again = classes.fit(
+        data,
+        PRIOR,
+        K,
+        state=run.state,
+        num_sweeps=3,
+        tolerance=-np.inf,
+        callback=lambda *args: seen.append(args),
+    )
+    whole = classes.fit(data, PRIOR, K, rng=0, n_init=1, num_sweeps=7, tolerance=-np.inf)
+    assert_allclose(again.objectives, whole.objectives[4:])
+    assert [(sweep, total) for sweep, total, _ in seen] == [(1, 3), (2, 3), (3, 3)]
+
+    def stop(sweep, num_sweeps, objective):
+        raise StopIteration
+
+    assert len(classes.fit(data, PRIOR, K, rng=0, callback=stop).objectives) == 1
+
+
+def test_nothing_underflows():
+    rng = np.random.default_rng(0)
+    words = rng.poisson(300.0, (30, 500)).astype(float)
+    words[4] = 0.0
+    data = [classes.Modality(word_counts.read(words))]
+    run = classes.fit(data, classes.Prior((0.1,)), 40, rng=0)
+    assert np.isfinite(run.responsibilities).all()
+    assert np.isfinite(run.objectives).all()
+    assert_allclose(run.responsibilities.sum(axis=1), 1.0)

@@ -1,0 +1,82 @@
+"""Counts: exact totals, whole numbers, and how many words count as one."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
+
+from kserket.inference import word_counts
+
+
+@pytest.fixture
+def counts():
+    counts = np.random.default_rng(0).poisson(0.7, (40, 30)) * np.array([[1.0], [0.3]] * 20)
+    counts[3] = 0.0
+    return counts
+
+
+def dense(counts):
+    return counts.toarray() if sparse.issparse(counts) else counts
+
+
+@pytest.mark.parametrize("share", [0.1, 0.9])
+def test_sparse_and_dense_counts_are_read_alike(share):
+    rng = np.random.default_rng(1)
+    counts = rng.poisson(2.0, (20, 15)) * (rng.random((20, 15)) < share)
+    for given in (counts, counts.tolist(), sparse.coo_array(counts), sparse.csc_matrix(counts)):
+        assert_array_equal(dense(word_counts.read(given)), counts)
+
+
+def test_rows_of_nan_say_nothing(counts):
+    missing = counts.copy()
+    missing[5] = np.nan
+    assert_array_equal(dense(word_counts.read(missing))[5], 0.0)
+
+
+@pytest.mark.parametrize("value", [-1.0, np.inf, np.nan])
+def test_other_values_are_refused(counts, value):
+    counts[2, 1] = value
+    with pytest.raises(ValueError, match="finite and not negative"):
+        word_counts.read(counts)
+    with pytest.raises(ValueError, match="finite and not negative"):
+        word_counts.read(sparse.csr_array(counts))
+
+
+def test_every_document_gets_the_total_that_was_asked_for(counts):
+    scaled = word_counts.scale(word_counts.read(counts), 200)
+    totals = word_counts.totals(scaled)
+    assert_allclose(np.delete(totals, 3), 200.0, rtol=1e-14)
+    assert totals[3] == 0.0
+    used = np.delete(counts, 3, axis=0)
+    expected = used / used.sum(axis=1, keepdims=True) * 200
+    assert_allclose(np.delete(dense(scaled), 3, axis=0), expected)
+
+
+def test_whole_numbers_keep_totals_and_stay_within_one(counts):
+    scaled = word_counts.scale(word_counts.read(counts), 200)
+    whole = word_counts.rounded(scaled)
+    assert whole.dtype.kind == "i"
+    assert_array_equal(np.delete(word_counts.totals(whole), 3), 200)
+    assert np.abs(whole.toarray() - dense(scaled)).max() < 1.0
+    integers = np.random.default_rng(2).poisson(1.0, (9, 7)).astype(float)
+    assert_array_equal(word_counts.rounded(integers).toarray(), integers)
+
+
+def test_design_effect_of_independent_words_is_one_and_of_repeated_words_their_number():
+    rng = np.random.default_rng(3)
+    topics = rng.dirichlet(np.full(20, 0.5), 3)
+    classes = np.repeat(np.arange(3), 2000)
+    responsibilities = np.eye(3)[classes]
+    words = np.array([rng.multinomial(60, topics[k]) for k in classes], float)
+    effect = word_counts.design_effect(word_counts.read(words), responsibilities, 0.1)
+    assert effect == pytest.approx(1.0, abs=0.15)
+    effect = word_counts.design_effect(word_counts.read(8.0 * words), responsibilities, 0.1)
+    assert effect == pytest.approx(8.0, rel=0.15)
+    one = 60.0 * np.array([rng.multinomial(1, topics[k]) for k in classes])
+    effect = word_counts.design_effect(word_counts.read(one), responsibilities, 0.1)
+    assert effect == pytest.approx(60.0, rel=0.1)
+
+
+def test_design_effect_of_nothing_is_one():
+    counts = word_counts.read(np.zeros((4, 3)))
+    assert word_counts.design_effect(counts, np.full((4, 2), 0.5), 0.1) == 1.0
