@@ -35,7 +35,7 @@ class Graph:
 
     x, labels = srk.datasets.load_digits()
     obs = srk.Observation(x)
-    vae1 = vae.VAE(10, itr=5, batch_size=256)
+    vae1 = vae.VAE(10, itr=10, batch_size=100, KL_param=1 / 16)
     gmm1 = gmm.GMM(10, category=labels)
     vae1.connect(obs)
     gmm1.connect(vae1)
