@@ -4,6 +4,7 @@ A block with `<!-- no-run: reason -->` on the line before it is not run; other k
 (`console`, `text`, MyST directives) never are.
 """
 
+import ast
 import pathlib
 import re
 import textwrap
@@ -37,6 +38,29 @@ def run(text, name):
     for line, code in blocks(text):
         exec(compile("\n" * (line - 1) + code, name, "exec"), namespace)
     return namespace
+
+
+def docstrings():
+    """Every docstring of the package that shows code: its place, and itself."""
+    for path in sorted((ROOT / "kserket").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
+                text = ast.get_docstring(node) or ""
+                if "```python" in text:
+                    name = getattr(node, "name", "")
+                    yield pytest.param(text, id=f"{path.relative_to(ROOT).as_posix()}:{name}")
+
+
+DOCSTRINGS = list(docstrings())
+
+
+@pytest.mark.parametrize("text", DOCSTRINGS)
+def test_docstring_runs(text):
+    run(text, "docstring")
+
+
+def test_docstrings_are_found():
+    assert len(DOCSTRINGS) >= 10
 
 
 @pytest.mark.parametrize("page", PAGES)

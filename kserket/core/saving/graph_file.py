@@ -66,7 +66,7 @@ def load_graph(path, data=None):
     import kserket as srk
     from kserket import gmm
 
-    x, _ = srk.datasets.make_mixture(300, 3, 2, seed=0)
+    x, *_ = srk.datasets.make_mixture(300, 3, 2, seed=0)
     gmm1 = gmm.GMM(3, save_dir=None, seed=0)
     gmm1.connect(srk.Observation(x))
     graph = srk.Graph(gmm1)
