@@ -1,0 +1,130 @@
+"""Scores, samples and pictures of a graph; messages that do not settle."""
+
+import numpy as np
+import pytest
+
+import kserket as srk
+from kserket import gmm, metrics, vae
+
+
+@pytest.fixture(scope="module")
+def mixture():
+    return srk.datasets.make_mixture(240, 3, 2, separation=9.0, seed=0)
+
+
+@pytest.fixture(scope="module")
+def fitted(mixture):
+    gmm1 = gmm.GMM(3, itr=20, save_dir=None)
+    gmm1.connect(srk.Observation(mixture.x))
+    graph = srk.Graph(gmm1, seed=0)
+    graph.fit(1, verbose=0)
+    return graph
+
+
+@pytest.fixture(scope="module")
+def chain(mixture):
+    low, high = mixture.x.min(axis=0), mixture.x.max(axis=0)
+    vae1 = vae.VAE(2, itr=5, batch_size=80, KL_param=0.01, save_dir=None)
+    gmm1 = gmm.GMM(3, itr=10, save_dir=None)
+    vae1.connect(srk.Observation((mixture.x - low) / (high - low), name="points"))
+    gmm1.connect(vae1)
+    graph = srk.Graph(gmm1, seed=0)
+    graph.fit(1, verbose=0)
+    return graph
+
+
+def test_evaluate_scores_every_module(chain, mixture):
+    x = chain.observations["points"].data
+    figures = chain.evaluate(x, mixture.y)
+    assert {"vae/loss", "vae/kl", "gmm/log_likelihood", "gmm/nmi", "gmm/ari"} <= set(figures)
+    classes = chain.predict(x).argmax(axis=1)
+    assert figures["gmm/accuracy"] == metrics.clustering_accuracy(mixture.y, classes)
+    assert not any(name.endswith("accuracy") for name in chain.evaluate(x))
+
+
+def test_log_likelihood_is_that_of_the_predictive_mixture(fitted, mixture):
+    from scipy.special import logsumexp
+    from scipy.stats import multivariate_t
+
+    state = fitted["gmm"].model.state
+    weights = state.weight_concentration / state.weight_concentration.sum()
+    terms = []
+    for k in range(3):
+        df = state.degrees_of_freedom[k] - 1.0  # nu - D + 1 with D = 2
+        spread = (state.mean_precision[k] + 1) / (state.mean_precision[k] * df)
+        density = multivariate_t(state.mean[k], spread * state.scatter[k], df=df)
+        terms.append(np.log(weights[k]) + density.logpdf(mixture.x))
+    expected = logsumexp(terms, axis=0).mean()
+    assert fitted.evaluate(mixture.x)["gmm/log_likelihood"] == pytest.approx(expected, rel=1e-9)
+
+
+def test_batches_give_what_the_whole_gives(chain):
+    x = chain.observations["points"].data
+    whole = chain.predict(x, outputs=["gmm", "points"])
+    parts = chain.predict(x, outputs=["gmm", "points"], batch_size=77)
+    for name in whole:
+        assert np.allclose(whole[name], parts[name], atol=1e-6)
+
+
+def test_generate_draws_from_the_class_that_was_asked_for(fitted):
+    samples = fitted.generate(500, component=2, seed=0)
+    assert samples.shape == (500, 2)
+    module = fitted["gmm"].model
+    error = np.sqrt(np.diag(module.covariances[2]) / 500)
+    assert (np.abs(samples.mean(axis=0) - module.means[2]) < 5 * error).all()
+    assert np.array_equal(samples, fitted.generate(500, component=2, seed=0))
+
+
+def test_generate_takes_a_class_a_sample_and_draws_classes_by_their_weights(fitted):
+    classes = np.arange(60) % 3
+    samples = fitted.generate(60, component=classes, seed=1)
+    assert metrics.clustering_accuracy(classes, fitted.predict(samples).argmax(axis=1)) > 0.9
+    drawn = fitted.predict(fitted.generate(900, seed=2)).mean(axis=0)
+    assert np.allclose(drawn, fitted["gmm"].model.mixing_weights, atol=0.08)
+    with pytest.raises(ValueError, match="whole numbers"):
+        fitted.generate(2, component=0.5)
+
+
+def test_generate_goes_down_to_the_data(chain):
+    assert chain.generate(7, component=1, seed=0).shape == (7, 2)
+    assert chain.generate(7, top="vae", seed=0).shape == (7, 2)
+    assert chain.generate(7, outputs=["points"], seed=0).shape == (7, 2)
+
+
+def test_messages_that_do_not_settle_are_reported(mixture):
+    class Contrary(srk.Module):
+        """Always sends down the opposite of what it hears."""
+
+        def infer(self, inputs, prior):
+            (heard,) = (np.asarray(message) for message in inputs)
+            self.calls += 1
+            turned = np.roll(heard, self.calls, axis=1)
+            return srk.Inference(srk.Categorical(turned), [srk.Categorical(turned)])
+
+        def update(self):
+            self.calls = 0
+            inference = self.infer(self.get_observations(), self.get_backward_msg())
+            self.set_forward_msg(inference.evidence)
+
+    gmm1 = gmm.GMM(3, itr=5, save_dir=None, seed=0)
+    gmm1.connect(srk.Observation(np.concatenate([mixture.x[:30]] * 2)))
+    other = Contrary(name="contrary")
+    other.connect(gmm1)
+    third = Contrary(name="third")
+    third.connect(gmm1)
+    graph = srk.Graph(other, third)
+    graph.fit(1, verbose=0)
+    with pytest.warns(UserWarning, match="have not settled after 4 passes"):
+        graph.predict(mixture.x[:9], max_passes=4)
+
+
+def test_drawing_shows_modules_messages_and_shapes(chain):
+    text = chain.to_mermaid()
+    assert text.startswith("flowchart BT")
+    assert 'vae -->|"Gaussian (240, 2)"| gmm' in text
+    assert 'gmm -.->|"Mixture (240, 2)"| vae' in text
+    pytest.importorskip("matplotlib")
+    axes = chain.plot()
+    written = {item.get_text() for item in axes.texts}
+    assert {"points", "vae", "gmm", "Gaussian (240, 2)", "Mixture (240, 2)"} <= written
+    assert chain.plot(ax=axes) is axes
