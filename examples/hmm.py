@@ -1,0 +1,147 @@
+"""GMM + Markov model = a hidden Markov model: states found in points that come in order.
+
+Points in the plane come from five states. Neighbours overlap, so that a point alone often does
+not tell its state; the order of the points does. A Gaussian mixture sorts the points, a Markov
+model learns the order of its classes and tells the mixture, for each point, what all other points
+say. The same data are given to hmmlearn's GaussianHMM, if it is installed.
+
+The data are simulated. States are read by the scores that are printed, and by nothing else.
+
+    python examples/hmm.py
+    python examples/hmm.py --num-steps 300 --sequences 4
+
+Reference: L. R. Rabiner, "A tutorial on hidden Markov models and selected applications in speech
+recognition", Proceedings of the IEEE 77(2), 1989.
+"""
+
+import argparse
+import time
+
+import numpy as np
+
+import kserket as srk
+from kserket import gmm, metrics, mm
+from kserket.inference import markov_chain
+
+NUM_STATES = 5
+MEANS = np.array([[0.0, 0.0], [2.0, 0.0], [3.0, 1.7], [2.0, 3.4], [0.0, 3.4]])
+TRANSITIONS = np.array(  # mostly 0 -> 2 -> 4 -> 1 -> 3 -> 0, never between neighbours in the plane
+    [
+        [0.15, 0.05, 0.70, 0.05, 0.05],
+        [0.05, 0.15, 0.05, 0.70, 0.05],
+        [0.05, 0.05, 0.15, 0.05, 0.70],
+        [0.70, 0.05, 0.05, 0.15, 0.05],
+        [0.05, 0.70, 0.05, 0.05, 0.15],
+    ]
+)
+NUM_STARTS = 5
+
+
+def simulate(lengths, rng):
+    """Points (N, 2) and their states (N,)."""
+    first = np.full(NUM_STATES, 1 / NUM_STATES)
+    states = markov_chain.sample(first, TRANSITIONS, lengths, rng)
+    return MEANS[states] + rng.normal(size=(len(states), 2)), states
+
+
+def run_kserket(x, states, lengths, rounds, seed, trust):
+    """The best of several starts of GMM + MM, by log p(point | all other points) after two rounds.
+
+    Returns:
+        What the mixture says before it hears the chain (N,), what the chain says at last (N,), and
+        the transitions that it learned.
+    """
+
+    def start(number):
+        srk.Module.reset_names()
+        obs = srk.Observation(x)
+        gmm1 = gmm.GMM(NUM_STATES, n_init=1, category=states, save_dir=None)
+        mm1 = mm.MarkovModel(lengths=lengths, trust=trust, save_dir=None)
+        gmm1.connect(obs)
+        mm1.connect(gmm1)
+        graph = srk.Graph(mm1, seed=100 * seed + number)
+        graph.fit(rounds=1, verbose=0)
+        alone = gmm1.posterior.argmax(axis=1)
+        fit = graph.fit(rounds=1, verbose=0).history["gmm/log_likelihood"][-1]
+        return fit, number, graph, alone
+
+    _, _, graph, alone = max(start(number) for number in range(NUM_STARTS))
+    graph.fit(rounds=rounds - 2, verbose=0)
+    return alone, graph["mm"].posterior.argmax(axis=1), graph["mm"].model.transition_matrix
+
+
+def run_hmmlearn(x, lengths, seed):
+    """The best of as many starts of hmmlearn's GaussianHMM: its states, and transitions."""
+    from hmmlearn.hmm import GaussianHMM
+
+    models = []
+    for start in range(NUM_STARTS):
+        model = GaussianHMM(
+            NUM_STATES, covariance_type="full", n_iter=200, random_state=100 * seed + start
+        )
+        models.append(model.fit(x, lengths))
+    best = max(models, key=lambda model: model.score(x, lengths))
+    return best.predict_proba(x, lengths).argmax(axis=1), best.transmat_
+
+
+def score(states, found, transitions=None):
+    """Accuracy, and the mean absolute error of transition probabilities, states matched."""
+    accuracy = metrics.clustering_accuracy(states, found)
+    if transitions is None:
+        return accuracy, np.nan
+    _, name_of = metrics.match_labels(states, found)
+    order = sorted(range(NUM_STATES), key=lambda k: name_of.get(k, NUM_STATES))
+    return accuracy, np.abs(transitions[np.ix_(order, order)] - TRANSITIONS).mean()
+
+
+def main(argv=None):
+    """Runs the example.
+
+    Args:
+        argv: Command line arguments; None takes those of the process.
+    """
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--num-steps", type=int, default=1000, help="points in a sequence")
+    parser.add_argument("--sequences", type=int, default=1)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--quick", action="store_true", help="little data: does it run?")
+    args = parser.parse_args(argv)
+    if args.quick:
+        args.num_steps, args.seeds, args.rounds = 200, args.seeds[:1], 3
+    lengths = [args.num_steps] * args.sequences
+    print(f"{args.sequences} x {args.num_steps} simulated points of {NUM_STATES} states")
+
+    results, seconds = {}, {}
+
+    def keep(name, start, *scores):
+        results.setdefault(name, []).append(scores)
+        seconds[name] = seconds.get(name, 0.0) + time.process_time() - start
+
+    for seed in args.seeds:
+        x, states = simulate(lengths, np.random.default_rng(seed))
+        for name, trust in {"GMM + MM": 10.0, "GMM + MM, trust=inf": np.inf}.items():
+            start = time.process_time()
+            alone, found, transitions = run_kserket(x, states, lengths, args.rounds, seed, trust)
+            if trust == np.inf:
+                results.setdefault("GMM alone", []).append(score(states, alone))
+            keep(name, start, *score(states, found, transitions))
+        try:
+            start = time.process_time()
+            keep("hmmlearn", start, *score(states, *run_hmmlearn(x, lengths, seed)))
+        except ImportError:
+            print("hmmlearn is not installed: pip install hmmlearn")
+
+    print(f"\n{'':22}{'accuracy':>18}{'error of transitions':>24}{'CPU s a run':>14}")
+    for name in ("GMM alone", "GMM + MM, trust=inf", "GMM + MM", "hmmlearn"):
+        if name not in results:
+            continue
+        (accuracy, error), spread = np.mean(results[name], axis=0), np.std(results[name], axis=0)
+        line = f"{name:22}{accuracy:>10.3f} +- {spread[0]:.3f}"
+        if np.isfinite(error):
+            line += f"{error:>15.3f} +- {spread[1]:.3f}{seconds[name] / len(args.seeds):>14.1f}"
+        print(line)
+
+
+if __name__ == "__main__":
+    main()
