@@ -15,7 +15,7 @@ import numpy as np
 
 from kserket.inference import normal_wishart as nw
 
-LANES = 4
+LANES = 16  # four registers of four: what compilers unroll to
 REBUILD_BELOW = 1e-8  # relative size of a determinant after a removal that rounding would spoil
 SWEEPS_BETWEEN_REBUILDS = 10
 
@@ -96,7 +96,11 @@ def _compile():
 
     for function in (_rebuild, _solve_one, _rank_one):
         register_jitable(function)
-    return numba.njit(cache=True, fastmath={"contract", "nsz"}, error_model="numpy")(_scan)
+    options = {"fastmath": {"contract", "nsz"}, "error_model": "numpy"}
+    try:
+        return numba.njit(cache=True, **options)(_scan)
+    except RuntimeError:  # nowhere to write the cache
+        return numba.njit(**options)(_scan)
 
 
 def _scan_in_numpy(chain, uniforms):

@@ -22,6 +22,7 @@ from kserket.inference import normal_wishart as nw
 from kserket.inference import quadratic_form
 
 MAX_START_SAMPLES = 20_000
+MAX_START_VALUES = 4_000_000
 START_SWEEPS = 20
 BLOCK_MEMORY = 512 * 2**20
 NEGLIGIBLE_LOG = -40.0  # a responsibility that vanishes in rounding beside the largest
@@ -325,7 +326,7 @@ def initialise(
 
     A class prior gives classes their meaning, so the start takes its rows as they are. One that
     says nothing (all rows uniform) is passed over. k-means (from k-means++, on at most
-    `MAX_START_SAMPLES` rows) gives one-hot rows.
+    `MAX_START_SAMPLES` rows, fewer of many features) gives one-hot rows.
 
     Args:
         x: (N, D) data, or the means of Gaussian data.
@@ -352,12 +353,14 @@ def initialise(
     candidates = np.flatnonzero(counted)
     if len(candidates) == 0:
         return responsibilities
-    if len(candidates) > MAX_START_SAMPLES:
-        chosen = np.sort(rng.choice(candidates, MAX_START_SAMPLES, replace=False))
+    max_samples = _max_start_samples(x.shape[1])
+    if len(candidates) > max_samples:
+        chosen = np.sort(rng.choice(candidates, max_samples, replace=False))
     else:
         chosen = candidates
     sample = _take(x, chosen)
-    centre, scale = _centre_and_scale(sample, None if variance is None else variance[chosen])
+    spread = None if variance is None else _take(variance, chosen)
+    centre, scale = _centre_and_scale(sample, spread)
     if not standardise:
         scale = scale.max()
     weight = None if sample_weight is None else np.asarray(sample_weight, np.float64)[chosen]
@@ -399,9 +402,9 @@ def fit(
     """Sweeps until the bound has settled, from a given state or from the best of several starts.
 
     Cold starts are compared by their bound after `START_SWEEPS` sweeps, on at most
-    `MAX_START_SAMPLES` rows; the best goes on. A cold start under a class prior is a single one,
-    from the prior, so that classes keep their meaning; each row counts there by how much its prior
-    says.
+    `MAX_START_SAMPLES` rows (fewer of many features); the best goes on. A cold start under a class
+    prior is a single one, from the prior, so that classes keep their meaning; each row counts there
+    by how much its prior says.
 
     Args:
         x: (N, D) data, or the means of Gaussian data; anything with a length and slices.
@@ -459,7 +462,7 @@ def _start(data, prior, num_components, num_sweeps, n_init, rng, adapt=False):
         responsibilities = initialise(data.x, data.variance, num_components, rng, data.class_prior)
         run = _short_run(data, prior, responsibilities, weight, num_sweeps if adapt else 0, adapt)
         return run.state, run.prior, np.array([run.bound])
-    sample = data.sample(MAX_START_SAMPLES, rng)
+    sample = data.sample(_max_start_samples(len(prior.mean)), rng)
     runs = []
     for start in range(max(1, n_init)):
         responsibilities = initialise(
@@ -589,8 +592,8 @@ class _Data:
         chunk_size=None,
         memory=BLOCK_MEMORY,
     ):
-        self.prior, self.x, self.variance = prior, x, variance
-        self.class_prior = class_prior
+        self.prior, self.x = prior, _sliceable(x)
+        self.variance, self.class_prior = _sliceable(variance), _sliceable(class_prior)
         self.sample_weight = None if sample_weight is None else np.asarray(sample_weight)
         self.form = quadratic_form.for_num_features(len(prior.mean))
         if chunk_size is None:  # blocks of the same size
@@ -734,7 +737,7 @@ def _weight_divergence(prior, state, log_weights):
 
 
 def _exponentiate(joint):
-    """exp of (K, C) in place, values at most 0. Where most are negligible, they become 0 at once."""
+    """exp of (K, C) in place, values at most 0; where most are negligible they become 0 at once."""
     flat = joint.reshape(-1)
     counted = flat > NEGLIGIBLE_LOG
     if 3 * np.count_nonzero(counted) > counted.size:
@@ -753,6 +756,11 @@ def _log_sum_exp(joint):
     return np.log(np.exp(joint - peak).sum(axis=0)) + peak
 
 
+def _sliceable(x):
+    """The data themselves if they have a shape, wherever they live, else as an array."""
+    return x if x is None or hasattr(x, "shape") else np.asarray(x)
+
+
 def _take(x, rows):
     """The given rows (ascending), (len(rows), D) float64, of anything that can be sliced."""
     if isinstance(x, np.ndarray):
@@ -767,6 +775,11 @@ def _centre_and_scale(x, variance):
     if variance is not None:
         spread = spread + np.asarray(variance, np.float64).mean(axis=0)
     return centre, np.sqrt(np.where(spread > 1e-12 * spread.max(), spread, spread.max() or 1.0))
+
+
+def _max_start_samples(num_features):
+    """How many data starts are made from and compared on, at most."""
+    return max(1000, min(MAX_START_SAMPLES, MAX_START_VALUES // num_features))
 
 
 def _kmeans(x, num_components, weight, rng):
