@@ -440,7 +440,7 @@ class VariationalAutoencoder(keras.Model):
 
     def save_own_variables(self, store):
         super().save_own_variables(store)
-        store["seed_state"] = ops.convert_to_numpy(self.seed_generator.state)
+        store["seed_state"] = self.seed_generator.state.numpy()
 
     def load_own_variables(self, store):
         entries = {name: store[name] for name in store.keys()}

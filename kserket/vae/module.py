@@ -287,7 +287,7 @@ class VAE(LearningModule):
     def get_parameters(self):
         optimizer = self.model.optimizer
         state = {
-            f"optimizer/{index}": ops.convert_to_numpy(variable)
+            f"optimizer/{index}": variable.numpy()
             for index, variable in enumerate(optimizer.variables)
         }
         return {**super().get_parameters(), **state}
