@@ -1,12 +1,14 @@
 """TensorFlow and Keras, imported once and without TensorFlow's start-up chatter.
 
 TensorFlow's libraries print "Could not find cuda drivers on your machine" to standard error while
-they are loaded, before any of their log settings is read. Importing this module before anything
-that imports TensorFlow keeps those lines, and only those, from the user. It does nothing where
-TensorFlow is already imported or where `TF_CPP_MIN_LOG_LEVEL=0` asks for every line.
+they are loaded, before any of their log settings is read, and once more as an error when devices are
+first looked for. Importing this module before anything that imports TensorFlow keeps those lines,
+and only those, from the user. It does nothing where TensorFlow is already imported or where
+`TF_CPP_MIN_LOG_LEVEL=0` asks for every line.
 """
 
 import contextlib
+import glob
 import importlib
 import os
 import re
@@ -49,7 +51,8 @@ def _import_keras():
     chatty = "tensorflow" in sys.modules or os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0"
     with contextlib.nullcontext() if chatty else _without_chatter():
         tensorflow = importlib.import_module("tensorflow")
-        tensorflow.config.list_physical_devices()  # where drivers are looked for, and missed
+        if not glob.glob("/dev/nvidia*"):  # where there is one, when to look is not ours to say
+            tensorflow.config.list_physical_devices()  # looks for drivers, and complains
     advice = (
         "kserket needs Keras with the TensorFlow backend. Set KERAS_BACKEND=tensorflow (or "
         '"backend": "tensorflow" in keras.json) before Keras is first imported.'
