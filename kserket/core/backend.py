@@ -1,10 +1,10 @@
 """TensorFlow and Keras, imported once and without TensorFlow's start-up chatter.
 
 TensorFlow's libraries print "Could not find cuda drivers on your machine" to standard error while
-they are loaded, before any of their log settings is read, and once more as an error when devices are
-first looked for. Importing this module before anything that imports TensorFlow keeps those lines,
-and only those, from the user. It does nothing where TensorFlow is already imported or where
-`TF_CPP_MIN_LOG_LEVEL=0` asks for every line.
+they are loaded, before any of their log settings is read, and once more as an error when devices
+are first looked for. Importing this module before anything that imports TensorFlow keeps those
+lines, and only those, from the user. It does nothing where TensorFlow is already imported or
+where `TF_CPP_MIN_LOG_LEVEL=0` asks for every line.
 """
 
 import contextlib
