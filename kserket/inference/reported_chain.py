@@ -228,9 +228,10 @@ def fit(log_reported, prior, *, n_init=10, rng, log_prior=None, lengths=None, **
     One start takes reports almost at their word. The others sort steps by what is reported around
     them, 1, 2 or 3 steps to either side (`neighbourhood_start`), since what tells two states
     apart that go by one name is what comes before and after. Short runs of all compete by the
-    objective, the best goes on. With infinite trust there is one start: the evidence itself
-    breaks the symmetry. Unless a class prior gives states their meaning, they are numbered so
-    that most reports agree with them.
+    objective; the first wins unless another is better by more than log N, since the best of
+    several gains a few nats by chance. With infinite trust there is one start: the evidence
+    itself breaks the symmetry. Unless a class prior gives states their meaning, they are numbered
+    so that most reports agree with them.
 
     Args:
         log_reported: (N, K), as in `state_evidence`.
@@ -253,7 +254,9 @@ def fit(log_reported, prior, *, n_init=10, rng, log_prior=None, lengths=None, **
             reach = 1 + index % 3
             starts.append(neighbourhood_start(log_reported, reach, rng, **data))
         runs = [climb(log_reported, start, prior, tolerance=1e-4, **data) for start in starts]
-        state = max(runs, key=lambda run: run.objectives[-1]).state
+        gains = [run.objectives[-1] - runs[0].objectives[-1] for run in runs]
+        best = int(np.argmax(gains))
+        state = runs[best if gains[best] > np.log(len(log_reported)) else 0].state
         if log_prior is None:
             state = state.renumbered(numbering(expect(log_reported, state, **data).reports))
     return climb(log_reported, state, prior, rng=rng, **data, **options)
