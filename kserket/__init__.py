@@ -1,7 +1,7 @@
 """kserket: probabilistic models composed into one model that learns together."""
 
 import kserket.core.backend  # noqa: F401  (first: imports TensorFlow without its chatter)
-from kserket import datasets, gmm, metrics, mm, plotting, utils, vae
+from kserket import datasets, gmm, metrics, mlda, mm, plotting, utils, vae
 from kserket.core.graph import Graph
 from kserket.core.learning_module import Inference, LearningModule
 from kserket.core.messages import Categorical, Deferred, Gaussian, Mixture
@@ -9,6 +9,7 @@ from kserket.core.module import Module, Observation
 from kserket.core.registry import register_module
 from kserket.core.saving import load_graph
 from kserket.gmm import GaussianMixture
+from kserket.mlda import MultimodalLDA
 from kserket.mm import MarkovChain
 from kserket.vae import VariationalAutoencoder
 from kserket.version import __version__
@@ -24,6 +25,7 @@ __all__ = [
     "MarkovChain",
     "Mixture",
     "Module",
+    "MultimodalLDA",
     "Observation",
     "VariationalAutoencoder",
     "__version__",
@@ -31,6 +33,7 @@ __all__ = [
     "gmm",
     "load_graph",
     "metrics",
+    "mlda",
     "mm",
     "plotting",
     "register_module",

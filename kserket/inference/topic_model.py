@@ -225,16 +225,22 @@ def expected_words(counts, theta, topics):
     return tuple(sums)
 
 
-def log_probability(counts, theta, topics):
-    """log P(words | document) of one modality, and the number of words: two floats."""
+def log_probabilities(counts, theta, topics):
+    """log P(words | document) of one modality, words in the order they came, (N,).
+
+    Args:
+        counts: (N, V).
+        theta: (N, K) proportions of topics.
+        topics: (K, V), P(word | topic).
+    """
     if isinstance(counts, np.ndarray):
-        probability = np.maximum(theta @ topics, _SMALLEST)
-        return float(np.sum(counts * np.log(probability))), float(counts.sum())
-    result = 0.0
+        return np.sum(counts * np.log(np.maximum(theta @ topics, _SMALLEST)), axis=1)
+    result, by_word = np.empty(counts.shape[0]), np.ascontiguousarray(topics.T)
     for rows, cells, row, column in _blocks(counts):
-        probability = np.einsum("ck,ck->c", theta[rows][row], topics.T[column])
-        result += float(counts.data[cells] @ np.log(np.maximum(probability, _SMALLEST)))
-    return result, float(counts.sum())
+        probability = np.einsum("ck,ck->c", theta[rows][row], by_word[column])
+        logs = counts.data[cells] * np.log(np.maximum(probability, _SMALLEST))
+        result[rows] = np.bincount(row, logs, minlength=rows.stop - rows.start)
+    return result
 
 
 def _expected(counts, theta, topics):

@@ -9,6 +9,7 @@ surveys, Journal of the American Statistical Association 76 (1981): design effec
 import numpy as np
 
 DENSE_ABOVE = 0.3  # share of cells in use above which matrix products are faster without indices
+_RIDGE = 1e-9  # relative, so that directions that do not occur divide nothing by nothing
 _LEAST_DOCUMENTS = 5  # of a class from which its design effect is estimated
 
 
@@ -109,12 +110,14 @@ def design_effect(counts, responsibilities, beta):
     documents of one class than a multinomial has it. The factor, in the direction of scores in
     which it is largest, is the largest generalised design effect: divided by it, counts say no
     more than they know. It is 1 for counts that are multinomial, and the total of a document that
-    repeats a single word.
+    repeats a single word. The largest of several effects that were estimated from n documents is
+    too large; what it is on average is known (Baik and Silverstein, Eigenvalues of large sample
+    covariance matrices of spiked population models, 2006) and taken back.
 
     Args:
         counts: as `read` returns them.
         responsibilities: (N, K) of the classes the documents are in.
-        beta: pseudo-count of every word in every class.
+        beta: pseudo-count of every word in every class, a number or (V,).
 
     Returns:
         A float, 1 at least: the mean over classes.
@@ -140,10 +143,20 @@ def design_effect(counts, responsibilities, beta):
         found = np.delete(scores[members] - scores[members, k : k + 1], k, axis=1)
         found -= found.mean(axis=0)
         found = (found * length[members, None]).T @ found / (members.sum() - 1.0)
-        ridge = 1e-9 * np.trace(expected) * np.eye(len(expected))
-        if np.trace(expected) > 0.0:
-            effects.append(linalg.eigvalsh(found, expected + ridge)[-1])
-    return max(1.0, float(np.mean(effects))) if effects else 1.0
+        size = np.trace(expected)
+        if size > 0.0:
+            ridge = _RIDGE * size * np.eye(len(expected))
+            largest = linalg.eigvalsh(found, expected + ridge)[-1]
+            effects.append(_without_bias(largest, len(expected) / (members.sum() - 1.0)))
+    return float(np.mean(effects)) if effects else 1.0
+
+
+def _without_bias(largest, ratio):
+    """The true largest eigenvalue, 1 at least, from one estimated in `ratio` directions a datum."""
+    if largest <= (1.0 + np.sqrt(ratio)) ** 2:
+        return 1.0
+    middle = largest + 1.0 - ratio
+    return 0.5 * (middle + np.sqrt(middle**2 - 4.0 * largest))
 
 
 def _compact(counts):

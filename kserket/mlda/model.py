@@ -1,0 +1,875 @@
+"""The Keras model: `MultimodalLDA`."""
+
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from kserket.core import messages
+from kserket.inference import document_classes, topic_gibbs, topic_model, word_counts
+
+_FOLD_IN_SWEEPS = 200
+_FLAT = 1e-6  # a report whose probabilities differ less says nothing
+_SMALLEST = 1e-300
+
+
+class Beliefs(NamedTuple):
+    """What is concluded of each document's topic: logarithms (N, K), not normalised.
+
+    Attributes:
+        evidence: What the document says, without any class prior.
+        others: One for each modality: what all others, and the class prior, say.
+        posterior: Evidence times class prior.
+    """
+
+    evidence: Any
+    others: list
+    posterior: Any
+
+
+class Documents(NamedTuple):
+    """Checked inputs: each modality at the length that the model weighs it with."""
+
+    values: list  # M arrays (N, V_m), rows of zeros say nothing
+    class_prior: np.ndarray | None  # (N, K)
+
+
+@keras.saving.register_keras_serializable(package="kserket")
+class MultimodalLDA(keras.Model):
+    """Latent Dirichlet allocation over one or more modalities, learned without gradients.
+
+    `fit` counts sweeps as epochs; parameters are non-trainable weights. `predict` gives
+    P(topic | document) (N, K). Inputs are one modality, a list of them, or a dict of `x` and
+    `class_prior` (N, K). A modality is either
+
+    - counts of words (N, V), whole or not, an array or a scipy sparse matrix; or
+    - a report: a `Categorical` message, class probabilities from somewhere else, of which one is
+      true.
+
+    Rows of NaN (or zeros) were not observed; None in the place of a modality stands for rows of
+    NaN, once the model is fitted.
+
+    `alpha` is how much a document mixes its topics. At 0 it has one topic, a class: words then
+    pull together, and each modality counts for as many independent words as its documents show
+    (`design_effects`); learning is expectation maximisation. Above 0 every word has a topic of
+    its own; learning is collapsed variational inference (CVB0) or Serket's Gibbs sampling, started
+    from classes, and P(topic | document) are the proportions of topics in the document.
+
+    A second `fit` goes on from where the first ended; a first one under a class prior takes the
+    meaning of its topics from the prior.
+
+    Args:
+        num_topics: Number of topics K.
+        alpha: Dirichlet parameter of each topic in a document, one or (K,); None is 0, or 1 for
+            the sampler.
+        beta: Dirichlet parameter of each word in a topic, or a list of one per modality.
+        modality_weights: Words that every document shall have in each modality: counts are scaled
+            to them, exactly. None leaves counts as they are.
+        inference: "variational", or "gibbs" (Serket's collapsed sampler).
+        design_effects: With alpha = 0, how many words of each modality count as one independent
+            word, a number or one per modality; None finds out, 1 believes every word.
+        n_init: Number of starts of the first fit, chosen by the posterior density.
+        tolerance: Sweeps end early when one gains less than this per document (alpha = 0) or
+            word, in nats. The sampler does every sweep.
+        seed: Integer that determines starts and sampling.
+        **kwargs: `name`.
+
+    Raises:
+        ValueError: If an option is unknown or out of range.
+
+    Reference:
+        Asuncion, Welling, Smyth and Teh, "On smoothing and inference for topic models", UAI 2009
+        (CVB0); Nigam, McCallum, Thrun and Mitchell, "Text classification from labeled and
+        unlabeled documents using EM", Machine Learning 39, 2000 (one topic a document); Rao and
+        Scott, "The analysis of categorical data from complex sample surveys", JASA 76, 1981
+        (design effects).
+
+    Example:
+
+    ```python
+    import numpy as np
+
+    import kserket
+
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 3
+    words = rng.multinomial(20, np.eye(3)[labels] * 0.6 + 0.4 / 3)
+    sounds = rng.multinomial(20, np.eye(3)[labels] * 0.5 + 0.5 / 3)
+    model = kserket.MultimodalLDA(3, seed=0)
+    model.fit([words, sounds], verbose=0)
+    topics = model.predict([words, None]).argmax(axis=1)
+    print(kserket.metrics.clustering_accuracy(labels, topics))
+    ```
+    """
+
+    def __init__(
+        self,
+        num_topics,
+        *,
+        alpha=None,
+        beta=0.1,
+        modality_weights=None,
+        inference="variational",
+        design_effects=None,
+        n_init=20,
+        tolerance=1e-6,
+        seed=None,
+        **kwargs,
+    ):
+        if inference not in ("variational", "gibbs"):
+            raise ValueError(
+                f"`inference` must be 'variational' or 'gibbs'. Received: inference={inference!r}"
+            )
+        for option, value in {"num_topics": num_topics, "n_init": n_init}.items():
+            if isinstance(value, bool) or int(value) != value or value < 1:
+                raise ValueError(f"`{option}` must be a positive integer. Received: {value!r}")
+        alpha = float(inference == "gibbs") if alpha is None else alpha
+        is_mixed = bool(np.all(np.asarray(alpha) > 0))
+        if not (is_mixed or (np.ndim(alpha) == 0 and alpha == 0)) or not np.all(np.isfinite(alpha)):
+            raise ValueError(f"`alpha` must be 0, or positive and finite. Received: {alpha!r}")
+        if np.ndim(alpha) and np.shape(alpha) != (num_topics,):
+            raise ValueError(f"`alpha` must hold {num_topics} numbers, or be one: {alpha!r}")
+        if inference == "gibbs" and not is_mixed:
+            raise ValueError("The Gibbs sampler draws a topic for each word: it needs `alpha` > 0.")
+        numbers = {
+            "beta": beta,
+            "modality_weights": modality_weights,
+            "design_effects": design_effects,
+        }
+        for option, value in numbers.items():
+            if value is not None and not all(
+                np.all((np.asarray(one) > 0) & np.isfinite(one)) for one in _listed(value)
+            ):
+                raise ValueError(f"`{option}` must be positive and finite. Received: {value!r}")
+        kwargs.setdefault("dtype", "float64")
+        super().__init__(**kwargs)
+        self.num_topics = int(num_topics)
+        self.alpha, self.is_mixed = alpha, is_mixed
+        self.beta, self.modality_weights = beta, modality_weights
+        self.inference = inference
+        self.design_effects = design_effects
+        self.n_init = int(n_init)
+        self.tolerance = tolerance
+        self.seed = seed
+        self.reports = None
+        self._num_fits = 0
+
+    # Parameters -------------------------------------------------------------------------
+
+    def build(self, input_shape, reports=None):
+        """Makes the weights.
+
+        Args:
+            input_shape: Shape (N, V) of one modality, or a list of one per modality.
+            reports: Which modalities are reports, booleans; None is none.
+        """
+        shapes = input_shape["x"] if isinstance(input_shape, dict) else input_shape
+        shapes = [shapes] if not isinstance(shapes[0], (list, tuple)) else list(shapes)
+        self.vocabulary_sizes = [int(shape[-1]) for shape in shapes]
+        self.reports = [False] * len(shapes) if reports is None else list(map(bool, reports))
+        for option in ("beta", "modality_weights", "design_effects"):
+            value = getattr(self, option)
+            if value is not None and len(_listed(value, len(shapes))) != len(shapes):
+                raise ValueError(
+                    f"`{option}` must hold one number per modality, {len(shapes)}. "
+                    f"Received: {value!r}"
+                )
+        sizes = {f"words_{m}": (self.num_topics, v) for m, v in enumerate(self.vocabulary_sizes)}
+        sizes |= {"documents": (self.num_topics,)}
+        sizes |= dict.fromkeys(("effects", "lengths"), (len(shapes),))
+        self._parameters = {
+            name: self.add_weight(
+                name=name, shape=size, initializer="zeros", trainable=False, dtype="float64"
+            )
+            for name, size in sizes.items()
+        }
+        self.built = True
+
+    @property
+    def num_modalities(self):
+        """M."""
+        return len(self.vocabulary_sizes)
+
+    @property
+    def is_fitted(self):
+        """Whether the parameters come from data."""
+        return self.built and float(self._parameters["effects"].numpy().sum()) > 0
+
+    @property
+    def state(self):
+        """What was counted, `inference.document_classes.State`; None before fit."""
+        if not self.is_fitted:
+            return None
+        return document_classes.State(
+            tuple(self._parameters[f"words_{m}"].numpy() for m in range(self.num_modalities)),
+            self._parameters["documents"].numpy(),
+        )
+
+    @property
+    def prior(self):
+        """Pseudo-counts beside those of `state`, `inference.document_classes.Prior`.
+
+        Those of words are worth what words are worth.
+        """
+        return self._prior(self._effects())
+
+    @property
+    def topics(self):
+        """P(word | topic) of each modality: a tuple of (K, V_m)."""
+        return document_classes.topics(self._fitted(), self.prior)
+
+    @property
+    def topic_weights(self):
+        """P(topic), (K,)."""
+        state = self._fitted()
+        if self.is_mixed:
+            return self._alphas() / self._alphas().sum()
+        return document_classes.class_weights(state, self.prior)
+
+    @property
+    def lengths(self):
+        """Number of words that a document of the data has in each modality, (M,) integers."""
+        self._fitted()
+        return np.maximum(np.rint(self._parameters["lengths"].numpy()), 1).astype(int)
+
+    def _prior(self, effects):
+        pairs = zip(self._betas(), self._powers(effects), strict=True)
+        return document_classes.Prior(tuple(beta * power for beta, power in pairs))
+
+    def _effects(self):
+        """What each modality's words are divided by to be independent, (M,)."""
+        return self._parameters["effects"].numpy()
+
+    def _betas(self):
+        """One Dirichlet parameter of words, or (V_m,), for each modality."""
+        return [np.asarray(b, float) for b in _listed(self.beta, self.num_modalities)]
+
+    def _alphas(self):
+        """Dirichlet parameters of topics, (K,)."""
+        return np.broadcast_to(np.asarray(self.alpha, float), self.num_topics)
+
+    def _assign(self, state):
+        for m, words in enumerate(state.words):
+            self._parameters[f"words_{m}"].assign(words)
+        self._parameters["documents"].assign(state.documents)
+
+    def _fitted(self):
+        if not self.is_fitted:
+            raise RuntimeError(f"{self.name} has not been fitted yet. Call fit(x) first.")
+        return self.state
+
+    # Learning ---------------------------------------------------------------------------
+
+    def fit(self, x, y=None, *, epochs=100, callbacks=(), verbose="auto"):
+        """Runs sweeps over the documents.
+
+        Args:
+            x: One modality, a list of them, or a dict of `x` and `class_prior`.
+            y: Not used.
+            epochs: Number of sweeps at most.
+            callbacks: Keras callbacks; an epoch is a sweep.
+            verbose: 1 shows every sweep; "auto" and 0 are silent.
+
+        Returns:
+            A `keras.callbacks.History` of one figure, in nats: `log_posterior`, the posterior
+            density (alpha = 0; it never falls); `log_predictive`, the log probability of each word
+            given all others, summed (CVB0); or `log_joint` (sampler).
+
+        Raises:
+            ValueError: If shapes do not agree or values are negative or not finite.
+        """
+        rng = np.random.default_rng(None if self.seed is None else [self.seed, self._num_fits])
+        return self._fit(x, epochs, callbacks, verbose, rng)
+
+    def _fit(self, x, epochs, callbacks, verbose, rng):
+        """`fit` with a given generator."""
+        values, reports, class_prior = self._read(x)
+        if not self.built:
+            self.build([part.shape for part in values], reports)
+        effects = self._effects() if self.is_fitted else self._find_effects(values, rng)
+        data = Documents(self._scale(values), class_prior)
+        callbacks = keras.callbacks.CallbackList(
+            callbacks,
+            add_history=True,
+            add_progbar=verbose not in (0, "auto"),
+            model=self,
+            epochs=epochs,
+            steps=1,
+            verbose=0 if verbose == "auto" else verbose,
+        )
+        figure = "log_posterior" if not self.is_mixed else "log_predictive"
+        figure = "log_joint" if self.inference == "gibbs" else figure
+        self.stop_training = False
+
+        def report(sweep, num_sweeps, value):
+            callbacks.on_epoch_begin(sweep - 1)
+            callbacks.on_epoch_end(sweep - 1, {figure: float(value)})
+            if self.stop_training:
+                raise StopIteration
+
+        callbacks.on_train_begin()
+        state = self._run(data, effects, epochs, rng, report)
+        if not self.is_fitted:
+            spoken = [word_counts.totals(part) for part in values]
+            lengths = [total[total > 0].mean() if (total > 0).any() else 0.0 for total in spoken]
+            self._parameters["lengths"].assign(lengths)
+            self._parameters["effects"].assign(effects)
+        self._assign(state)
+        callbacks.on_train_end()
+        self._num_fits += 1
+        return self.history
+
+    def _run(self, data, effects, epochs, rng, report):
+        """Learns; returns a `State`."""
+        betas = self._betas()
+        if not self.is_mixed:
+            return document_classes.fit(
+                self._modalities(data.values, effects),
+                self._prior(effects),
+                self.num_topics,
+                state=self.state,
+                class_prior=data.class_prior,
+                n_init=self.n_init,
+                num_sweeps=epochs,
+                tolerance=self.tolerance,
+                rng=rng,
+                callback=report,
+            ).state
+        start = self.topics if self.is_fitted else self._start(data, rng)
+        options = {"class_prior": data.class_prior, "num_sweeps": epochs, "callback": report}
+        if self.inference == "variational":
+            fit = topic_model.fit(
+                data.values, self._alphas(), betas, start, tolerance=self.tolerance, **options
+            )
+            return document_classes.State(fit.words, fit.documents.sum(axis=0))
+        topics, theta = None, start
+        if self.is_fitted:
+            topics = start
+            theta = topic_model.proportions(data.values, topics, self._alphas())
+        whole = [word_counts.rounded(part) for part in data.values]
+        chain, _ = topic_gibbs.sample(
+            whole, self._alphas(), betas, theta, topics, rng=rng, **options
+        )
+        return document_classes.State(topic_gibbs.words(chain), chain.documents.sum(axis=0))
+
+    def _start(self, data, rng):
+        """First topics of documents (N, K), each document having one, for models that mix them."""
+        prior = document_classes.Prior(tuple(self._betas()))
+        modalities = [document_classes.Modality(part) for part in data.values]
+        return document_classes.fit(
+            modalities,
+            prior,
+            self.num_topics,
+            class_prior=data.class_prior,
+            n_init=self.n_init,
+            num_sweeps=document_classes.START_SWEEPS,
+            rng=rng,
+        ).responsibilities
+
+    def _find_effects(self, values, rng):
+        """Design effects (M,), relative to the largest of the modality weights; 1 for reports.
+
+        Modality weights then say how much a modality counts beside the others, not how many
+        independent words it has.
+        """
+        number, weights = len(values), self.modality_weights
+        if self.is_mixed or self.design_effects is not None:
+            given = 1.0 if self.is_mixed else self.design_effects
+            effects = np.array(_listed(given, number), float)
+            if not self.is_mixed:
+                effects[self.reports] = 1.0
+            return effects
+        largest = None if weights is None else np.max(weights)
+        effects = np.ones(number)
+        for m, beta in enumerate(self._betas()):
+            if self.reports[m] or self.num_topics == 1:
+                continue
+            counts = values[m] if largest is None else word_counts.scale(values[m], largest)
+            run = document_classes.fit(
+                [document_classes.Modality(counts)],
+                document_classes.Prior((beta,)),
+                self.num_topics,
+                n_init=3,
+                num_sweeps=document_classes.START_SWEEPS,
+                rng=rng,
+            )
+            effects[m] = word_counts.design_effect(counts, run.responsibilities, beta)
+        return effects
+
+    def partial_fit(self, x):
+        """Adds documents to what was learned, in one pass, and forgets them.
+
+        The first call starts from these documents as `fit` does, with one sweep.
+
+        Args:
+            x: As in `fit`.
+
+        Returns:
+            The model itself.
+        """
+        if not self.is_fitted:
+            self.fit(x, epochs=1, verbose=0)
+            return self
+        before = document_classes.Statistics(self.state, 0.0)
+        return self.merge(before, self.statistics(x))
+
+    def statistics(self, x):
+        """What one sweep over these documents adds up, under the topics as they are.
+
+        Args:
+            x: As in `fit`.
+
+        Returns:
+            `inference.document_classes.Statistics`: sums over documents, so that those of parts
+            may be computed anywhere and given to `merge` together.
+        """
+        data = self._data(x)
+        if not self.is_mixed:
+            modalities = self._modalities(data.values, self._effects())
+            return document_classes.expect(modalities, self.state, self.prior, data.class_prior)[0]
+        topics, alphas = self.topics, self._alphas()
+        theta = topic_model.proportions(data.values, topics, alphas, class_prior=data.class_prior)
+        theta = theta if data.class_prior is None else theta * data.class_prior
+        words = topic_model.expected_words(data.values, theta, topics)
+        state = document_classes.State(words, sum(part.sum(axis=1) for part in words))
+        return document_classes.Statistics(state, self._log_probability(data.values, theta))
+
+    def merge(self, *statistics):
+        """One update of the parameters from the statistics of all parts of the data.
+
+        Args:
+            *statistics: What `statistics` returned for each part, under the same parameters.
+
+        Returns:
+            The model itself.
+        """
+        if not statistics:
+            raise ValueError("merge() needs at least one part's statistics.")
+        self._fitted()
+        self._assign(document_classes.merge(*statistics).state)
+        return self
+
+    # Use --------------------------------------------------------------------------------
+
+    def call(self, inputs):
+        """P(topic | document) (N, K), as TensorFlow operations.
+
+        Args:
+            inputs: One tensor (N, V), a list of them, or a dict of `x` and `class_prior`. Rows of
+                NaN say nothing.
+        """
+        parts = inputs if isinstance(inputs, dict) else {"x": inputs}
+        values = parts["x"] if isinstance(parts["x"], (list, tuple)) else [parts["x"]]
+        prior = parts.get("class_prior")
+        if prior is not None:
+            prior = ops.log(ops.maximum(ops.cast(prior, "float64"), _SMALLEST))
+        values = [ops.cast(part, "float64") for part in values]
+        return ops.softmax(self.tensor_beliefs(values, prior).posterior, axis=-1)
+
+    def predict(self, x, batch_size=None, verbose=0, **kwargs):
+        """P(topic | document).
+
+        Args:
+            x: As in `fit`; a modality may be None.
+            batch_size: Not needed.
+            verbose: Not used.
+            **kwargs: Ignored.
+
+        Returns:
+            Float64 array (N, K).
+        """
+        return _softmax(self.beliefs(x).posterior)
+
+    def beliefs(self, x):
+        """All that messages are made of: what documents, parts of them, and the prior say.
+
+        Args:
+            x: As in `predict`.
+
+        Returns:
+            `Beliefs`.
+        """
+        data = self._data(x)
+        log_prior = None
+        if data.class_prior is not None:
+            log_prior = np.log(np.maximum(data.class_prior, _SMALLEST))
+        if not self.is_mixed:
+            modalities = self._modalities(data.values, self._effects())
+            logs = document_classes.log_likelihoods(modalities, self.state, self.prior)
+            return _combine(logs, np.log(self.topic_weights), log_prior)
+        topics = self.topics
+
+        def log_proportions(used):
+            values = [data.values[m] for m in used]
+            phi = [topics[m] for m in used]
+            return np.log(topic_model.proportions(values, phi, self._alphas()))
+
+        num_documents = data.values[0].shape[0]
+        alone = np.log(np.broadcast_to(self.topic_weights, (num_documents, self.num_topics)))
+        return _combine_proportions(log_proportions, self.num_modalities, alone, log_prior)
+
+    def predict_modality(self, x, modality):
+        """P(word | document) of one modality from all others.
+
+        Args:
+            x: As in `predict`; the modality itself, present or None, is not read.
+            modality: Its number.
+
+        Returns:
+            Float64 array (N, V_m), rows summing to one.
+        """
+        return _softmax(self.beliefs(x).others[modality]) @ self.topics[modality]
+
+    def log_likelihood(self, x):
+        """log probability of each document as the model weighs it, in nats.
+
+        Args:
+            x: As in `predict`.
+
+        Returns:
+            Float64 array (N,). With alpha above 0, of the words given the document's proportions.
+        """
+        data = self._data(x)
+        if not self.is_mixed:
+            modalities = self._modalities(data.values, self._effects())
+            logs = sum(document_classes.log_likelihoods(modalities, self.state, self.prior))
+            weights = self.topic_weights if data.class_prior is None else data.class_prior
+            return np.logaddexp.reduce(logs + np.log(np.maximum(weights, _SMALLEST)), axis=1)
+        theta = _softmax(self.beliefs(x).posterior)
+        return sum(
+            topic_model.log_probabilities(part, theta, phi)
+            for part, phi in zip(data.values, self.topics, strict=True)
+        )
+
+    def perplexity(self, x, given=None):
+        """exp of the mean negative log probability of a word, for each modality.
+
+        Args:
+            x: Words to score, as in `predict`.
+            given: Words of the same documents from which topics are inferred: document
+                completion. None infers them from x itself.
+
+        Returns:
+            Float64 array (M,).
+
+        Reference:
+            Wallach, Murray, Salakhutdinov and Mimno, "Evaluation methods for topic models", ICML
+            2009.
+        """
+        theta = _softmax(self.beliefs(x if given is None else given).posterior)
+        values, _, _ = self._read(x)
+        scores = [
+            topic_model.log_probabilities(part, theta, phi).sum() / part.sum()
+            for part, phi in zip(values, self.topics, strict=True)
+        ]
+        return np.exp(-np.array(scores))
+
+    def sample(self, num_samples, topic=None, lengths=None, seed=None):
+        """Draws documents.
+
+        Args:
+            num_samples: How many.
+            topic: All words are of this topic, or of one for each document; None draws topics.
+            lengths: Number of words in each modality; None is the mean of the data learned from.
+            seed: Integer or `numpy.random.Generator`.
+
+        Returns:
+            `(x, theta)`: a list with counts (N, V_m) for each modality, or classes (N,) for a
+            report; and each document's proportions of topics (N, K).
+        """
+        rng, topics = np.random.default_rng(seed), self.topics
+        lengths = self.lengths if lengths is None else lengths
+        if topic is not None:
+            theta = np.eye(self.num_topics)[np.broadcast_to(topic, num_samples)]
+        elif self.is_mixed:
+            theta = rng.dirichlet(self._alphas(), num_samples)
+        else:
+            theta = rng.multinomial(1, self.topic_weights, num_samples).astype(float)
+        drawn = []
+        for phi, is_report, length in zip(topics, self.reports, lengths, strict=True):
+            words = rng.multinomial(1 if is_report else length, theta @ phi)
+            drawn.append(words.argmax(axis=1) if is_report else words)
+        return drawn, theta
+
+    # TensorFlow -------------------------------------------------------------------------
+
+    def tensor_beliefs(self, values, log_prior=None):
+        """`beliefs` in TensorFlow operations.
+
+        Args:
+            values: M tensors (N, V_m), rows of NaN missing.
+            log_prior: (N, K) log class prior or None.
+
+        Returns:
+            `Beliefs`.
+        """
+        dtype = values[0].dtype
+        with tf.init_scope():  # the values of now, also while a function is being traced
+            topics = [tf.constant(phi, dtype) for phi in self.topics]
+            log_weights = tf.constant(np.log(self.topic_weights)[None], dtype)
+        scaled = [self._tensor_scale(part, m) for m, part in enumerate(values)]
+        if not self.is_mixed:
+            logs = [
+                self._tensor_log_likelihood(m, *pair)
+                for m, pair in enumerate(zip(scaled, topics, strict=True))
+            ]
+            return _combine(logs, log_weights, log_prior)
+
+        def log_proportions(used):
+            return tf.math.log(
+                self._tensor_proportions([scaled[m] for m in used], [topics[m] for m in used])
+            )
+
+        alone = tf.zeros((tf.shape(scaled[0])[0], 1), dtype) + log_weights
+        return _combine_proportions(log_proportions, self.num_modalities, alone, log_prior)
+
+    def _tensor_scale(self, values, m):
+        """As `_scale` does, one modality."""
+        missing = tf.reduce_all(tf.not_equal(values, values), axis=1, keepdims=True)
+        values = tf.where(missing, tf.zeros_like(values), values)
+        if self.reports[m] and self.is_mixed:
+            flat = tf.reduce_max(values, 1, True) - tf.reduce_min(values, 1, True) < _FLAT
+            values = tf.where(flat, tf.zeros_like(values), values)
+        target = self._lengths_asked()[m]
+        if target is None:
+            return values
+        return values * tf.math.divide_no_nan(
+            tf.cast(target, values.dtype), tf.reduce_sum(values, axis=1, keepdims=True)
+        )
+
+    def _tensor_log_likelihood(self, m, values, topics):
+        """log P(modality | topic) (N, K)."""
+        with tf.init_scope():
+            power = tf.constant(self._powers(self._effects())[m], values.dtype)
+        if not self.reports[m]:
+            return power * (values @ tf.transpose(tf.math.log(topics)))
+        likelihood = values @ tf.transpose(topics)
+        spoken = tf.reduce_sum(values, axis=1, keepdims=True) > 0
+        likelihood = tf.where(spoken, likelihood, tf.ones_like(likelihood))
+        return power * tf.math.log(tf.maximum(likelihood, np.finfo("float32").tiny))
+
+    def _tensor_proportions(self, values, topics):
+        """`inference.topic_model.proportions`, every document as often as any may need."""
+        alpha = tf.constant(self._alphas(), values[0].dtype)[None]
+        theta = tf.zeros((tf.shape(values[0])[0], 1), alpha.dtype) + alpha / tf.reduce_sum(alpha)
+
+        def sweep(theta):
+            total = alpha
+            for part, phi in zip(values, topics, strict=True):
+                ratio = part / tf.maximum(theta @ phi, np.finfo("float32").tiny)
+                total += theta * (ratio @ tf.transpose(phi))
+            return total / tf.reduce_sum(total, axis=1, keepdims=True)
+
+        _, theta = tf.while_loop(
+            lambda count, theta: count < _FOLD_IN_SWEEPS,
+            lambda count, theta: (count + 1, sweep(theta)),
+            (tf.constant(0), theta),
+        )
+        return theta
+
+    # Private ----------------------------------------------------------------------------
+
+    def _data(self, x):
+        """`Documents` from checked inputs."""
+        self._fitted()
+        values, _, class_prior = self._read(x)
+        return Documents(self._scale(values), class_prior)
+
+    def _read(self, x):
+        """Checked inputs as they are.
+
+        Returns:
+            List of M arrays (N, V_m); which of them are reports; class prior (N, K) or None.
+        """
+        parts = dict(x) if isinstance(x, dict) else {"x": x}
+        unknown = parts.keys() - {"x", "class_prior"}
+        if unknown or "x" not in parts:
+            raise ValueError(
+                f"Inputs must be x and class_prior, x at least. Received: {sorted(parts)}"
+            )
+        given = parts["x"]
+        given = list(given) if isinstance(given, (list, tuple)) else [given]
+        if self.built and len(given) != self.num_modalities:
+            raise ValueError(
+                f"{self.name} was fitted to {self.num_modalities} modalities. "
+                f"Received: {len(given)}. None stands for one that is missing."
+            )
+        reports = [isinstance(part, messages.Categorical) for part in given]
+        if self.built:
+            reports = self.reports
+        rows = {_num_rows(part) for part in given if part is not None}
+        if len(rows) != 1 or (not self.built and any(part is None for part in given)):
+            raise ValueError(
+                "Every modality needs one row per document, and data when it is first learned. "
+                f"Received: {[None if p is None else np.shape(p) for p in given]}"
+            )
+        (num_documents,) = rows
+        values = []
+        for m, (part, is_report) in enumerate(zip(given, reports, strict=True)):
+            if part is None:
+                part = np.zeros((num_documents, self.vocabulary_sizes[m]))
+            part = _read_report(part) if is_report else word_counts.read(part)
+            if self.built and part.shape[1] != self.vocabulary_sizes[m]:
+                raise ValueError(
+                    f"Modality {m} of {self.name} has {self.vocabulary_sizes[m]} words. "
+                    f"Received: shape {part.shape}"
+                )
+            values.append(part)
+        prior = parts.get("class_prior")
+        if prior is not None:
+            prior = messages.as_categorical(prior, self.num_topics).probs
+            if len(prior) != num_documents:
+                raise ValueError(
+                    f"`class_prior` must hold one row per document, {num_documents}. "
+                    f"Received: {len(prior)}"
+                )
+        return values, reports, prior
+
+    def _lengths_asked(self):
+        """What every row shall sum to, for each modality; None leaves it as it is."""
+        weights = _listed(self.modality_weights, len(self.reports))
+        if self.is_mixed:
+            return weights
+        return [None if r else w for r, w in zip(self.reports, weights, strict=True)]
+
+    def _scale(self, values):
+        """Modalities at the lengths that were asked for."""
+        scaled = []
+        for part, length, is_report in zip(
+            values, self._lengths_asked(), self.reports, strict=True
+        ):
+            if is_report and self.is_mixed:
+                part = np.where(np.ptp(part, axis=1, keepdims=True) < _FLAT, 0.0, part)
+            scaled.append(part if length is None else word_counts.scale(part, length))
+        return scaled
+
+    def _powers(self, effects):
+        """Power of each modality's likelihood, (M,)."""
+        powers = 1.0 / np.asarray(effects)
+        if self.modality_weights is not None and not self.is_mixed:
+            weights = np.array(_listed(self.modality_weights, len(powers)), float)
+            powers = np.where(self.reports, powers * weights / weights.max(), powers)
+        return powers
+
+    def _modalities(self, values, effects):
+        """`inference.document_classes.Modality` of each."""
+        return [
+            document_classes.Modality(part, is_report, float(power))
+            for part, is_report, power in zip(
+                values, self.reports, self._powers(effects), strict=True
+            )
+        ]
+
+    def _log_probability(self, values, theta):
+        """Summed over documents and modalities."""
+        pairs = zip(values, self.topics, strict=True)
+        return float(sum(topic_model.log_probabilities(x, theta, phi).sum() for x, phi in pairs))
+
+    # Files ------------------------------------------------------------------------------
+
+    def export(self, filepath, format="tf_saved_model", input_signature=None, **kwargs):
+        """Exports P(topic | document), with the modalities as inputs.
+
+        Args:
+            filepath: Folder (SavedModel) or file.
+            format: As in `keras.Model.export`.
+            input_signature: By default one list of (None, V_m), float32.
+            **kwargs: What `keras.Model.export` takes.
+        """
+        self._fitted()
+        if input_signature is None:
+            specs = [
+                keras.layers.InputSpec(shape=(None, size), dtype="float32", name=f"modality_{m}")
+                for m, size in enumerate(self.vocabulary_sizes)
+            ]
+            input_signature = [specs if len(specs) > 1 else specs[0]]
+        super().export(filepath, format=format, input_signature=input_signature, **kwargs)
+
+    def get_build_config(self):
+        if not self.built:
+            return None
+        shapes = [(None, size) for size in self.vocabulary_sizes]
+        return {"input_shape": shapes, "reports": self.reports}
+
+    def build_from_config(self, config):
+        if config:
+            self.build(config["input_shape"], config["reports"])
+
+    def save_own_variables(self, store):
+        super().save_own_variables(store)
+        store["num_fits"] = np.array(self._num_fits)
+
+    def load_own_variables(self, store):
+        entries = {name: store[name] for name in store.keys()}
+        self._num_fits = int(np.asarray(entries.pop("num_fits", 0)))
+        super().load_own_variables(entries)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_topics": self.num_topics,
+            "alpha": _plain(self.alpha),
+            "beta": _plain(self.beta),
+            "modality_weights": _plain(self.modality_weights),
+            "inference": self.inference,
+            "design_effects": _plain(self.design_effects),
+            "n_init": self.n_init,
+            "tolerance": self.tolerance,
+            "seed": self.seed,
+        }
+
+
+def _combine(logs, log_weights, log_prior):
+    """`Beliefs` from what each modality says of a topic that is a class, arrays or tensors."""
+    total = sum(logs[1:], start=logs[0])
+    above = log_weights if log_prior is None else log_prior
+    others = [above + (total - own) if len(logs) > 1 else above + 0.0 * total for own in logs]
+    return Beliefs(total + log_weights if log_prior is None else total, others, total + above)
+
+
+def _combine_proportions(log_proportions, num_modalities, log_weights, log_prior):
+    """`Beliefs` from proportions of topics in parts of documents, arrays or tensors."""
+    above, every = 0.0 if log_prior is None else log_prior, range(num_modalities)
+    evidence, others = log_proportions(every), [log_weights + above]
+    if num_modalities > 1:
+        parts = [[other for other in every if other != m] for m in every]
+        others = [log_proportions(part) + above for part in parts]
+    return Beliefs(evidence, others, evidence + above)
+
+
+def _read_report(part):
+    """Class probabilities (N, V), rows that say nothing at zero."""
+    if not isinstance(part, messages.Categorical):
+        part = np.array(part, "float64")
+        silent = np.isnan(part).all(axis=1) | (part == 0).all(axis=1)
+        part = messages.Categorical(np.nan_to_num(part), silent)
+    if part.missing is None:
+        return part.probs
+    return np.where(part.missing[:, None], 0.0, part.probs)
+
+
+def _num_rows(part):
+    shape = np.shape(part)
+    return shape[0] if shape else 0
+
+
+def _listed(value, number=1):
+    """One entry per modality from a list of them, or from one for all."""
+    if isinstance(value, (list, tuple)) or np.ndim(value):
+        return list(value)
+    return [value] * number
+
+
+def _plain(value):
+    """Numbers and lists of them, for a configuration."""
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
+
+
+def _softmax(logs):
+    """Probabilities (N, K) from logarithms."""
+    probabilities = np.exp(logs - logs.max(axis=1, keepdims=True))
+    return probabilities / probabilities.sum(axis=1, keepdims=True)

@@ -1,0 +1,253 @@
+"""Its module: `MLDA`."""
+
+import numpy as np
+import tensorflow as tf
+
+from kserket.core import messages, tensors
+from kserket.core.learning_module import Inference, LearningModule, Steps
+from kserket.core.module import Observation
+from kserket.core.registry import register_module
+from kserket.mlda.model import MultimodalLDA
+
+
+@register_module("kserket")
+class MLDA(LearningModule):
+    """Serket's `mlda.MLDA`: sorts what several modules say of a datum into K topics.
+
+    Each input is a modality: counts of words from an observation, or class probabilities from a
+    module. Every input is told what all others say of it, and thereby learns from them.
+
+    By default a datum has one topic, its class, and each modality counts for as many independent
+    words as its data show: `weights` then say how much modalities count beside each other. With
+    `alpha` above 0, or `inference="gibbs"`, a datum mixes topics as in Serket.
+
+    Args:
+        K: Number of topics.
+        weights: Words that every datum shall have in each modality; None leaves counts as they
+            are.
+        itr: Number of sweeps in one update at most.
+        name: Module name.
+        category: Optional labels (N,), used to score and for nothing else.
+        mode: "learn" or "recog" (recognition).
+        alpha: How much a datum mixes topics; None is 0, or 1 with `inference="gibbs"`.
+        beta: Pseudo-count of each word in every topic.
+        inference: "variational", or "gibbs" for Serket's sampler.
+        n_init: Number of starts of the first update, chosen by the posterior density.
+        save_dir: Folder in which `module003_mlda/` is made; None writes nothing.
+        load_dir: A module's own folder to take parameters from.
+        seed: Integer that determines all randomness.
+        **kwargs: Other options of `MultimodalLDA`.
+
+    Messages:
+        Reads: counts (N, V), not negative, or `Categorical` (N, V), from one or more modules.
+        Forward: `Categorical` (N, K): what all inputs say of the topic.
+        Backward: to each input what all others say of it: P(word | datum) (N, V) to an
+            observation, `Categorical` (N, V) to a module that sent one.
+        Prior: `Categorical` (N, K) in the place of the topics' own weights.
+
+    Files:
+        `parameters.h5`, `Pdz_{mode}.txt` (N, K), `categories_{mode}.txt` (N,),
+        `Pmdw[i]_{mode}.txt` (N, V_i), and with `category` `acc_{mode}.txt`.
+
+    Raises:
+        ValueError: If an option is unknown or a message does not fit.
+
+    Reference:
+        Nakamura, Nagai and Taniguchi, "SERKET", Frontiers in Neurorobotics 12:25, 2018.
+
+    Example:
+
+    ```python
+    import kserket as srk
+    from kserket import mlda
+
+    counts = [[10, 2, 1], [8, 1, 1], [2, 7, 0], [1, 11, 2], [1, 1, 8], [2, 1, 1]]
+    obs = srk.Observation(counts)
+    mlda1 = mlda.MLDA(3, category=[0, 0, 1, 1, 2, 2], seed=0)
+    mlda1.connect(obs)
+    mlda1.update()
+    print(mlda1.logs["accuracy"])
+    ```
+    """
+
+    def __init__(
+        self,
+        K,
+        weights=None,
+        itr=100,
+        name="mlda",
+        category=None,
+        mode="learn",
+        *,
+        alpha=None,
+        beta=0.1,
+        inference="variational",
+        n_init=20,
+        save_dir=".",
+        load_dir=None,
+        seed=None,
+        **kwargs,
+    ):
+        if isinstance(itr, bool) or int(itr) != itr or itr < 1:
+            raise ValueError(f"`itr` must be a positive integer. Received: {itr!r}")
+        self._options = {
+            "modality_weights": weights,
+            "alpha": alpha,
+            "beta": beta,
+            "inference": inference,
+            "n_init": n_init,
+            **kwargs,
+        }
+        model = MultimodalLDA(K, **self._options)  # an unknown option is told here
+        super().__init__(
+            name, mode, labels=category, save_dir=save_dir, load_dir=load_dir, seed=seed
+        )
+        self.K, self.weights, self.itr = int(K), weights, int(itr)
+        self._config = model.get_config()
+
+    def settings(self):
+        names = ("alpha", "beta", "modality_weights", "inference")
+        return {"K": self.K, **{name: self._config[name] for name in names}}
+
+    def check(self, inputs, prior):
+        name, weights = self.get_name(), self.weights
+        if weights is not None and np.ndim(weights) and len(weights) != len(inputs):
+            raise ValueError(
+                f"{name} reads {len(inputs)} modules: `weights` must hold one number for each. "
+                f"Received: {weights!r}"
+            )
+        for module, message in zip(self.inputs, inputs, strict=True):
+            if len(np.shape(message)) != 2:
+                raise ValueError(
+                    f"{name} reads counts (N, V) or class probabilities. {module.get_name()} "
+                    f"sends shape {np.shape(message)}. Reshape the data."
+                )
+            least = (
+                0 if isinstance(message, messages.Categorical) else np.nanmin(np.asarray(message))
+            )
+            if least < 0:
+                raise ValueError(
+                    f"{name} reads counts, which are not negative. {module.get_name()} sends "
+                    f"{least:g}. Count something, or sort it into classes with a gmm.GMM between."
+                )
+        if prior is not None:
+            messages.as_categorical(prior, self.K)
+
+    def build_model(self, inputs):
+        model = MultimodalLDA(self.K, **self._options, name=self.name)
+        reports = [isinstance(part, messages.Categorical) for part in self._modalities(inputs)]
+        model.build([np.shape(message) for message in inputs], reports)
+        return model
+
+    def learn(self, inputs, prior, rng):
+        spoken = ~self._missing(inputs)
+        data = self._data(inputs, prior, spoken)
+        history = self.model._fit(
+            data, self.itr, [*self.callbacks, Steps(self, self.itr, "sweep")], verbose=0, rng=rng
+        )
+        (figure, values), *_ = history.history.items()
+        return {figure: values[-1], **self.evaluate(inputs, prior)}
+
+    def infer(self, inputs, prior):
+        missing = self._missing(inputs)
+        beliefs = self.model.beliefs(self._data(inputs, prior))
+        downward = []
+        for m, (others, phi) in enumerate(zip(beliefs.others, self.model.topics, strict=True)):
+            theta = messages.Categorical.from_log(others).probs
+            if self.model.reports[m]:
+                downward.append(messages.Categorical(theta @ phi))
+            else:
+                downward.append(_words(theta, phi))
+        return Inference(
+            messages.Categorical.from_log(beliefs.evidence, missing),
+            downward,
+            messages.Categorical.from_log(beliefs.posterior),
+        )
+
+    def evaluate(self, inputs, prior):
+        scores = self.model.log_likelihood(self._data(inputs, prior))[~self._missing(inputs)]
+        return {"log_likelihood": float(scores.mean())} if len(scores) else {}
+
+    def generate(self, latent, num_samples, rng):
+        return self.model.sample(num_samples, topic=latent, seed=rng)[0]
+
+    def tensor_infer(self, inputs, prior):
+        values = [tensors.as_array(message) for message in inputs]
+        beliefs = self.model.tensor_beliefs(values, None if prior is None else prior.log_probs)
+        missing = tf.reduce_all(
+            tf.stack(
+                [
+                    tf.zeros(tf.shape(part)[:1], tf.bool)
+                    if isinstance(message, tensors.Categorical)
+                    else tensors.missing_rows(part)
+                    for message, part in zip(inputs, values, strict=True)
+                ]
+            ),
+            axis=0,
+        )
+        predictions = self.tensor_decode(*(tf.nn.softmax(others) for others in beliefs.others))
+        downward = [
+            tensors.from_log(tf.math.log(words)) if is_report else words
+            for words, is_report in zip(predictions, self.model.reports, strict=True)
+        ]
+        evidence = tensors.from_log(beliefs.evidence, missing)
+        return tensors.Inference(evidence, downward, tensors.from_log(beliefs.posterior))
+
+    def tensor_decode(self, *latent):
+        """Words of every modality from one `latent` (N, K), or from one for each."""
+        latent = latent * len(self.model.topics) if len(latent) == 1 else latent
+        return [
+            theta @ tf.constant(phi, theta.dtype)
+            for theta, phi in zip(latent, self.model.topics, strict=True)
+        ]
+
+    def tensor_generate(self, latent, seed):
+        drawn, lengths = [], self.model.lengths
+        for m, words in enumerate(self.tensor_decode(latent)):
+            number = 1 if self.model.reports[m] else int(lengths[m])
+            each = tf.random.stateless_categorical(tf.math.log(words), number, seed + m)
+            size = words.shape[1]
+            counts = tf.math.bincount(
+                tf.cast(each, "int32"), minlength=size, maxlength=size, axis=-1
+            )
+            drawn.append(tf.cast(counts, latent.dtype))
+        return drawn
+
+    def _modalities(self, inputs):
+        """Inputs with class probabilities that came as plain arrays read as such."""
+        return [
+            messages.as_categorical(message)
+            if not isinstance(module, Observation) and messages.is_categorical(message)
+            else message
+            for module, message in zip(self.inputs, inputs, strict=True)
+        ]
+
+    def _data(self, inputs, prior, rows=slice(None)):
+        """Inputs as the model takes them, some rows of them."""
+        parts = [
+            part.take(rows) if isinstance(part, messages.Message) else np.asarray(part)[rows]
+            for part in self._modalities(inputs)
+        ]
+        prior = None if prior is None else messages.as_categorical(prior).probs[rows]
+        return {"x": parts, "class_prior": prior}
+
+    def _missing(self, inputs):
+        """Which rows say nothing in any modality, (N,)."""
+        masks = [messages.missing_rows(message) for message in inputs]
+        silent = np.zeros(len(inputs[0]), bool)
+        return np.logical_and.reduce([silent if mask is None else mask for mask in masks])
+
+    def text_files(self, inference):
+        files = {
+            "Pdz_{mode}.txt": inference.posterior.probs,
+            "categories_{mode}.txt": inference.posterior.probs.argmax(axis=1),
+        }
+        for m, message in enumerate(inference.downward):
+            files[f"Pmdw[{m}]_{{mode}}.txt"] = np.asarray(message)
+        return files
+
+
+def _words(theta, topics):
+    """P(word | datum), computed when somebody looks at it."""
+    shape = len(theta), topics.shape[1]
+    return messages.Deferred(shape, lambda: (theta @ topics).astype("float32"))
