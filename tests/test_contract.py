@@ -10,7 +10,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import kserket as srk
-from kserket import gmm, mm, vae
+from kserket import gmm, mlda, mm, vae
 from kserket.core.module import Module
 
 N = 24
@@ -78,6 +78,20 @@ def probabilities(num_samples):
     return srk.Categorical(np.random.default_rng(1).dirichlet(np.ones(2), num_samples))
 
 
+def documents(num_samples):
+    """Counts of words, and class probabilities from below."""
+    rng = np.random.default_rng(num_samples)
+    classes = np.arange(num_samples) % 2
+    counts = rng.poisson(1 + 4.0 * np.eye(2)[classes].repeat(3, axis=1)) + np.eye(6)[classes]
+    return [counts, srk.Categorical(0.1 + 0.7 * np.eye(3)[classes])]
+
+
+TOPIC_FILES = {
+    *("parameters.h5", "Pdz_learn.txt", "categories_learn.txt"),
+    *("Pmdw[0]_learn.txt", "Pmdw[1]_learn.txt"),
+}
+
+
 CONFIGS = {
     "vae": Config(
         lambda **options: vae.VAE(2, itr=15, batch_size=7, KL_param=0.02, **options),
@@ -113,6 +127,24 @@ CONFIGS = {
         probabilities,
         {"parameters.h5", "msg_learn.txt", "trans_prob_learn.txt"},
         links_samples=True,
+    ),
+    "mlda": Config(
+        lambda **options: mlda.MLDA(2, itr=10, n_init=2, **options),
+        documents,
+        probabilities,
+        TOPIC_FILES,
+    ),
+    "mlda of mixed documents": Config(
+        lambda **options: mlda.MLDA(2, [30, 10], itr=10, n_init=2, alpha=0.2, **options),
+        documents,
+        probabilities,
+        TOPIC_FILES,
+    ),
+    "mlda by sampling": Config(
+        lambda **options: mlda.MLDA(2, [30, 10], itr=4, inference="gibbs", **options),
+        documents,
+        probabilities,
+        TOPIC_FILES,
     ),
     "of one's own": Config(Halves, vectors, probabilities, {"parameters.h5", "Pdz_learn.txt"}),
 }
@@ -190,7 +222,11 @@ def test_what_learning_tells(learned):
 
 def test_files(learned):
     (folder,) = learned.save_dir.iterdir()
-    assert folder.name == learned.module.get_name() == f"module001_{learned.module.name}"
+    assert (
+        folder.name
+        == learned.module.get_name()
+        == f"module{len(learned.sources):03d}_{learned.module.name}"
+    )
     assert set(contents(folder)) == learned.config.files
     for path in folder.glob("*.txt"):
         assert np.isfinite(np.loadtxt(path)).all()
@@ -279,7 +315,6 @@ BAD = {
     "text": lambda x: x.astype(str),
     "nothing": lambda x: x[:0],
     "other features": lambda x: np.hstack([x, x]),
-    "all missing": lambda x: np.full(x.shape, np.nan),
 }
 
 
@@ -301,6 +336,11 @@ def test_bad_input_is_refused_and_what_was_learned_is_still_there(learned):
         for spoil in BAD.values():
             source.set_forward_msg(spoil(np.asarray(message)))
             check((ValueError, TypeError))
+        source.set_forward_msg(message)
+    for source, message in zip(sources, good, strict=True):
+        source.set_forward_msg(np.full(np.shape(message), np.nan))
+    check(ValueError)
+    for source, message in zip(sources, good, strict=True):
         source.set_forward_msg(message)
     prior = np.asarray(learned.config.prior(N))
     module.mailbox.forward = None  # as before a first update: nothing to compare shapes with
@@ -378,7 +418,7 @@ def test_options_are_checked_when_the_module_is_made(config):
 
 FAMILIES = [
     member
-    for package in (vae, gmm, mm)
+    for package in (vae, gmm, mm, mlda)
     for member in vars(package).values()
     if inspect.isclass(member) and issubclass(member, srk.LearningModule)
 ]

@@ -162,7 +162,7 @@ def fit(
     *,
     state=None,
     class_prior=None,
-    n_init=20,
+    n_init=15,
     num_sweeps=100,
     tolerance=1e-6,
     rng=None,
@@ -179,7 +179,8 @@ def fit(
         num_topics: K.
         state: `State` to go on from, or None.
         class_prior: (N, K) in the place of class weights, or None.
-        n_init: how many starts compete, in short runs, by the objective.
+        n_init: how many starts, from all modalities and from each alone, compete in short runs by
+            the objective.
         num_sweeps: at most.
         tolerance: sweeps end when one gains less than this per document.
         rng: `numpy.random.Generator`, or a seed.
@@ -199,14 +200,16 @@ def fit(
 def _best_start(data, prior, num_topics, n_init, rng, options):
     """The `State` that short runs from all starts lead to: in each heat the better third stays.
 
-    With several modalities starts see all of them, and each alone, in turn.
+    With several modalities as many starts see each one alone as see all of them.
     """
     class_prior = options["class_prior"]
     if class_prior is not None and np.ptp(class_prior, axis=1).max() > _UNIFORM:
         return count(data, class_prior)
     views = [data, *([modality] for modality in data)] if len(data) > 1 else [data]
-    views = [start_features(view) for view in views[:n_init]]
-    starts = [count(data, start(views[i % len(views)], num_topics, rng)) for i in range(n_init)]
+    starts = []
+    for view in views:
+        features = start_features(view)
+        starts += [count(data, start(features, num_topics, rng)) for _ in range(n_init)]
     while len(starts) > 1:
         runs = [climb(data, state, prior, num_sweeps=START_SWEEPS, **options) for state in starts]
         runs.sort(key=lambda run: -run.objectives[-1])

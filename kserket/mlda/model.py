@@ -70,7 +70,8 @@ class MultimodalLDA(keras.Model):
         inference: "variational", or "gibbs" (Serket's collapsed sampler).
         design_effects: With alpha = 0, how many words of each modality count as one independent
             word, a number or one per modality; None finds out, 1 believes every word.
-        n_init: Number of starts of the first fit, chosen by the posterior density.
+        n_init: Number of starts of the first fit, from all modalities and from each alone, chosen
+            by the posterior density.
         tolerance: Sweeps end early when one gains less than this per document (alpha = 0) or
             word, in nats. The sampler does every sweep.
         seed: Integer that determines starts and sampling.
@@ -113,7 +114,7 @@ class MultimodalLDA(keras.Model):
         modality_weights=None,
         inference="variational",
         design_effects=None,
-        n_init=20,
+        n_init=15,
         tolerance=1e-6,
         seed=None,
         **kwargs,

@@ -32,7 +32,8 @@ class MLDA(LearningModule):
         alpha: How much a datum mixes topics; None is 0, or 1 with `inference="gibbs"`.
         beta: Pseudo-count of each word in every topic.
         inference: "variational", or "gibbs" for Serket's sampler.
-        n_init: Number of starts of the first update, chosen by the posterior density.
+        n_init: Number of starts of the first update, from all inputs and from each alone, chosen
+            by the posterior density.
         save_dir: Folder in which `module003_mlda/` is made; None writes nothing.
         load_dir: A module's own folder to take parameters from.
         seed: Integer that determines all randomness.
@@ -82,7 +83,7 @@ class MLDA(LearningModule):
         alpha=None,
         beta=0.1,
         inference="variational",
-        n_init=20,
+        n_init=15,
         save_dir=".",
         load_dir=None,
         seed=None,
@@ -122,16 +123,17 @@ class MLDA(LearningModule):
                     f"{name} reads counts (N, V) or class probabilities. {module.get_name()} "
                     f"sends shape {np.shape(message)}. Reshape the data."
                 )
-            least = (
-                0 if isinstance(message, messages.Categorical) else np.nanmin(np.asarray(message))
-            )
-            if least < 0:
+            if (np.asarray(message) < 0).any():
                 raise ValueError(
                     f"{name} reads counts, which are not negative. {module.get_name()} sends "
-                    f"{least:g}. Count something, or sort it into classes with a gmm.GMM between."
+                    f"{np.nanmin(np.asarray(message)):g}. Count something, or sort it into classes "
+                    "with a gmm.GMM between."
                 )
         if prior is not None:
-            messages.as_categorical(prior, self.K)
+            try:
+                messages.as_categorical(prior, self.K)
+            except ValueError as error:
+                raise ValueError(f"{name} needs class probabilities from above. {error}") from error
 
     def build_model(self, inputs):
         model = MultimodalLDA(self.K, **self._options, name=self.name)
