@@ -606,10 +606,12 @@ class _Data:
         self._check()
 
     def blocks(self):
-        """Pairs of the rows (a slice) and their `_Block`."""
+        """Pairs of the rows (a slice) and their `_Block`, good until the next is asked for."""
         if self.kept is None and 8 * self.form.width * len(self.x) <= self.memory:
             self.kept = list(self._make_blocks())
-        return self._make_blocks() if self.kept is None else self.kept
+        if self.kept is not None:
+            return self.kept
+        return self._make_blocks(self.form.memory(min(self.chunk_size, len(self.x))))
 
     def buffer(self, num_components, block):
         """Memory (K, C) for a block's responsibilities, the same one for all of this size."""
@@ -619,15 +621,12 @@ class _Data:
         return self.buffers[shape]
 
     def sample(self, num_samples, rng):
-        """At most so many of the data, each with the weight of those it stands for."""
-        total = len(self.x)
-        if total <= num_samples:
+        """At most so many of the data, without a class prior."""
+        if len(self.x) <= num_samples:
             return _Data(self.prior, self.x, self.variance, None, self.sample_weight)
-        chosen = np.sort(rng.choice(total, num_samples, replace=False))
-        weight = np.full(num_samples, total / num_samples)
-        if self.sample_weight is not None:
-            weight *= self.sample_weight[chosen]
+        chosen = np.sort(rng.choice(len(self.x), num_samples, replace=False))
         variance = None if self.variance is None else _take(self.variance, chosen)
+        weight = None if self.sample_weight is None else self.sample_weight[chosen]
         return _Data(self.prior, _take(self.x, chosen), variance, None, weight)
 
     @property
@@ -635,7 +634,7 @@ class _Data:
         """The weight of all data that say something."""
         return sum(block.total_weight for _, block in self.blocks())
 
-    def _make_blocks(self):
+    def _make_blocks(self, memory=None):
         for start in range(0, len(self.x), self.chunk_size):
             rows = slice(start, min(start + self.chunk_size, len(self.x)))
             yield (
@@ -698,7 +697,7 @@ class _Prediction:
         return density
 
 
-def _make_block(form, origin, x, variance, class_prior, sample_weight):
+def _make_block(form, origin, x, variance, class_prior, sample_weight, memory=None):
     """A `_Block` of C rows: x (C, D), variance, class_prior (C, K), sample_weight (C,) or None."""
     deviations = np.asarray(x, np.float64) - origin
     missing = None
@@ -718,7 +717,8 @@ def _make_block(form, origin, x, variance, class_prior, sample_weight):
         weight = (~missing).astype(np.float64) if weight is None else weight * ~missing
     size = len(deviations)
     total_weight = float(size if weight is None else weight.sum())
-    return _Block(form.block(deviations, variance), log_prior, weight, missing, size, total_weight)
+    data = form.block(deviations, variance, memory)
+    return _Block(data, log_prior, weight, missing, size, total_weight)
 
 
 def _weight_divergence(prior, state, log_weights):

@@ -65,12 +65,18 @@ class FeatureProducts:
     @property
     def chunk_size(self):
         """How many data a block holds at most: few enough for the processor's outer cache."""
-        return max(256, min(4096, 2**21 // self.width))
+        return max(256, min(4096, 600_000 // self.width))
 
-    def block(self, deviations, variance=None):
+    def memory(self, chunk_size):
+        """Room for one block after another, where blocks are not kept."""
+        return np.empty((self.width, chunk_size))
+
+    def block(self, deviations, variance=None, memory=None):
         """The features (F, C) of deviations (C, D) from the origin; E[yy'] holds the variance."""
         num_features = self.num_features
-        features = np.empty((self.width, len(deviations)))
+        if memory is None:
+            memory = self.memory(len(deviations))
+        features = memory[:, : len(deviations)]
         features[0] = 1.0
         y = features[1 : 1 + num_features]
         y[...] = deviations.T
@@ -152,7 +158,10 @@ class TriangularSolves:
         """How many data a block holds at most."""
         return 2048
 
-    def block(self, deviations, variance=None):
+    def memory(self, chunk_size):
+        """Nothing: these blocks are small."""
+
+    def block(self, deviations, variance=None, memory=None):
         """Deviations (C, D) from the origin and their variance, samples along the last axis."""
         deviations = np.asfortranarray(deviations.T)
         return deviations, None if variance is None else np.ascontiguousarray(variance.T)
