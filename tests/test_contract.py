@@ -222,11 +222,8 @@ def test_what_learning_tells(learned):
 
 def test_files(learned):
     (folder,) = learned.save_dir.iterdir()
-    assert (
-        folder.name
-        == learned.module.get_name()
-        == f"module{len(learned.sources):03d}_{learned.module.name}"
-    )
+    number = len(learned.sources)
+    assert folder.name == learned.module.get_name() == f"module{number:03d}_{learned.module.name}"
     assert set(contents(folder)) == learned.config.files
     for path in folder.glob("*.txt"):
         assert np.isfinite(np.loadtxt(path)).all()

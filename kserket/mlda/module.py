@@ -197,14 +197,16 @@ class MLDA(LearningModule):
 
     def tensor_decode(self, *latent):
         """Words of every modality from one `latent` (N, K), or from one for each."""
-        latent = latent * len(self.model.topics) if len(latent) == 1 else latent
+        with tf.init_scope():  # the values of now, also while a function is being traced
+            topics = self.model.topics
+        latent = latent * len(topics) if len(latent) == 1 else latent
         return [
-            theta @ tf.constant(phi, theta.dtype)
-            for theta, phi in zip(latent, self.model.topics, strict=True)
+            theta @ tf.constant(phi, theta.dtype) for theta, phi in zip(latent, topics, strict=True)
         ]
 
     def tensor_generate(self, latent, seed):
-        drawn, lengths = [], self.model.lengths
+        with tf.init_scope():
+            drawn, lengths = [], self.model.lengths
         for m, words in enumerate(self.tensor_decode(latent)):
             number = 1 if self.model.reports[m] else int(lengths[m])
             each = tf.random.stateless_categorical(tf.math.log(words), number, seed + m)
