@@ -646,6 +646,7 @@ class _Data:
                     None if self.variance is None else self.variance[rows],
                     None if self.class_prior is None else self.class_prior[rows],
                     None if self.sample_weight is None else self.sample_weight[rows],
+                    memory,
                 ),
             )
 
