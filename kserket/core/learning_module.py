@@ -411,6 +411,8 @@ class Steps(keras.callbacks.Callback):
         unit: What a step is: "epoch", "sweep".
     """
 
+    reads_weights = False
+
     def __init__(self, module, total, unit):
         super().__init__()
         self.module, self.total, self.unit = module, total, unit

@@ -118,6 +118,39 @@ class Progress:
 
 
 @contextlib.contextmanager
+def showing_sweeps(name, figure, verbose):
+    """Shows the sweeps of a model's own `fit`.
+
+    Args:
+        name: The model's name.
+        figure: Name of the value that each sweep gives.
+        verbose: 0 is silent; "auto" shows a fit that takes long, unless
+            `keras.utils.disable_interactive_logging()` was called; 1 shows every fit and the
+            value it ended with, 2 the latter only.
+
+    Yields:
+        Callable `show(sweep, num_sweeps, value)`.
+    """
+    if verbose not in (0, 1, 2, "auto", False, True):
+        raise ValueError(f"`verbose` must be 'auto', 0, 1 or 2. Received: {verbose!r}")
+    is_auto = verbose == "auto"
+    shows = keras.utils.is_interactive_logging_enabled() if is_auto else verbose in (1, True)
+    line = Line(shows, shows and _can_rewrite(), PATIENCE if is_auto else 0.0)
+    last = None
+
+    def show(sweep, num_sweeps, value):
+        nonlocal last
+        last = f"{name} - {sweep} sweeps - {figure}: {value:.6g}"
+        line.step(name, sweep, num_sweeps, "sweep")
+
+    yield show
+    if verbose and not is_auto and last is not None:
+        line.put(last, ends=True)
+    else:
+        line.clear()
+
+
+@contextlib.contextmanager
 def showing_steps(module):
     """Shows the steps of one update that takes long, where nobody else watches the module.
 

@@ -6,11 +6,12 @@ import tensorflow as tf
 from keras import ops
 
 from kserket.core import messages
+from kserket.core.sweep_model import SweepModel
 from kserket.inference import gaussian_gibbs, gaussian_mixture
 
 
 @keras.saving.register_keras_serializable(package="kserket")
-class GaussianMixture(keras.Model):
+class GaussianMixture(SweepModel):
     """A Bayesian mixture of Gaussians, learned by variational Bayes or Gibbs sampling.
 
     A model without gradients: `fit` counts sweeps as epochs, its parameters are non-trainable
@@ -85,16 +86,13 @@ class GaussianMixture(keras.Model):
         for option, value in hyper.items():
             if value is not None and not value > 0:
                 raise ValueError(f"`{option}` must be positive or None. Received: {value!r}")
-        kwargs.setdefault("dtype", "float64")
-        super().__init__(**kwargs)
+        super().__init__(seed=seed, **kwargs)
         self.num_components = int(num_components)
         self.inference = inference
         self.n_init = int(n_init)
         self.hyper_parameters = hyper
         self.tolerance = tolerance
-        self.seed = seed
         self.assignments = None
-        self._num_fits = 0
 
     # Parameters -------------------------------------------------------------------------
 
@@ -114,12 +112,7 @@ class GaussianMixture(keras.Model):
             "degrees_of_freedom": (components,),
             "scatter": (components, features, features),
         }
-        self._parameters = {
-            name: self.add_weight(
-                name=name, shape=size, initializer="zeros", trainable=False, dtype="float64"
-            )
-            for name, size in sizes.items()
-        }
+        self._parameters = self._add_parameters(sizes)
         self.built = True
 
     @property
@@ -162,11 +155,6 @@ class GaussianMixture(keras.Model):
         for name, value in zip(values._fields, values, strict=True):
             self._parameters[prefix + name].assign(value)
 
-    def _fitted(self):
-        if not self.is_fitted:
-            raise RuntimeError(f"{self.name} has not been fitted yet. Call fit(x) first.")
-        return self.state
-
     # Learning ---------------------------------------------------------------------------
 
     def fit(
@@ -188,7 +176,7 @@ class GaussianMixture(keras.Model):
             sample_weight: Optional (N,), not negative (variational inference only).
             epochs: Number of sweeps.
             callbacks: Keras callbacks; an epoch is a sweep.
-            verbose: 1 shows every sweep; "auto" and 0 are silent.
+            verbose: 0 is silent, "auto" shows a fit that takes long, 1 shows every fit.
 
         Returns:
             A `keras.callbacks.History` of `bound` (or `log_joint` for the sampler), in nats.
@@ -197,8 +185,7 @@ class GaussianMixture(keras.Model):
             ValueError: If shapes do not agree or values are not finite.
         """
         data = self._data(x, sample_weight)
-        rng = np.random.default_rng(None if self.seed is None else [self.seed, self._num_fits])
-        return self._fit(data, epochs, callbacks, verbose, rng)
+        return self._fit(data, epochs, callbacks, verbose, self._make_rng())
 
     def _fit(self, data, epochs, callbacks, verbose, rng):
         """`fit` on checked data with a given generator."""
@@ -206,32 +193,29 @@ class GaussianMixture(keras.Model):
             self.build(data["x"].shape)
         if not self.is_fitted:
             self._assign(self._make_prior(data, rng), prefix="prior_")
-        callbacks = keras.callbacks.CallbackList(
+        if self.inference == "variational":
+            run, adopt, figure = self._run_variational, self._assign, "bound"
+        else:
+            x = data["x"]
+            if data["variance"] is not None:
+                x = x + np.sqrt(data["variance"]) * rng.standard_normal(x.shape)
+            data = {**data, "x": x}
+            run, figure = self._run_gibbs, "log_joint"
+
+            def adopt(chain):
+                self._assign_chain(chain, x)
+
+        return self._sweep(
+            lambda report: run(data, epochs, rng, report),
+            adopt,
+            figure,
+            epochs,
             callbacks,
-            add_history=True,
-            add_progbar=verbose not in (0, "auto"),
-            model=self,
-            epochs=epochs,
-            steps=1,
-            verbose=0 if verbose == "auto" else verbose,
+            verbose,
         )
-        figure = "bound" if self.inference == "variational" else "log_joint"
-        self.stop_training = False
-
-        def report(sweep, num_sweeps, value):
-            callbacks.on_epoch_begin(sweep - 1)
-            callbacks.on_epoch_end(sweep - 1, {figure: float(value)})
-            if self.stop_training:
-                raise StopIteration
-
-        callbacks.on_train_begin()
-        run = self._run_variational if self.inference == "variational" else self._run_gibbs
-        run(data, epochs, rng, report)
-        callbacks.on_train_end()
-        self._num_fits += 1
-        return self.history
 
     def _run_variational(self, data, epochs, rng, report):
+        """The `State` that sweeps lead to."""
         state, _, _ = gaussian_mixture.fit(
             prior=self.prior,
             state=self.state,
@@ -243,13 +227,11 @@ class GaussianMixture(keras.Model):
             callback=report,
             **data,
         )
-        self._assign(state)
+        return state
 
     def _run_gibbs(self, data, epochs, rng, report):
-        x = data["x"]
-        if data["variance"] is not None:
-            x = x + np.sqrt(data["variance"]) * rng.standard_normal(x.shape)
-        assignments = self.assignments
+        """The `GibbsState` that sweeps over x, a draw where it has a variance, lead to."""
+        x, assignments = data["x"], self.assignments
         if assignments is None or len(assignments) != len(x):
             assignments = None  # a start, or the classes that were learned before, on other data
             if self.is_fitted:
@@ -265,9 +247,12 @@ class GaussianMixture(keras.Model):
             class_prior=data["class_prior"],
             callback=report,
         )
-        self.assignments = chain.assignments
+        return chain
+
+    def _assign_chain(self, chain, x):
+        self.assignments = np.array(chain.assignments)
         self._assign(
-            gaussian_gibbs.posterior_state(self.prior, x, chain.assignments, self.num_components)
+            gaussian_gibbs.posterior_state(self.prior, x, self.assignments, self.num_components)
         )
 
     def _make_prior(self, data, rng):
@@ -332,20 +317,8 @@ class GaussianMixture(keras.Model):
         data = self._data(x, sample_weight)
         return gaussian_mixture.statistics(self.prior, self._fitted(), **data)
 
-    def merge(self, *statistics):
-        """One update of the parameters from the statistics of all parts of the data.
-
-        Args:
-            *statistics: What `statistics` returned for each part, under the same parameters.
-
-        Returns:
-            The model itself.
-        """
-        if not statistics:
-            raise ValueError("merge() needs at least one part's statistics.")
-        self._fitted()
+    def _update(self, statistics):
         self._assign(gaussian_mixture.maximize(self.prior, gaussian_mixture.merge(*statistics)))
-        return self
 
     # Use --------------------------------------------------------------------------------
 
@@ -583,33 +556,20 @@ class GaussianMixture(keras.Model):
             "sample_weight": sample_weight,
         }
 
-    def export(self, filepath, format="tf_saved_model", input_signature=None, **kwargs):
-        """Exports responsibilities with x as the only input.
-
-        Args:
-            filepath: Folder (SavedModel) or file.
-            format: As in `keras.Model.export`.
-            input_signature: By default `x` of shape (None, D), float32.
-            **kwargs: What `keras.Model.export` takes.
-        """
-        self._fitted()
-        if input_signature is None:
-            shape = (None, self.num_features)
-            input_signature = [keras.layers.InputSpec(shape=shape, dtype="float32", name="x")]
-        super().export(filepath, format=format, input_signature=input_signature, **kwargs)
+    def _signature(self):
+        shape = (None, self.num_features)
+        return [keras.layers.InputSpec(shape=shape, dtype="float32", name="x")]
 
     def get_build_config(self):
         return {"input_shape": (None, self.num_features)} if self.built else None
 
     def save_own_variables(self, store):
         super().save_own_variables(store)
-        store["num_fits"] = np.array(self._num_fits)
         if self.assignments is not None:
             store["assignments"] = self.assignments
 
     def load_own_variables(self, store):
         entries = {name: store[name] for name in store.keys()}
-        self._num_fits = int(np.asarray(entries.pop("num_fits", 0)))
         assignments = entries.pop("assignments", None)
         self.assignments = None if assignments is None else np.asarray(assignments)
         super().load_own_variables(entries)

@@ -184,8 +184,8 @@ def fit(
         num_sweeps: at most.
         tolerance: sweeps end when one gains less than this per document.
         rng: `numpy.random.Generator`, or a seed.
-        callback: called as callback(sweep, num_sweeps, objective) after each; StopIteration ends
-            the run with what is reached.
+        callback: called as callback(sweep, num_sweeps, objective, state) after each;
+            StopIteration ends the run with what is reached.
 
     Returns:
         `Fit`.
@@ -226,7 +226,7 @@ def climb(data, state, prior, *, class_prior=None, num_sweeps, tolerance=0.0, ca
         state = new
         if callback is not None:
             try:
-                callback(sweep, num_sweeps, objectives[-1])
+                callback(sweep, num_sweeps, objectives[-1], state)
             except StopIteration:
                 break
         if sweep > 1 and objectives[-1] - objectives[-2] < tolerance * len(r):

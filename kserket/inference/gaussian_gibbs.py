@@ -50,7 +50,7 @@ def sample(
         assignments: (N,) classes to go on from, or None for a start by
             `gaussian_mixture.initialise` (k-means, or a draw from the class prior).
         class_prior: (N, K) probabilities that stand in place of the weights, or None.
-        callback: called after each sweep as `callback(sweep, num_sweeps, log_joint)`, sweeps
+        callback: called after each sweep as `callback(sweep, num_sweeps, log_joint, state)`, sweeps
             counted from 1. `StopIteration` ends the run with what is reached; other exceptions
             pass.
         num_components: K, needed where no class prior tells it.
@@ -83,7 +83,8 @@ def sample(
         log_joints.append(_log_joint(prior, chain))
         try:
             if callback is not None:
-                callback(sweep, num_sweeps, log_joints[-1])
+                reached = GibbsState(chain.assignments, chain.counts, log_joints[-1])
+                callback(sweep, num_sweeps, log_joints[-1], reached)
         except StopIteration:
             break
     if log_joints:

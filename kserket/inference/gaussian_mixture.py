@@ -418,7 +418,7 @@ def fit(
         tolerance: stop when a sweep raises the bound by less than this, in nats for each datum;
             None never stops early.
         rng: `numpy.random.Generator`, or a seed.
-        callback: called after each sweep as `callback(sweep, num_sweeps, bound)`, sweeps counted
+        callback: called after each sweep as `callback(sweep, num_sweeps, bound, state)`, counted
             from 1. `StopIteration` ends the fit with what is reached; other exceptions pass.
         num_components: K, needed where neither `state` nor `class_prior` tells it.
         chunk_size: how many rows to work on at a time.
@@ -445,7 +445,7 @@ def fit(
         bounds.append(bound)
         try:
             if callback is not None:
-                callback(sweep, num_sweeps, bound)
+                callback(sweep, num_sweeps, bound, state)
         except StopIteration:
             break
         if tolerance is not None and sweep > 1:

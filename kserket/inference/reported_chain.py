@@ -200,7 +200,7 @@ def climb(
         tolerance: stop when a sweep gains less than this per step (row); not when sampling.
         num_paths: as in `expect`.
         rng: numpy Generator, for sampling.
-        callback: called as callback(sweep, max_sweeps, objective) after each; may raise
+        callback: called as callback(sweep, max_sweeps, objective, state) after each; may raise
             StopIteration to end.
 
     Returns:
@@ -213,7 +213,7 @@ def climb(
         state = maximise(statistics, prior)
         if callback is not None:
             try:
-                callback(sweep, max_sweeps, objectives[-1])
+                callback(sweep, max_sweeps, objectives[-1], state)
             except StopIteration:
                 break
         gain = np.inf if sweep == 1 else objectives[-1] - objectives[-2]

@@ -60,8 +60,8 @@ def sample(
         class_prior: (N, K) factors of each document's topics, or None.
         num_sweeps: how often each topic is drawn anew.
         rng: `numpy.random.Generator`, or a seed.
-        callback: called as callback(sweep, num_sweeps, log_joint) after each; StopIteration ends
-            the run with what is reached.
+        callback: called as callback(sweep, num_sweeps, log_joint, chain) after each;
+            StopIteration ends the run with what is reached.
 
     Returns:
         `Chain`; (sweeps,) log joint probabilities of words and topics.
@@ -75,7 +75,7 @@ def sample(
         log_joints.append(log_joint(chain))
         if callback is not None:
             try:
-                callback(sweep, num_sweeps, log_joints[-1])
+                callback(sweep, num_sweeps, log_joints[-1], chain)
             except StopIteration:
                 break
     return chain, np.array(log_joints)

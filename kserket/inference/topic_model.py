@@ -69,8 +69,8 @@ def fit(
         class_prior: (N, K) factors of each document's topics, or None.
         num_sweeps: at most.
         tolerance: sweeps end when one changes the mean log probability of a word by less.
-        callback: called as callback(sweep, num_sweeps, objective) after each; StopIteration ends
-            the run with what is reached.
+        callback: called as callback(sweep, num_sweeps, objective, fit) after each;
+            StopIteration ends the run with what is reached.
 
     Returns:
         `Fit`.
@@ -86,6 +86,10 @@ def fit(
     words = [modality.words() for modality in cells]
     total = sum(c.sum() for c in counts)
     objectives = []
+
+    def reached():
+        return Fit(tuple(n.T for n in words), documents, np.array(objectives))
+
     for sweep in range(1, num_sweeps + 1):
         log_probability, new_documents = 0.0, np.zeros_like(documents)
         for m, modality in enumerate(cells):
@@ -96,12 +100,12 @@ def fit(
         objectives.append(log_probability)
         if callback is not None:
             try:
-                callback(sweep, num_sweeps, log_probability)
+                callback(sweep, num_sweeps, log_probability, reached())
             except StopIteration:
                 break
         if sweep > 1 and abs(objectives[-1] - objectives[-2]) < tolerance * total:
             break
-    return Fit(tuple(n.T for n in words), documents, np.array(objectives))
+    return reached()
 
 
 class _Cells:

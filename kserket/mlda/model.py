@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras import ops
 
 from kserket.core import messages
+from kserket.core.sweep_model import SweepModel
 from kserket.inference import document_classes, topic_gibbs, topic_model, word_counts
 
 _FOLD_IN_SWEEPS = 200
@@ -37,7 +38,7 @@ class Documents(NamedTuple):
 
 
 @keras.saving.register_keras_serializable(package="kserket")
-class MultimodalLDA(keras.Model):
+class MultimodalLDA(SweepModel):
     """Latent Dirichlet allocation over one or more modalities, learned without gradients.
 
     `fit` counts sweeps as epochs; parameters are non-trainable weights. `predict` gives
@@ -144,8 +145,7 @@ class MultimodalLDA(keras.Model):
                 np.all((np.asarray(one) > 0) & np.isfinite(one)) for one in _listed(value)
             ):
                 raise ValueError(f"`{option}` must be positive and finite. Received: {value!r}")
-        kwargs.setdefault("dtype", "float64")
-        super().__init__(**kwargs)
+        super().__init__(seed=seed, **kwargs)
         self.num_topics = int(num_topics)
         self.alpha, self.is_mixed = alpha, is_mixed
         self.beta, self.modality_weights = beta, modality_weights
@@ -153,9 +153,7 @@ class MultimodalLDA(keras.Model):
         self.design_effects = design_effects
         self.n_init = int(n_init)
         self.tolerance = tolerance
-        self.seed = seed
         self.reports = None
-        self._num_fits = 0
 
     # Parameters -------------------------------------------------------------------------
 
@@ -180,12 +178,7 @@ class MultimodalLDA(keras.Model):
         sizes = {f"words_{m}": (self.num_topics, v) for m, v in enumerate(self.vocabulary_sizes)}
         sizes |= {"documents": (self.num_topics,)}
         sizes |= dict.fromkeys(("effects", "lengths"), (len(shapes),))
-        self._parameters = {
-            name: self.add_weight(
-                name=name, shape=size, initializer="zeros", trainable=False, dtype="float64"
-            )
-            for name, size in sizes.items()
-        }
+        self._parameters = self._add_parameters(sizes)
         self.built = True
 
     @property
@@ -256,11 +249,6 @@ class MultimodalLDA(keras.Model):
             self._parameters[f"words_{m}"].assign(words)
         self._parameters["documents"].assign(state.documents)
 
-    def _fitted(self):
-        if not self.is_fitted:
-            raise RuntimeError(f"{self.name} has not been fitted yet. Call fit(x) first.")
-        return self.state
-
     # Learning ---------------------------------------------------------------------------
 
     def fit(self, x, y=None, *, epochs=100, callbacks=(), verbose="auto"):
@@ -271,7 +259,7 @@ class MultimodalLDA(keras.Model):
             y: Not used.
             epochs: Number of sweeps at most.
             callbacks: Keras callbacks; an epoch is a sweep.
-            verbose: 1 shows every sweep; "auto" and 0 are silent.
+            verbose: 0 is silent, "auto" shows a fit that takes long, 1 shows every fit.
 
         Returns:
             A `keras.callbacks.History` of one figure, in nats: `log_posterior`, the posterior
@@ -281,8 +269,7 @@ class MultimodalLDA(keras.Model):
         Raises:
             ValueError: If shapes do not agree or values are negative or not finite.
         """
-        rng = np.random.default_rng(None if self.seed is None else [self.seed, self._num_fits])
-        return self._fit(x, epochs, callbacks, verbose, rng)
+        return self._fit(x, epochs, callbacks, verbose, self._make_rng())
 
     def _fit(self, x, epochs, callbacks, verbose, rng):
         """`fit` with a given generator."""
@@ -291,39 +278,29 @@ class MultimodalLDA(keras.Model):
             self.build([part.shape for part in values], reports)
         effects = self._effects() if self.is_fitted else self._find_effects(values, rng)
         data = Documents(self._scale(values), class_prior)
-        callbacks = keras.callbacks.CallbackList(
-            callbacks,
-            add_history=True,
-            add_progbar=verbose not in (0, "auto"),
-            model=self,
-            epochs=epochs,
-            steps=1,
-            verbose=0 if verbose == "auto" else verbose,
-        )
         figure = "log_posterior" if not self.is_mixed else "log_predictive"
         figure = "log_joint" if self.inference == "gibbs" else figure
-        self.stop_training = False
+        spoken = [word_counts.totals(part) for part in values]
+        lengths = [total[total > 0].mean() if (total > 0).any() else 0.0 for total in spoken]
+        is_first = not self.is_fitted
 
-        def report(sweep, num_sweeps, value):
-            callbacks.on_epoch_begin(sweep - 1)
-            callbacks.on_epoch_end(sweep - 1, {figure: float(value)})
-            if self.stop_training:
-                raise StopIteration
+        def adopt(reached):
+            if is_first:
+                self._parameters["lengths"].assign(lengths)
+                self._parameters["effects"].assign(effects)
+            self._assign(self._as_state(reached))
 
-        callbacks.on_train_begin()
-        state = self._run(data, effects, epochs, rng, report)
-        if not self.is_fitted:
-            spoken = [word_counts.totals(part) for part in values]
-            lengths = [total[total > 0].mean() if (total > 0).any() else 0.0 for total in spoken]
-            self._parameters["lengths"].assign(lengths)
-            self._parameters["effects"].assign(effects)
-        self._assign(state)
-        callbacks.on_train_end()
-        self._num_fits += 1
-        return self.history
+        return self._sweep(
+            lambda report: self._run(data, effects, epochs, rng, report),
+            adopt,
+            figure,
+            epochs,
+            callbacks,
+            verbose,
+        )
 
     def _run(self, data, effects, epochs, rng, report):
-        """Learns; returns a `State`."""
+        """Learns; returns what `_as_state` understands."""
         betas = self._betas()
         if not self.is_mixed:
             return document_classes.fit(
@@ -341,10 +318,9 @@ class MultimodalLDA(keras.Model):
         start = self.topics if self.is_fitted else self._start(data, rng)
         options = {"class_prior": data.class_prior, "num_sweeps": epochs, "callback": report}
         if self.inference == "variational":
-            fit = topic_model.fit(
+            return topic_model.fit(
                 data.values, self._alphas(), betas, start, tolerance=self.tolerance, **options
             )
-            return document_classes.State(fit.words, fit.documents.sum(axis=0))
         topics, theta = None, start
         if self.is_fitted:
             topics = start
@@ -353,7 +329,15 @@ class MultimodalLDA(keras.Model):
         chain, _ = topic_gibbs.sample(
             whole, self._alphas(), betas, theta, topics, rng=rng, **options
         )
-        return document_classes.State(topic_gibbs.words(chain), chain.documents.sum(axis=0))
+        return chain
+
+    def _as_state(self, reached):
+        """The `State` of what a sweep reached: itself, CVB0's `Fit`, or the sampler's `Chain`."""
+        if not self.is_mixed:
+            return reached
+        is_chain = self.inference == "gibbs"
+        words = topic_gibbs.words(reached) if is_chain else reached.words
+        return document_classes.State(words, reached.documents.sum(axis=0))
 
     def _start(self, data, rng):
         """First topics of documents (N, K), each document having one, for models that mix them."""
@@ -437,20 +421,8 @@ class MultimodalLDA(keras.Model):
         state = document_classes.State(words, sum(part.sum(axis=1) for part in words))
         return document_classes.Statistics(state, self._log_probability(data.values, theta))
 
-    def merge(self, *statistics):
-        """One update of the parameters from the statistics of all parts of the data.
-
-        Args:
-            *statistics: What `statistics` returned for each part, under the same parameters.
-
-        Returns:
-            The model itself.
-        """
-        if not statistics:
-            raise ValueError("merge() needs at least one part's statistics.")
-        self._fitted()
+    def _update(self, statistics):
         self._assign(document_classes.merge(*statistics).state)
-        return self
 
     # Use --------------------------------------------------------------------------------
 
@@ -770,23 +742,12 @@ class MultimodalLDA(keras.Model):
 
     # Files ------------------------------------------------------------------------------
 
-    def export(self, filepath, format="tf_saved_model", input_signature=None, **kwargs):
-        """Exports P(topic | document), with the modalities as inputs.
-
-        Args:
-            filepath: Folder (SavedModel) or file.
-            format: As in `keras.Model.export`.
-            input_signature: By default one list of (None, V_m), float32.
-            **kwargs: What `keras.Model.export` takes.
-        """
-        self._fitted()
-        if input_signature is None:
-            specs = [
-                keras.layers.InputSpec(shape=(None, size), dtype="float32", name=f"modality_{m}")
-                for m, size in enumerate(self.vocabulary_sizes)
-            ]
-            input_signature = [specs if len(specs) > 1 else specs[0]]
-        super().export(filepath, format=format, input_signature=input_signature, **kwargs)
+    def _signature(self):
+        specs = [
+            keras.layers.InputSpec(shape=(None, size), dtype="float32", name=f"modality_{m}")
+            for m, size in enumerate(self.vocabulary_sizes)
+        ]
+        return [specs if len(specs) > 1 else specs[0]]
 
     def get_build_config(self):
         if not self.built:
@@ -797,15 +758,6 @@ class MultimodalLDA(keras.Model):
     def build_from_config(self, config):
         if config:
             self.build(config["input_shape"], config["reports"])
-
-    def save_own_variables(self, store):
-        super().save_own_variables(store)
-        store["num_fits"] = np.array(self._num_fits)
-
-    def load_own_variables(self, store):
-        entries = {name: store[name] for name in store.keys()}
-        self._num_fits = int(np.asarray(entries.pop("num_fits", 0)))
-        super().load_own_variables(entries)
 
     def get_config(self):
         return {

@@ -6,11 +6,12 @@ import tensorflow as tf
 from keras import ops
 
 from kserket.core import messages
+from kserket.core.sweep_model import SweepModel
 from kserket.inference import markov_chain, reported_chain
 
 
 @keras.saving.register_keras_serializable(package="kserket")
-class MarkovChain(keras.Model):
+class MarkovChain(SweepModel):
     """A Markov chain over classes that somebody else recognises, more or less well.
 
     A model without gradients: `fit` counts EM sweeps as epochs, its parameters are non-trainable
@@ -90,15 +91,12 @@ class MarkovChain(keras.Model):
                 raise ValueError(f"`{option}` must be positive and finite. Received: {value!r}")
         if not trust >= 0:
             raise ValueError(f"`trust` must not be negative. Received: {trust!r}")
-        kwargs.setdefault("dtype", "float64")
-        super().__init__(**kwargs)
+        super().__init__(seed=seed, **kwargs)
         self.num_states = int(num_states)
         self.n_init = int(n_init)
         self.prior = reported_chain.Prior(initial_prior, transition_prior, report_prior, trust)
         self.num_paths = num_paths
         self.tolerance = tolerance
-        self.seed = seed
-        self._num_fits = 0
         self.build()
 
     # Parameters -------------------------------------------------------------------------
@@ -106,12 +104,7 @@ class MarkovChain(keras.Model):
     def build(self, input_shape=None):
         size = self.num_states
         sizes = {"initial": (size,), "transitions": (size, size), "reports": (size, size)}
-        self._parameters = {
-            name: self.add_weight(
-                name=name, shape=shape, initializer="zeros", trainable=False, dtype="float64"
-            )
-            for name, shape in sizes.items()
-        }
+        self._parameters = self._add_parameters(sizes)
         self.built = True
 
     @property
@@ -145,11 +138,6 @@ class MarkovChain(keras.Model):
         for weight, value in zip(self._parameters.values(), state, strict=True):
             weight.assign(value)
 
-    def _fitted(self):
-        if not self.is_fitted:
-            raise RuntimeError(f"{self.name} has not been fitted yet. Call fit(x) first.")
-        return self.state
-
     # Learning ---------------------------------------------------------------------------
 
     def fit(self, x, y=None, *, lengths=None, epochs=100, callbacks=(), verbose="auto"):
@@ -162,7 +150,7 @@ class MarkovChain(keras.Model):
             lengths: Lengths of the sequences in x, summing to N; None is one sequence.
             epochs: Number of sweeps at most.
             callbacks: Keras callbacks; an epoch is a sweep.
-            verbose: 1 shows every sweep; "auto" and 0 are silent.
+            verbose: 0 is silent, "auto" shows a fit that takes long, 1 shows every fit.
 
         Returns:
             A `keras.callbacks.History` of `log_posterior`, the log posterior density of the
@@ -172,47 +160,25 @@ class MarkovChain(keras.Model):
             ValueError: If shapes do not agree or rows are not probabilities.
         """
         data = self._data(x, lengths)
-        rng = np.random.default_rng(None if self.seed is None else [self.seed, self._num_fits])
-        return self._fit(data, epochs, callbacks, verbose, rng)
+        return self._fit(data, epochs, callbacks, verbose, self._make_rng())
 
     def _fit(self, data, epochs, callbacks, verbose, rng):
         """`fit` on checked data with a given generator."""
-        callbacks = keras.callbacks.CallbackList(
-            callbacks,
-            add_history=True,
-            add_progbar=verbose not in (0, "auto"),
-            model=self,
-            epochs=epochs,
-            steps=1,
-            verbose=0 if verbose == "auto" else verbose,
-        )
-        self.stop_training = False
-
-        def report(sweep, num_sweeps, value):
-            callbacks.on_epoch_begin(sweep - 1)
-            callbacks.on_epoch_end(sweep - 1, {"log_posterior": value})
-            if self.stop_training:
-                raise StopIteration
-
         options = {
             "max_sweeps": epochs,
             "tolerance": self.tolerance,
             "num_paths": self.num_paths,
-            "callback": report,
+            "prior": self.prior,
+            "rng": rng,
+            **data,
         }
-        callbacks.on_train_begin()
-        if self.is_fitted:
-            fit = reported_chain.climb(
-                prior=self.prior, state=self.state, rng=rng, **data, **options
-            )
-        else:
-            fit = reported_chain.fit(
-                prior=self.prior, n_init=self.n_init, rng=rng, **data, **options
-            )
-        self._assign(fit.state)
-        callbacks.on_train_end()
-        self._num_fits += 1
-        return self.history
+
+        def run(report):
+            if self.is_fitted:
+                return reported_chain.climb(state=self.state, callback=report, **options).state
+            return reported_chain.fit(n_init=self.n_init, callback=report, **options).state
+
+        return self._sweep(run, self._assign, "log_posterior", epochs, callbacks, verbose)
 
     def statistics(self, x, *, lengths=None):
         """What one sweep over these sequences adds up, under the parameters as they are.
@@ -227,20 +193,8 @@ class MarkovChain(keras.Model):
         """
         return reported_chain.expect(state=self._fitted(), **self._data(x, lengths))
 
-    def merge(self, *statistics):
-        """One update of the parameters from the statistics of all parts of the data.
-
-        Args:
-            *statistics: What `statistics` returned for each part, under the same parameters.
-
-        Returns:
-            The model itself.
-        """
-        if not statistics:
-            raise ValueError("merge() needs at least one part's statistics.")
-        self._fitted()
+    def _update(self, statistics):
         self._assign(reported_chain.maximise(reported_chain.merge(*statistics), self.prior))
-        return self
 
     # Use --------------------------------------------------------------------------------
 
@@ -376,29 +330,9 @@ class MarkovChain(keras.Model):
             "lengths": markov_chain.check_lengths(lengths, len(reported)),
         }
 
-    def export(self, filepath, format="tf_saved_model", input_signature=None, **kwargs):
-        """Exports P(state | all steps) of one sequence, with x as the only input.
-
-        Args:
-            filepath: Folder (SavedModel) or file.
-            format: As in `keras.Model.export`.
-            input_signature: By default `x` of shape (None, K), float32.
-            **kwargs: What `keras.Model.export` takes.
-        """
-        self._fitted()
-        if input_signature is None:
-            shape = (None, self.num_states)
-            input_signature = [keras.layers.InputSpec(shape=shape, dtype="float32", name="x")]
-        super().export(filepath, format=format, input_signature=input_signature, **kwargs)
-
-    def save_own_variables(self, store):
-        super().save_own_variables(store)
-        store["num_fits"] = np.array(self._num_fits)
-
-    def load_own_variables(self, store):
-        entries = {name: store[name] for name in store.keys()}
-        self._num_fits = int(np.asarray(entries.pop("num_fits", 0)))
-        super().load_own_variables(entries)
+    def _signature(self):
+        shape = (None, self.num_states)
+        return [keras.layers.InputSpec(shape=shape, dtype="float32", name="x")]
 
     def get_config(self):
         initial_prior, transition_prior, report_prior, trust = self.prior

@@ -155,9 +155,11 @@ def test_sweeps_go_on_from_a_state_and_report(data):
     )
     whole = classes.fit(data, PRIOR, K, rng=0, n_init=1, num_sweeps=7, tolerance=-np.inf)
     assert_allclose(again.objectives, whole.objectives[4:])
-    assert [(sweep, total) for sweep, total, _ in seen] == [(1, 3), (2, 3), (3, 3)]
+    assert [(sweep, total) for sweep, total, _, _ in seen] == [(1, 3), (2, 3), (3, 3)]
 
-    def stop(sweep, num_sweeps, objective):
+    assert seen[-1][3] is again.state
+
+    def stop(sweep, num_sweeps, objective, state):
         raise StopIteration
 
     assert len(classes.fit(data, PRIOR, K, rng=0, callback=stop).objectives) == 1

@@ -211,15 +211,16 @@ def test_the_callback_sees_every_sweep_and_may_stop(rng):
     x, _ = clusters(rng)
     seen = []
 
-    def callback(sweep, num_sweeps, value):
-        seen.append((sweep, num_sweeps, value))
+    def callback(sweep, num_sweeps, value, reached):
+        seen.append((sweep, num_sweeps, value, reached))
         if sweep == 3:
             raise StopIteration
 
     state, trace = gg.sample(x, prior_of(x), 9, rng=0, num_components=3, callback=callback)
     assert [row[:2] for row in seen] == [(1, 9), (2, 9), (3, 9)]
     np.testing.assert_array_equal(trace, [row[2] for row in seen])
-    assert state.log_joint == trace[-1]
+    assert state.log_joint == trace[-1] == seen[-1][3].log_joint
+    np.testing.assert_array_equal(seen[-1][3].assignments, state.assignments)
 
 
 def test_arguments_that_do_not_agree_are_refused(rng):

@@ -523,8 +523,8 @@ def test_the_callback_sees_every_sweep_and_may_stop(rng):
     x, _ = clusters(rng)
     seen = []
 
-    def callback(sweep, num_sweeps, bound):
-        seen.append((sweep, num_sweeps, bound))
+    def callback(sweep, num_sweeps, bound, reached):
+        seen.append((sweep, num_sweeps, bound, reached))
         if sweep == 4:
             raise StopIteration
 
@@ -534,6 +534,7 @@ def test_the_callback_sees_every_sweep_and_may_stop(rng):
     )
     assert [row[:2] for row in seen] == [(1, 9), (2, 9), (3, 9), (4, 9)]
     np.testing.assert_array_equal(trace, [row[2] for row in seen])
+    assert seen[-1][3] is state
     sound(state, x)
 
 

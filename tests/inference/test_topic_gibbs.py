@@ -121,7 +121,7 @@ def test_any_number_of_topics():
 
 
 def test_it_can_be_stopped():
-    def stop(sweep, num_sweeps, log_joint):
+    def stop(sweep, num_sweeps, log_joint, chain):
         raise StopIteration
 
     assert len(sample(50, callback=stop)[1]) == 1

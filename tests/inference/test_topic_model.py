@@ -184,7 +184,7 @@ def test_it_goes_on_from_topics_it_has_found_and_can_be_stopped(counts):
     )
     assert_allclose(again.documents, run.documents, atol=0.1)
 
-    def stop(sweep, num_sweeps, objective):
+    def stop(sweep, num_sweeps, objective, fit):
         assert (sweep, num_sweeps) == (1, 300)
         raise StopIteration
 

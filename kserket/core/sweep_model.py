@@ -1,0 +1,136 @@
+"""Keras models that learn by sweeps over the data and have no gradient."""
+
+import keras
+import numpy as np
+
+from kserket.core.progress import showing_sweeps
+
+
+class SweepModel(keras.Model):
+    """Base of the mixtures, chains and topic models: what their `fit` and files have in common.
+
+    A sweep stands where Keras has an epoch. Parameters are non-trainable double precision
+    weights. A subclass has `is_fitted` and `state`, and writes `_update` and `_signature`.
+
+    Args:
+        seed: Integer that determines starts and sampling, or None.
+        **kwargs: What `keras.Model` takes.
+    """
+
+    def __init__(self, *, seed=None, **kwargs):
+        kwargs.setdefault("dtype", "float64")
+        super().__init__(**kwargs)
+        self.seed = seed
+        self._num_fits = 0
+
+    def merge(self, *statistics):
+        """One update of the parameters from the statistics of all parts of the data.
+
+        Args:
+            *statistics: What `statistics` returned for each part, under the same parameters.
+
+        Returns:
+            The model itself.
+
+        Raises:
+            RuntimeError: If the model has not been fitted yet.
+            ValueError: If no statistics are given.
+        """
+        if not statistics:
+            raise ValueError(
+                "merge() needs the statistics of one part of the data at least: "
+                "model.merge(model.statistics(x))."
+            )
+        self._fitted()
+        self._update(statistics)
+        return self
+
+    def export(self, filepath, format="tf_saved_model", input_signature=None, **kwargs):
+        """Exports what `predict` gives, with data as the only inputs.
+
+        Args:
+            filepath: Folder (SavedModel) or file.
+            format: As in `keras.Model.export`.
+            input_signature: By default float32 data of any number of rows.
+            **kwargs: What `keras.Model.export` takes.
+
+        Raises:
+            RuntimeError: If the model has not been fitted yet.
+        """
+        self._fitted()
+        if input_signature is None:
+            input_signature = self._signature()
+        super().export(filepath, format=format, input_signature=input_signature, **kwargs)
+
+    def save_own_variables(self, store):
+        super().save_own_variables(store)
+        store["num_fits"] = np.array(self._num_fits)
+
+    def load_own_variables(self, store):
+        entries = {name: store[name] for name in store.keys()}
+        self._num_fits = int(np.asarray(entries.pop("num_fits", 0)))
+        super().load_own_variables(entries)
+
+    def _update(self, statistics):
+        """Puts in the parameters that follow from a tuple of statistics."""
+        raise TypeError(f"{type(self).__name__} must define _update(statistics).")
+
+    def _signature(self):
+        """The inputs of an export: a list of `keras.layers.InputSpec`."""
+        raise TypeError(f"{type(self).__name__} must define _signature().")
+
+    def _add_parameters(self, shapes):
+        """Weights by name, from their shapes by name; all zero."""
+        return {
+            name: self.add_weight(
+                name=name, shape=shape, initializer="zeros", trainable=False, dtype="float64"
+            )
+            for name, shape in shapes.items()
+        }
+
+    def _fitted(self):
+        """`state`; RuntimeError before the first fit."""
+        if not self.is_fitted:
+            raise RuntimeError(f"{self.name} has not been fitted yet. Call fit(x) first.")
+        return self.state
+
+    def _make_rng(self):
+        return np.random.default_rng(None if self.seed is None else [self.seed, self._num_fits])
+
+    def _sweep(self, run, adopt, figure, epochs, callbacks, verbose):
+        """Learns under Keras callbacks, which see the parameters that each sweep arrived at.
+
+        Args:
+            run: Called with `report(sweep, num_sweeps, value, reached)`, which it calls after
+                each sweep; returns what the last one reached.
+            adopt: Called with what a sweep reached; puts it into the weights.
+            figure: Name of `value` in logs and history.
+            epochs: Number of sweeps.
+            callbacks: Keras callbacks. One that has `reads_weights = False` does not cause
+                weights to be written in every sweep.
+            verbose: As in `fit`.
+
+        Returns:
+            A `keras.callbacks.History`.
+        """
+        are_read = any(getattr(callback, "reads_weights", True) for callback in callbacks)
+        observers = keras.callbacks.CallbackList(
+            callbacks, add_history=True, model=self, epochs=epochs, steps=1, verbose=0
+        )
+        self.stop_training = False
+        with showing_sweeps(self.name, figure, verbose) as show:
+
+            def report(sweep, num_sweeps, value, reached):
+                if are_read:
+                    adopt(reached)
+                observers.on_epoch_begin(sweep - 1)
+                observers.on_epoch_end(sweep - 1, {figure: float(value)})
+                show(sweep, num_sweeps, float(value))
+                if self.stop_training:
+                    raise StopIteration
+
+            observers.on_train_begin()
+            adopt(run(report))
+            observers.on_train_end()
+        self._num_fits += 1
+        return self.history
