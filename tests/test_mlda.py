@@ -96,6 +96,43 @@ def test_messages_and_posterior_equal_enumeration(with_prior):
         assert_allclose(back[0], others @ phi[0], rtol=1e-6)
 
 
+def test_an_observer_of_the_same_classes_is_told_the_topic_in_its_own_numbers():
+    labels, words, _, _ = documents()
+    taken_for_one = np.array([2, 2, 1])[labels]  # class 0 is left over
+    report = srk.Categorical(0.01 + 0.97 * np.eye(K)[taken_for_one])
+    module, (_, teller) = connected([words, report])
+    told = np.asarray(teller.get_backward_msg()).argmax(axis=1)
+    assert metrics.clustering_accuracy(labels, told) > 0.9
+    assert_array_equal(told[labels == 2], 1)
+    assert set(told[labels < 2]) == {0, 2}
+    others = srk.Categorical.from_log(module.model.beliefs([words, report]).others[1]).probs
+    assert_allclose(
+        teller.get_backward_msg(), others[:, module.model.topic_of_class(1)], rtol=1e-9
+    )
+
+    apart, (_, teller) = connected([words, report], shared_classes=False)
+    others = srk.Categorical.from_log(apart.model.beliefs([words, report]).others[1]).probs
+    assert_allclose(teller.get_backward_msg(), others @ apart.model.topics[1], rtol=1e-9)
+
+
+def test_a_mixture_learns_from_words_to_tell_apart_what_it_took_for_one():
+    rng, labels = np.random.default_rng(0), np.arange(300) % K
+    points = np.array([[0.0, 0.0], [0.0, 1.5], [9.0, 0.0]])[labels] + rng.normal(size=(300, 2))
+    points[labels == 2] *= [1.0, 4.0]  # long enough to be taken for two
+    words = rng.multinomial(30, 0.02 + 0.94 * np.eye(K)[labels])
+    accuracy = {}
+    for shared in (True, False):
+        gmm1 = gmm.GMM(K, category=labels, save_dir=None)
+        gmm1.connect(srk.Observation(points, name="points"))
+        mlda1 = mlda.MLDA(K, shared_classes=shared, save_dir=None)
+        mlda1.connect(srk.Observation(words, name="words"), gmm1)
+        history = srk.Graph(mlda1, seed=0).fit(rounds=4, verbose=0).history["gmm/accuracy"]
+        accuracy[shared] = history[-1]
+        assert history[0] < 0.8
+    assert accuracy[True] > 0.99
+    assert accuracy[True] > accuracy[False]
+
+
 @pytest.mark.parametrize("with_prior", [False, True])
 def test_mixed_documents_tell_each_input_what_the_others_say(with_prior):
     _, words, sounds, _ = documents()

@@ -222,6 +222,20 @@ class MultimodalLDA(SweepModel):
             return self._alphas() / self._alphas().sum()
         return document_classes.class_weights(state, self.prior)
 
+    def topic_of_class(self, modality):
+        """The topic of each class of a report, matched one to one by how often they meet.
+
+        Args:
+            modality: Its number; a modality with as many words as there are topics.
+
+        Returns:
+            Integer array (K,).
+        """
+        from scipy.optimize import linear_sum_assignment
+
+        _, topic_of_class = linear_sum_assignment(self._fitted().words[modality].T, maximize=True)
+        return topic_of_class
+
     @property
     def lengths(self):
         """Number of words that a document of the data has in each modality, (M,) integers."""

@@ -21,6 +21,10 @@ class MLDA(LearningModule):
     words as its data show: `weights` then say how much modalities count beside each other. With
     `alpha` above 0, or `inference="gibbs"`, a datum mixes topics as in Serket.
 
+    An input that states as many classes as there are topics is taken for an observer of the same
+    classes, who may err: it is told the topics themselves, in its own numbers, and so comes to
+    tell apart what the others do. `shared_classes=False` leaves it its own classes.
+
     Args:
         K: Number of topics.
         weights: Words that every datum shall have in each modality; None leaves counts as they
@@ -34,6 +38,7 @@ class MLDA(LearningModule):
         inference: "variational", or "gibbs" for Serket's sampler.
         n_init: Number of starts of the first update, from all inputs and from each alone, chosen
             by the posterior density.
+        shared_classes: Whether inputs that state K classes mean the topics.
         save_dir: Folder in which `module003_mlda/` is made; None writes nothing.
         load_dir: A module's own folder to take parameters from.
         seed: Integer that determines all randomness.
@@ -43,7 +48,8 @@ class MLDA(LearningModule):
         Reads: counts (N, V), not negative, or `Categorical` (N, V), from one or more modules.
         Forward: `Categorical` (N, K): what all inputs say of the topic.
         Backward: to each input what all others say of it: P(word | datum) (N, V) to an
-            observation, `Categorical` (N, V) to a module that sent one.
+            observation, `Categorical` (N, V) to a module that sent one: of its classes, or, with K
+            of them that are shared, of the topic.
         Prior: `Categorical` (N, K) in the place of the topics' own weights.
 
     Files:
@@ -84,6 +90,7 @@ class MLDA(LearningModule):
         beta=0.1,
         inference="variational",
         n_init=15,
+        shared_classes=True,
         save_dir=".",
         load_dir=None,
         seed=None,
@@ -104,6 +111,7 @@ class MLDA(LearningModule):
             name, mode, labels=category, save_dir=save_dir, load_dir=load_dir, seed=seed
         )
         self.K, self.weights, self.itr = int(K), weights, int(itr)
+        self.shared_classes = bool(shared_classes)
         self._config = model.get_config()
 
     def settings(self):
@@ -155,11 +163,14 @@ class MLDA(LearningModule):
         beliefs = self.model.beliefs(self._data(inputs, prior))
         downward = []
         for m, (others, phi) in enumerate(zip(beliefs.others, self.model.topics, strict=True)):
-            theta = messages.Categorical.from_log(others).probs
-            if self.model.reports[m]:
-                downward.append(messages.Categorical(theta @ phi))
+            others = messages.Categorical.from_log(others)
+            if not self.model.reports[m]:
+                downward.append(_words(others.probs, phi))
+            elif self._shares_classes(m):
+                log_probs = others.log_probs[:, self.model.topic_of_class(m)]
+                downward.append(messages.Categorical.from_log(log_probs))
             else:
-                downward.append(_words(theta, phi))
+                downward.append(messages.Categorical(others.probs @ phi))
         return Inference(
             messages.Categorical.from_log(beliefs.evidence, missing),
             downward,
@@ -188,10 +199,15 @@ class MLDA(LearningModule):
             axis=0,
         )
         predictions = self.tensor_decode(*(tf.nn.softmax(others) for others in beliefs.others))
-        downward = [
-            tensors.from_log(tf.math.log(words)) if is_report else words
-            for words, is_report in zip(predictions, self.model.reports, strict=True)
-        ]
+        downward = []
+        for m, words in enumerate(predictions):
+            if self._shares_classes(m):
+                with tf.init_scope():
+                    order = tf.constant(self.model.topic_of_class(m))
+                words = tensors.from_log(tf.gather(beliefs.others[m], order, axis=1))
+            elif self.model.reports[m]:
+                words = tensors.from_log(tf.math.log(words))
+            downward.append(words)
         evidence = tensors.from_log(beliefs.evidence, missing)
         return tensors.Inference(evidence, downward, tensors.from_log(beliefs.posterior))
 
@@ -216,6 +232,16 @@ class MLDA(LearningModule):
             )
             drawn.append(tf.cast(counts, latent.dtype))
         return drawn
+
+    def _shares_classes(self, modality):
+        """Whether an input states the topics themselves, as its own classes."""
+        model = self.model
+        return (
+            self.shared_classes
+            and not model.is_mixed
+            and model.reports[modality]
+            and model.vocabulary_sizes[modality] == self.K
+        )
 
     def _modalities(self, inputs):
         """Inputs with class probabilities that came as plain arrays read as such."""
