@@ -106,9 +106,7 @@ def test_an_observer_of_the_same_classes_is_told_the_topic_in_its_own_numbers():
     assert_array_equal(told[labels == 2], 1)
     assert set(told[labels < 2]) == {0, 2}
     others = srk.Categorical.from_log(module.model.beliefs([words, report]).others[1]).probs
-    assert_allclose(
-        teller.get_backward_msg(), others[:, module.model.topic_of_class(1)], rtol=1e-9
-    )
+    assert_allclose(teller.get_backward_msg(), others[:, module.model.topic_of_class(1)], rtol=1e-9)
 
     apart, (_, teller) = connected([words, report], shared_classes=False)
     others = srk.Categorical.from_log(apart.model.beliefs([words, report]).others[1]).probs
