@@ -1,7 +1,7 @@
 """kserket: probabilistic models composed into one model that learns together."""
 
 import kserket.core.backend  # noqa: F401  (first: imports TensorFlow without its chatter)
-from kserket import datasets, gmm, metrics, mlda, mm, plotting, utils, vae
+from kserket import datasets, gmm, metrics, mlda, mm, plotting, preprocessing, utils, vae
 from kserket.core.graph import Graph
 from kserket.core.learning_module import Inference, LearningModule
 from kserket.core.messages import Categorical, Deferred, Gaussian, Mixture
@@ -36,6 +36,7 @@ __all__ = [
     "mlda",
     "mm",
     "plotting",
+    "preprocessing",
     "register_module",
     "utils",
     "vae",
