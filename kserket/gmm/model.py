@@ -8,6 +8,7 @@ from keras import ops
 from kserket.core import messages
 from kserket.core.sweep_model import SweepModel
 from kserket.inference import gaussian_gibbs, gaussian_mixture
+from kserket.inference.umap_clusters import umap_clusters
 
 
 @keras.saving.register_keras_serializable(package="kserket")
@@ -28,7 +29,9 @@ class GaussianMixture(SweepModel):
     Args:
         num_components: Number of components K.
         inference: "variational" (variational Bayes), or "gibbs" (Serket's collapsed sampler).
-        n_init: Number of k-means++ starts of the first fit, chosen by the bound.
+        init: Where the first fit starts: "kmeans" (from k-means++), or "umap" (a mixture over a
+            UMAP embedding, for data on curved sheets, such as images; needs umap-learn).
+        n_init: Number of starts by k-means, chosen by the bound.
         weight_concentration: Dirichlet concentration of each mixing weight; None is 1.
         mean_precision: How many data the prior mean of a component counts as. If this and the
             next are None, it and the scale of covariances are learned from the data at the first
@@ -63,6 +66,7 @@ class GaussianMixture(SweepModel):
         num_components,
         *,
         inference="variational",
+        init="kmeans",
         n_init=10,
         weight_concentration=None,
         mean_precision=None,
@@ -75,6 +79,8 @@ class GaussianMixture(SweepModel):
             raise ValueError(
                 f"`inference` must be 'variational' or 'gibbs'. Received: inference={inference!r}"
             )
+        if init not in ("kmeans", "umap"):
+            raise ValueError(f"`init` must be 'kmeans' or 'umap'. Received: init={init!r}")
         for option, value in {"num_components": num_components, "n_init": n_init}.items():
             if isinstance(value, bool) or int(value) != value or value < 1:
                 raise ValueError(f"`{option}` must be a positive integer. Received: {value!r}")
@@ -89,6 +95,7 @@ class GaussianMixture(SweepModel):
         super().__init__(seed=seed, **kwargs)
         self.num_components = int(num_components)
         self.inference = inference
+        self.init = init
         self.n_init = int(n_init)
         self.hyper_parameters = hyper
         self.tolerance = tolerance
@@ -192,7 +199,7 @@ class GaussianMixture(SweepModel):
         if not self.built:
             self.build(data["x"].shape)
         if not self.is_fitted:
-            self._assign(self._make_prior(data, rng), prefix="prior_")
+            self._start(data, rng)
         if self.inference == "variational":
             run, adopt, figure = self._run_variational, self._assign, "bound"
         else:
@@ -213,6 +220,17 @@ class GaussianMixture(SweepModel):
             callbacks,
             verbose,
         )
+
+    def _start(self, data, rng):
+        """Hyper-parameters, and with `init="umap"` the state that learning begins with."""
+        prior = data["class_prior"]
+        if self.init == "umap" and (prior is None or not gaussian_mixture.says_something(prior)):
+            groups = umap_clusters(data["x"], self.num_components, rng, self._weight(data) > 0)
+            data = {**data, "class_prior": groups}
+        self._assign(self._make_prior(data, rng), prefix="prior_")
+        if data["class_prior"] is not prior:
+            state, _, _ = gaussian_mixture.fit(prior=self.prior, num_sweeps=0, **data)
+            self._assign(state)
 
     def _run_variational(self, data, epochs, rng, report):
         """The `State` that sweeps lead to."""
@@ -257,12 +275,8 @@ class GaussianMixture(SweepModel):
 
     def _make_prior(self, data, rng):
         """Hyper-parameters learned from the data, or the user's and defaults for the rest."""
-        x, weight = np.asarray(data["x"], "float64"), data["sample_weight"]
+        x, weight = np.asarray(data["x"], "float64"), self._weight(data)
         own = np.zeros((1, 1)) if data["variance"] is None else np.asarray(data["variance"])
-        known = np.broadcast_to(np.isfinite(own).all(axis=1), len(x))
-        weight = known * (1.0 if weight is None else weight)
-        if not weight.sum() > 0:
-            raise ValueError("No datum counts: `sample_weight` is zero or `variance` infinite.")
         mean = np.average(x, axis=0, weights=weight)
         variance = np.square(x - mean) + np.where(np.isfinite(own), own, 0.0)
         variance = np.average(variance, axis=0, weights=weight)
@@ -284,6 +298,17 @@ class GaussianMixture(SweepModel):
                 f"Received: {given['degrees_of_freedom']}"
             )
         return prior._replace(**given)
+
+    @staticmethod
+    def _weight(data):
+        """How much each datum counts, (N,): nothing where its variance is infinite."""
+        weight, variance = data["sample_weight"], data["variance"]
+        weight = np.ones(len(data["x"])) if weight is None else np.asarray(weight, "float64")
+        if variance is not None:
+            weight = weight * np.isfinite(variance).all(axis=1)
+        if not weight.sum() > 0:
+            raise ValueError("No datum counts: `sample_weight` is zero or `variance` infinite.")
+        return weight
 
     def partial_fit(self, x, *, sample_weight=None):
         """Adds data to what was learned, in one pass, and forgets them.
@@ -579,6 +604,7 @@ class GaussianMixture(SweepModel):
             **super().get_config(),
             "num_components": self.num_components,
             "inference": self.inference,
+            "init": self.init,
             "n_init": self.n_init,
             **self.hyper_parameters,
             "tolerance": self.tolerance,

@@ -26,7 +26,8 @@ class GMM(LearningModule):
         category: Optional labels (N,), used to score and for nothing else.
         mode: "learn" or "recog" (recognition).
         inference: "variational", or "gibbs" for Serket's sampler.
-        n_init: Number of starts of the first update, chosen by the bound.
+        init: How the first update starts: "kmeans" or "umap", see `GaussianMixture`.
+        n_init: Number of starts by k-means, chosen by the bound.
         save_dir: Folder in which `module002_gmm/` is made; None writes nothing.
         load_dir: A module's own folder to take parameters from.
         seed: Integer that determines all randomness.
@@ -72,6 +73,7 @@ class GMM(LearningModule):
         mode="learn",
         *,
         inference="variational",
+        init="kmeans",
         n_init=10,
         save_dir=".",
         load_dir=None,
@@ -85,7 +87,7 @@ class GMM(LearningModule):
             category = kwargs.pop("catogory") if category is None else category
         if isinstance(itr, bool) or int(itr) != itr or itr < 1:
             raise ValueError(f"`itr` must be a positive integer. Received: {itr!r}")
-        self._options = {"inference": inference, "n_init": n_init, **kwargs}
+        self._options = {"inference": inference, "init": init, "n_init": n_init, **kwargs}
         GaussianMixture(K, **self._options)  # an unknown option is told here, not in update()
         super().__init__(
             name, mode, labels=category, save_dir=save_dir, load_dir=load_dir, seed=seed

@@ -340,7 +340,7 @@ def initialise(
     Returns:
         (N, K) rows summing to one.
     """
-    if class_prior is not None and prior_information(class_prior).any():
+    if class_prior is not None and says_something(class_prior):
         probabilities = np.array(class_prior, np.float64)
         return probabilities / probabilities.sum(axis=1, keepdims=True)
     num_samples = len(x)
@@ -372,6 +372,11 @@ def initialise(
             responsibilities[rows] = 0.0
             responsibilities[rows, kmeans.predict((chunk - centre) / scale)] = 1.0
     return responsibilities
+
+
+def says_something(class_prior):
+    """Whether any row of (N, K) prefers a class to another."""
+    return bool(prior_information(class_prior).any())
 
 
 def prior_information(class_prior):
