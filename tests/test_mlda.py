@@ -317,7 +317,7 @@ def test_documents_do_not_depend_on_their_neighbours(alpha):
 )
 def test_fit_goes_on_reports_every_sweep_and_can_be_stopped(figure, options):
     _, words, sounds, _ = documents()
-    model = srk.MultimodalLDA(K, seed=0, tolerance=-1.0, n_init=1, **options)
+    model = srk.MultimodalLDA(K, seed=0, tolerance=None, n_init=1, **options)
     history = model.fit([words, sounds], epochs=7, verbose=0)
     assert list(history.history) == [figure] and len(history.history[figure]) == 7
     if figure == "log_posterior":

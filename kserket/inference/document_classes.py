@@ -182,7 +182,7 @@ def fit(
         n_init: how many starts, from all modalities and from each alone, compete in short runs by
             the objective.
         num_sweeps: at most.
-        tolerance: sweeps end when one gains less than this per document.
+        tolerance: sweeps end when one gains less than this per document; None does every sweep.
         rng: `numpy.random.Generator`, or a seed.
         callback: called as callback(sweep, num_sweeps, objective, state) after each;
             StopIteration ends the run with what is reached.
@@ -229,7 +229,8 @@ def climb(data, state, prior, *, class_prior=None, num_sweeps, tolerance=0.0, ca
                 callback(sweep, num_sweeps, objectives[-1], state)
             except StopIteration:
                 break
-        if sweep > 1 and objectives[-1] - objectives[-2] < tolerance * len(r):
+        is_rated = tolerance is not None and sweep > 1
+        if is_rated and objectives[-1] - objectives[-2] < tolerance * len(r):
             break
     return Fit(state, np.array(objectives), r)
 

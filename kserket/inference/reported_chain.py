@@ -197,7 +197,8 @@ def climb(
         lengths: as in `expect`.
         log_prior: (N, K) or None.
         max_sweeps: E and M steps at most.
-        tolerance: stop when a sweep gains less than this per step (row); not when sampling.
+        tolerance: stop when a sweep gains less than this per step (row); not when sampling, nor if
+            None.
         num_paths: as in `expect`.
         rng: numpy Generator, for sampling.
         callback: called as callback(sweep, max_sweeps, objective, state) after each; may raise
@@ -217,7 +218,8 @@ def climb(
             except StopIteration:
                 break
         gain = np.inf if sweep == 1 else objectives[-1] - objectives[-2]
-        if num_paths is None and gain < tolerance * len(log_reported):
+        settled = tolerance is not None and gain < tolerance * len(log_reported)
+        if settled and num_paths is None:
             return Fit(state, np.array(objectives), True)
     return Fit(state, np.array(objectives), False)
 

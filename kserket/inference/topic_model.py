@@ -68,7 +68,8 @@ def fit(
             M arrays (K, V_m), to go on from.
         class_prior: (N, K) factors of each document's topics, or None.
         num_sweeps: at most.
-        tolerance: sweeps end when one changes the mean log probability of a word by less.
+        tolerance: sweeps end when one changes the mean log probability of a word by less; None does
+            every sweep.
         callback: called as callback(sweep, num_sweeps, objective, fit) after each;
             StopIteration ends the run with what is reached.
 
@@ -103,7 +104,8 @@ def fit(
                 callback(sweep, num_sweeps, log_probability, reached())
             except StopIteration:
                 break
-        if sweep > 1 and abs(objectives[-1] - objectives[-2]) < tolerance * total:
+        is_rated = tolerance is not None and sweep > 1
+        if is_rated and abs(objectives[-1] - objectives[-2]) < tolerance * total:
             break
     return reached()
 

@@ -74,7 +74,7 @@ class MultimodalLDA(SweepModel):
         n_init: Number of starts of the first fit, from all modalities and from each alone, chosen
             by the posterior density.
         tolerance: Sweeps end early when one gains less than this per document (alpha = 0) or
-            word, in nats. The sampler does every sweep.
+            word, in nats. The sampler does every sweep, and so does None.
         seed: Integer that determines starts and sampling.
         **kwargs: `name`.
 

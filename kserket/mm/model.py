@@ -35,7 +35,8 @@ class MarkovChain(SweepModel):
         trust: Beside these, pseudo-counts of a state being reported under its own number;
             infinity never doubts x.
         num_paths: None computes expected counts; a number counts in so many sampled paths.
-        tolerance: Sweeps end early when a step gains less than this, in nats.
+        tolerance: Sweeps end early when a step gains less than this, in nats; None does every
+            sweep.
         seed: Integer that determines starts and sampling.
         **kwargs: `name`.
 

@@ -63,7 +63,7 @@ def test_responsibilities_and_likelihood_equal_enumeration(state):
 def test_the_posterior_density_never_falls(data):
     for weight in (1.0, 0.25):
         weighted = [modality._replace(weight=weight) for modality in data]
-        run = classes.fit(weighted, PRIOR, K, rng=1, n_init=1, num_sweeps=50, tolerance=-np.inf)
+        run = classes.fit(weighted, PRIOR, K, rng=1, n_init=1, num_sweeps=50, tolerance=None)
         assert len(run.objectives) == 50
         assert (np.diff(run.objectives) >= -1e-9 * np.abs(run.objectives[0])).all()
 
@@ -143,17 +143,17 @@ def test_starts_are_reproducible_and_more_of_them_are_not_worse(data):
 
 def test_sweeps_go_on_from_a_state_and_report(data):
     seen = []
-    run = classes.fit(data, PRIOR, K, rng=0, n_init=1, num_sweeps=4, tolerance=-np.inf)
+    run = classes.fit(data, PRIOR, K, rng=0, n_init=1, num_sweeps=4, tolerance=None)
     again = classes.fit(
         data,
         PRIOR,
         K,
         state=run.state,
         num_sweeps=3,
-        tolerance=-np.inf,
+        tolerance=None,
         callback=lambda *args: seen.append(args),
     )
-    whole = classes.fit(data, PRIOR, K, rng=0, n_init=1, num_sweeps=7, tolerance=-np.inf)
+    whole = classes.fit(data, PRIOR, K, rng=0, n_init=1, num_sweeps=7, tolerance=None)
     assert_allclose(again.objectives, whole.objectives[4:])
     assert [(sweep, total) for sweep, total, _, _ in seen] == [(1, 3), (2, 3), (3, 3)]
 

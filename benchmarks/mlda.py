@@ -1,0 +1,258 @@
+"""Topic models and Markov models: held-out perplexity, and time of a sweep, beside their peers.
+
+    python benchmarks/mlda.py --path serket_tutorial.npz
+    python benchmarks/mlda.py --quick
+
+Perplexity is that of document completion: topics are learned from two thirds of the documents; of
+each of the others half the words are given, the other half is scored. The proportions of topics
+are folded in by one and the same procedure whatever library found the topics, with the same alpha
+and beta, which are not learned. Simulated documents mix topics as the model says; spoken digits
+are about one thing each, which is what `alpha=0` is for.
+
+Times are CPU seconds of a sweep, differences of a long and a short run, one thread, beside the
+dense products over the same counts: documents by words by topics, once for the E step and once
+for the M step. scikit-learn's `LatentDirichletAllocation`, tomotopy and hmmlearn run in the same
+process where they are installed (`pip install tomotopy hmmlearn`).
+"""
+
+import argparse
+import importlib.util
+import os
+import time
+import warnings
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy: threads pinned alike for all
+
+import numpy as np  # noqa: E402
+
+import kserket as srk  # noqa: E402
+
+ALPHA, BETA = 0.1, 0.05
+
+
+def simulated(seed, num_documents=1500, vocabulary=400, num_topics=10, length=80):
+    """Counts (N, V) drawn from the model itself."""
+    rng = np.random.default_rng(seed)
+    topics = rng.dirichlet(np.full(vocabulary, BETA), num_topics)
+    theta = rng.dirichlet(np.full(num_topics, ALPHA), num_documents)
+    return rng.multinomial(length, theta @ topics).astype(float)
+
+
+def halves(counts, seed):
+    """Every word of whole counts (N, V) in one half or the other."""
+    given = np.random.default_rng(seed).binomial(counts.astype(int), 0.5).astype(float)
+    return given, counts - given
+
+
+def completion(topics, alpha, given, scored, sweeps=200):
+    """Perplexity of `scored` (N, V) after folding `given` in under topics (K, V)."""
+    theta = np.full((len(given), len(topics)), 1.0 / len(topics))
+    for _ in range(sweeps):
+        ratio = given / np.maximum(theta @ topics, 1e-300)
+        theta = theta * (ratio @ topics.T) + alpha
+        theta /= theta.sum(axis=1, keepdims=True)
+    log_probability = (scored * np.log(np.maximum(theta @ topics, 1e-300))).sum()
+    return float(np.exp(-log_probability / scored.sum()))
+
+
+def ours(counts, num_topics, seed, sweeps, **options):
+    model = srk.MultimodalLDA(num_topics, beta=BETA, seed=seed, **options)
+    return model, lambda: model.fit(counts, epochs=sweeps, verbose=0)
+
+
+def scikit_learn(counts, num_topics, seed, sweeps):
+    from sklearn.decomposition import LatentDirichletAllocation
+
+    model = LatentDirichletAllocation(
+        num_topics,
+        doc_topic_prior=ALPHA,
+        topic_word_prior=BETA,
+        max_iter=sweeps,
+        random_state=seed,
+    )
+    return model, lambda: model.fit(counts)
+
+
+def tomotopy(counts, num_topics, seed, sweeps):
+    import tomotopy
+
+    model = tomotopy.LDAModel(k=num_topics, alpha=ALPHA, eta=BETA, seed=seed)
+    model.optim_interval = 0
+    for row in counts.astype(int):
+        model.add_doc([str(word) for word in np.repeat(np.arange(len(row)), row)])
+    return model, lambda: model.train(sweeps, workers=1)
+
+
+def topics_of(model, vocabulary):
+    """P(word | topic), (K, V), of a model of any of the three libraries."""
+    if isinstance(model, srk.MultimodalLDA):
+        return model.topics[0]
+    if hasattr(model, "components_"):
+        return model.components_ / model.components_.sum(axis=1, keepdims=True)
+    topics = np.full((model.k, vocabulary), 1e-12)
+    words = [int(word) for word in model.used_vocabs]
+    for topic in range(model.k):
+        topics[topic, words] = model.get_topic_word_dist(topic)
+    return topics / topics.sum(axis=1, keepdims=True)
+
+
+def perplexities(counts, num_topics, seed, sweeps):
+    """Held-out perplexity of every method: dict."""
+    order = np.random.default_rng(seed).permutation(len(counts))
+    train, held_out = np.split(counts[order], [2 * len(counts) // 3])
+    given, scored = halves(held_out, seed)
+    methods = {
+        "kserket, CVB0": lambda: ours(train, num_topics, seed, sweeps, alpha=ALPHA),
+        "kserket, Gibbs": lambda: ours(
+            train, num_topics, seed, sweeps, alpha=ALPHA, inference="gibbs"
+        ),
+        "scikit-learn": lambda: scikit_learn(train, num_topics, seed, sweeps),
+    }
+    if importlib.util.find_spec("tomotopy"):
+        methods["tomotopy"] = lambda: tomotopy(train, num_topics, seed, 5 * sweeps)
+    found = {}
+    for name, make in methods.items():
+        model, run = make()
+        run()
+        found[name] = completion(topics_of(model, counts.shape[1]), ALPHA, given, scored)
+    model, run = ours(train, num_topics, seed, sweeps)
+    run()
+    found["kserket, one topic a document (alpha = 0)"] = float(model.perplexity(scored, given)[0])
+    words = train.sum(axis=0) + BETA
+    found["no topics"] = completion((words / words.sum())[None], ALPHA, given, scored, sweeps=1)
+    return found
+
+
+def seconds(run):
+    """CPU seconds of one call."""
+    begin = time.process_time()
+    run()
+    return time.process_time() - begin
+
+
+def per_sweep(make, sweeps, repeats):
+    """Median CPU seconds of a sweep; `make(sweeps)` gives a function that does so many."""
+    make(1)()  # compiles what compiles
+    return np.median(
+        [(seconds(make(1 + sweeps)) - seconds(make(1))) / sweeps for _ in range(repeats)]
+    )
+
+
+def topic_times(counts, num_topics, sweeps, repeats):
+    """Seconds of the dense products and of a sweep of every method: dict."""
+    theta = np.random.default_rng(0).random((len(counts), num_topics))
+    topics = np.random.default_rng(1).random((num_topics, counts.shape[1]))
+
+    def products():
+        counts @ topics.T
+        theta.T @ counts
+
+    products()
+    found = {"dense products": np.median([seconds(products) for _ in range(2 * repeats + 1)])}
+    options = {"n_init": 1, "tolerance": None}
+    variants = {
+        "kserket, alpha = 0": {"design_effects": 1.0},
+        "kserket, CVB0": {"alpha": ALPHA},
+        "kserket, Gibbs": {"alpha": ALPHA, "inference": "gibbs"},
+    }
+    for name, variant in variants.items():
+        found[name] = per_sweep(
+            lambda count, variant=variant: ours(counts, num_topics, 0, count, **options, **variant)[
+                1
+            ],
+            sweeps,
+            repeats,
+        )
+    found["scikit-learn"] = per_sweep(
+        lambda count: scikit_learn(counts, num_topics, 0, count)[1], sweeps, repeats
+    )
+    if importlib.util.find_spec("tomotopy"):
+        found["tomotopy"] = per_sweep(
+            lambda count: tomotopy(counts, num_topics, 0, count)[1], sweeps, repeats
+        )
+    return found
+
+
+def chain_times(num_steps, num_states, sweeps, repeats):
+    """Seconds of the dense products and of a sweep over a chain, of every method: dict."""
+    rng = np.random.default_rng(0)
+    transitions = rng.dirichlet(np.full(num_states, 0.3), num_states)
+    states = np.zeros(num_steps, int)
+    for step in range(1, num_steps):
+        states[step] = rng.choice(num_states, p=transitions[states[step - 1]])
+    heard = np.where(rng.random(num_steps) < 0.8, states, rng.integers(num_states, size=num_steps))
+    x = np.full((num_steps, num_states), 0.2 / num_states)
+    x[np.arange(num_steps), heard] += 0.8
+
+    def products():  # forward, backward, and counts of transitions
+        ahead = x @ transitions
+        back = x @ transitions.T
+        ahead.T @ back
+
+    products()
+    found = {"dense products": np.median([seconds(products) for _ in range(2 * repeats + 1)])}
+    found["kserket"] = per_sweep(
+        lambda count: (
+            lambda: srk.MarkovChain(num_states, n_init=1, tolerance=None, seed=0).fit(
+                x, epochs=count, verbose=0
+            )
+        ),
+        sweeps,
+        repeats,
+    )
+    if importlib.util.find_spec("hmmlearn"):
+        from hmmlearn.hmm import CategoricalHMM
+
+        found["hmmlearn"] = per_sweep(
+            lambda count: (
+                lambda: CategoricalHMM(num_states, n_iter=count, tol=-np.inf, random_state=0).fit(
+                    heard[:, None]
+                )
+            ),
+            sweeps,
+            repeats,
+        )
+    return found
+
+
+def show_times(title, found):
+    floor = found["dense products"]
+    print(f"\n{title}\n\n| | ms | x dense products |\n|---|---|---|")
+    for name, value in found.items():
+        print(f"| {name} | {1e3 * value:.2f} | {value / floor:.1f} |", flush=True)
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--path", default=os.environ.get("KSERKET_TUTORIAL"))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--sweeps", type=int, default=100)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="small data, one seed: seconds")
+    arguments = parser.parse_args(argv)
+    warnings.simplefilter("ignore")
+    if arguments.quick:
+        arguments.seeds, arguments.sweeps, arguments.repeats = [0], 20, 1
+    sets = {"simulated": lambda seed: simulated(seed, 300 if arguments.quick else 1500)}
+    if arguments.path and not arguments.quick:
+        speech = srk.datasets.load_serket_tutorial(arguments.path)[1]
+        sets["spoken digits"] = lambda seed: np.rint(speech)
+    for name, make in sets.items():
+        found = [perplexities(make(seed), 10, seed, arguments.sweeps) for seed in arguments.seeds]
+        counts = make(arguments.seeds[0])
+        print(f"\n{name}, {counts.shape[0]} x {counts.shape[1]}, {counts.sum(axis=1).mean():.0f} ")
+        print(f"words each, {len(found)} seeds\n\n| | held-out perplexity |\n|---|---|")
+        for method in found[0]:
+            values = [one[method] for one in found]
+            print(f"| {method} | {np.mean(values):.1f} ± {np.std(values):.1f} |", flush=True)
+        times = topic_times(counts, 10, 5, arguments.repeats)
+        show_times(f"time of a sweep, {name}, 10 topics", times)
+    num_steps = 300 if arguments.quick else 3000
+    show_times(
+        f"time of a sweep, a chain of {num_steps} steps, 10 states",
+        chain_times(num_steps, 10, 5, arguments.repeats),
+    )
+
+
+if __name__ == "__main__":
+    main()
