@@ -2,17 +2,19 @@
 
     python benchmarks/clustering.py digits
     python benchmarks/clustering.py tutorial --path serket_tutorial.npz
-    python benchmarks/clustering.py mnist --path mnist.npz --deskew --hidden 300 --itr 40 10
+    python benchmarks/clustering.py mnist --path mnist.npz --hidden 300 --itr 40 10 \\
+        --init umap --sweeps 1
 
 Prints clustering accuracy, NMI and ARI, mean and population standard deviation over seeds, of
-k-means, spectral clustering and mixtures of scikit-learn, of a mixture without a VAE, of a plain
-VAE and a mixture after it, and of VAE+GMM by rounds, with messages and without. With --members
-several VAEs, each under a mixture, are joined by an MLDA that tells each mixture what the others
-say. Wine and breast cancer are tables: standardised, and sorted by a mixture alone. Labels score
-and decide nothing.
+k-means, spectral clustering and mixtures of scikit-learn, of UMAP and a mixture, of a mixture
+without a VAE, and of VAE+GMM by rounds, with messages and without; before any message, in round 1,
+it is a plain VAE and a mixture after it. With --members several VAEs, each under a mixture, are
+joined by an MLDA that tells each mixture what the others say. Wine and breast cancer are tables:
+standardised, and sorted by a mixture alone. Labels score and decide nothing.
 """
 
 import argparse
+import importlib.util
 import os
 import time
 
@@ -66,12 +68,22 @@ def peers(x, num_classes, seed):
         )
         bayesian = BayesianGaussianMixture(n_components=num_classes, max_iter=500, **options)
         yield f"PCA({size}) + BayesianGaussianMixture", bayesian.fit_predict(reduced)
-        name, data = f"PCA({size}) + kserket.GaussianMixture", reduced
-    else:
-        name, data = "kserket.GaussianMixture", x
-    ours = srk.GaussianMixture(num_classes, seed=seed)
-    ours.fit(data, verbose=0)
-    yield name, ours.predict(data).argmax(axis=1)
+        yield f"PCA({size}) + kserket.GaussianMixture", ours(reduced, num_classes, seed)
+    if importlib.util.find_spec("umap"):
+        import umap
+
+        embed = umap.UMAP(n_components=10, n_neighbors=10, min_dist=0.0, random_state=seed)
+        embedded = embed.fit_transform(x)
+        yield "UMAP(10) + GaussianMixture", EMMixture(num_classes, **options).fit_predict(embedded)
+    if x.shape[1] < 50:
+        yield "kserket.GaussianMixture", ours(x, num_classes, seed)
+
+
+def ours(x, num_classes, seed):
+    """Classes by the library's mixture."""
+    model = srk.GaussianMixture(num_classes, seed=seed)
+    model.fit(x, verbose=0)
+    return model.predict(x).argmax(axis=1)
 
 
 def run(data, arguments, seed, backward):
@@ -92,7 +104,13 @@ def run(data, arguments, seed, backward):
             name=f"vae{suffix}",
             save_dir=None,
         )
-        mixture = gmm.GMM(num_classes, name=f"gmm{suffix}", save_dir=None)
+        mixture = gmm.GMM(
+            num_classes,
+            arguments.sweeps,
+            name=f"gmm{suffix}",
+            init=arguments.init,
+            save_dir=None,
+        )
         vae1.connect(obs)
         mixture.connect(vae1, backward=backward)
         mixtures.append((vae1, mixture))
@@ -151,6 +169,8 @@ def main(argv=None):
     )
     parser.add_argument("--batch-size", type=int, default=500)
     parser.add_argument("--alpha", type=float, default=1.0)
+    parser.add_argument("--init", default="kmeans", choices=["kmeans", "umap"])
+    parser.add_argument("--sweeps", type=int, default=100, help="sweeps of the mixture in a round")
     parser.add_argument("--members", type=int, default=1, help="how many VAEs, joined by an MLDA")
     parser.add_argument("--deskew", action="store_true", help="make slanted images upright first")
     parser.add_argument("--no-peers", action="store_true")
