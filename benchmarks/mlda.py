@@ -7,7 +7,7 @@ Perplexity is that of document completion: topics are learned from two thirds of
 each of the others half the words are given, the other half is scored. The proportions of topics
 are folded in by one and the same procedure whatever library found the topics, with the same alpha
 and beta, which are not learned. Simulated documents mix topics as the model says; spoken digits
-are about one thing each, which is what `alpha=0` is for.
+are about one thing each, which is what `alpha=0` is for: how well each sorts them is scored too.
 
 Times are CPU seconds of a sweep, differences of a long and a short run, one thread, beside the
 dense products over the same counts: documents by words by topics, once for the E step and once
@@ -123,6 +123,37 @@ def perplexities(counts, num_topics, seed, sweeps):
     return found
 
 
+def accuracies(counts, labels, seed, sweeps):
+    """Clustering accuracy of every method on all documents: dict."""
+    from sklearn.cluster import KMeans
+
+    num_topics = len(np.unique(labels))
+    roots = np.sqrt(counts)
+    found = {
+        "k-means": KMeans(num_topics, n_init=10, random_state=seed).fit_predict(counts),
+        "k-means on square roots": KMeans(num_topics, n_init=10, random_state=seed).fit_predict(
+            roots
+        ),
+    }
+    variants = {"alpha = 0": {}, "CVB0": {"alpha": ALPHA}}
+    for name, options in variants.items():
+        model, run = ours(counts, num_topics, seed, sweeps, **options)
+        run()
+        found[f"kserket, {name}"] = model.predict(counts).argmax(axis=1)
+    model, run = scikit_learn(counts, num_topics, seed, sweeps)
+    run()
+    found["scikit-learn"] = model.transform(counts).argmax(axis=1)
+    return {name: srk.metrics.clustering_accuracy(labels, topics) for name, topics in found.items()}
+
+
+def show(title, found):
+    """A table of one figure of every method, mean and deviation over seeds."""
+    print(f"\n| | {title} |\n|---|---|")
+    for method in found[0]:
+        values = [one[method] for one in found]
+        print(f"| {method} | {np.mean(values):.3f} ± {np.std(values):.3f} |", flush=True)
+
+
 def seconds(run):
     """CPU seconds of one call."""
     begin = time.process_time()
@@ -235,16 +266,15 @@ def main(argv=None):
         arguments.seeds, arguments.sweeps, arguments.repeats = [0], 20, 1
     sets = {"simulated": lambda seed: simulated(seed, 300 if arguments.quick else 1500)}
     if arguments.path and not arguments.quick:
-        speech = srk.datasets.load_serket_tutorial(arguments.path)[1]
+        _, speech, labels = srk.datasets.load_serket_tutorial(arguments.path)
         sets["spoken digits"] = lambda seed: np.rint(speech)
+        rows = [accuracies(speech, labels, seed, arguments.sweeps) for seed in arguments.seeds]
+        show(f"accuracy, spoken digits, {len(rows)} seeds", rows)
     for name, make in sets.items():
         found = [perplexities(make(seed), 10, seed, arguments.sweeps) for seed in arguments.seeds]
         counts = make(arguments.seeds[0])
-        print(f"\n{name}, {counts.shape[0]} x {counts.shape[1]}, {counts.sum(axis=1).mean():.0f} ")
-        print(f"words each, {len(found)} seeds\n\n| | held-out perplexity |\n|---|---|")
-        for method in found[0]:
-            values = [one[method] for one in found]
-            print(f"| {method} | {np.mean(values):.1f} ± {np.std(values):.1f} |", flush=True)
+        size = f"{counts.shape[0]} x {counts.shape[1]}, {counts.sum(axis=1).mean():.0f} words each"
+        show(f"held-out perplexity, {name} ({size}), {len(found)} seeds", found)
         times = topic_times(counts, 10, 5, arguments.repeats)
         show_times(f"time of a sweep, {name}, 10 topics", times)
     num_steps = 300 if arguments.quick else 3000
