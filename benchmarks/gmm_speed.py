@@ -1,8 +1,10 @@
 """Time of one sweep of the Gaussian mixture beside what it cannot avoid, and beside scikit-learn.
 
     python benchmarks/gmm_speed.py
+    python benchmarks/gmm_speed.py --samples 3000 30000 300000 3000000
 
-The floor of a variational sweep is two matrix products over the quadratic features of the data
+One line for every combination of `--samples`, `--components` and `--features`. The floor of a
+variational sweep is two matrix products over the quadratic features of the data
 (1 + D + D (D + 1) / 2 of them), E step and M step, in float64, in the same process and with the
 same threads. scikit-learn's `BayesianGaussianMixture` runs on the same data: full covariances,
 the same K. Times of a sweep are differences of a long and a short run, so that starts do not
@@ -10,6 +12,7 @@ count. The exact collapsed Gibbs sweep is given in milliseconds and beside the v
 """
 
 import argparse
+import itertools
 import os
 import time
 import warnings
@@ -19,8 +22,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy: threads pinned al
 import numpy as np  # noqa: E402
 
 from kserket.inference import gaussian_gibbs, gaussian_mixture  # noqa: E402
-
-SIZES = ((3_000, 10, 18), (3_000, 100, 64), (300_000, 10, 18), (100_000, 100, 64))
 
 
 def seconds(run):
@@ -35,7 +36,7 @@ def products(size, components, features):
     quadratic = 1 + features + features * (features + 1) // 2
     block = np.random.default_rng(0).random((quadratic, min(size, 4096)))
     coefficients = np.random.default_rng(1).random((components, quadratic))
-    blocks = max(1, size // block.shape[1])
+    blocks = max(10, size // block.shape[1])
 
     def run():
         for _ in range(blocks):
@@ -90,30 +91,28 @@ def gibbs(x, prior, components, sweeps):
     return (seconds(lambda: run(1 + sweeps)) - seconds(lambda: run(1))) / sweeps
 
 
+def ratios(size, components, features):
+    """Seconds of the floor, and kserket's and scikit-learn's sweeps as multiples of it."""
+    x = np.random.default_rng(0).standard_normal((size, features))
+    prior = gaussian_mixture.default_prior(x.mean(axis=0), x.var(axis=0), components)
+    sweeps = max(2, min(20, 100_000 // size))
+    floor = products(size, components, features)
+    ours = variational(x, prior, components, sweeps)
+    return floor, ours / floor, scikit_learn(x, components, sweeps) / floor
+
+
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--samples", type=int, nargs="+", default=[3_000, 30_000])
+    parser.add_argument("--components", type=int, nargs="+", default=[10, 100])
+    parser.add_argument("--features", type=int, nargs="+", default=[18, 64])
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--largest", type=int, default=300_000, help="leave larger data out")
     arguments = parser.parse_args(argv)
     print(f"{os.environ['OMP_NUM_THREADS']} thread(s), medians of {arguments.repeats}")
     print(f"{'N':>8}{'K':>5}{'D':>4}{'floor ms':>10}{'x floor':>9}{'sklearn x floor':>17}")
-    for size, components, features in SIZES:
-        if size > arguments.largest:
-            continue
-        x = np.random.default_rng(0).standard_normal((size, features))
-        prior = gaussian_mixture.default_prior(x.mean(axis=0), x.var(axis=0), components)
-        sweeps = 20 if size <= 3_000 else 2
-        rows = []
-        for _ in range(arguments.repeats):
-            floor = products(size, components, features)
-            rows.append(
-                (
-                    floor,
-                    variational(x, prior, components, sweeps) / floor,
-                    scikit_learn(x, components, sweeps) / floor,
-                )
-            )
-        floor, ours, theirs = np.median(rows, axis=0)
+    for sizes in itertools.product(arguments.samples, arguments.components, arguments.features):
+        floor, ours, theirs = np.median([ratios(*sizes) for _ in range(arguments.repeats)], axis=0)
+        size, components, features = sizes
         print(
             f"{size:>8}{components:>5}{features:>4}{1e3 * floor:>10.2f}{ours:>9.2f}{theirs:>17.2f}",
             flush=True,

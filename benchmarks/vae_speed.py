@@ -12,6 +12,12 @@ the smallest and the largest.
 import argparse
 import time
 
+try:  # before TensorFlow: after it, PyTorch crashes when it makes an optimizer
+    import torch
+    import torch._dynamo
+except ImportError:
+    torch = None
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -68,9 +74,7 @@ def keras_fit(x):
 
 def torch_eager(x):
     """An eager PyTorch loop of the same model and optimizer, or None."""
-    try:
-        import torch
-    except ImportError:
+    if torch is None:
         return None
     torch.set_num_threads(tf.config.threading.get_intra_op_parallelism_threads() or 1)
     data = torch.from_numpy(x)

@@ -251,7 +251,7 @@ class LearningModule(Module):
             return self.model
         must_load = self.mode == "recog" or not self.trainable or self.load_dir is not None
         found = self._read_parameters(shapes) if must_load else None
-        with _python_seed(int(self._make_rng().integers(2**31))):
+        with _python_seed(int(self._make_rng().integers(2**31))), self._devices():
             self.model = self.build_model(inputs)
         if found is not None:
             arrays, fingerprint = found

@@ -8,6 +8,7 @@ import numpy as np
 from kserket.core.mailbox import DataBox, Mailbox
 from kserket.core.messages import Categorical, as_categorical
 from kserket.core.registry import register_module
+from kserket.core.replicas import scope_here
 
 
 class Module:
@@ -16,7 +17,8 @@ class Module:
     A module reads the forward messages of the modules it is connected to, and sends each of
     them a backward message. Subclass it and write `update()` as Serket users do, or write
     `infer()` too and the module can predict new data inside a `kserket.Graph`. Modules that
-    learn a Keras model subclass `kserket.LearningModule` instead.
+    learn a Keras model subclass `kserket.LearningModule` instead. A module made under
+    `tf.distribute.MirroredStrategy().scope()` makes its model there too.
 
     Args:
         name: What it is called: "vae", "gmm". It is part of the folder's name and of the
@@ -64,6 +66,7 @@ class Module:
         self.rounds = 0
         self._inputs = ()
         self._sends_back = True
+        self._devices = scope_here()  # its model's, whenever that is made
         Module._count += 1
 
     @staticmethod

@@ -7,6 +7,8 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from kserket.core.replicas import place_in_batch
+
 CHUNK = 4096  # samples encoded or decoded at a time
 
 
@@ -105,7 +107,7 @@ class VariationalAutoencoder(keras.Model):
         self.kl_weight.assign(kl_weight)
         self.reconstruction_metric = keras.metrics.Mean(name="reconstruction")
         self.kl_metric = keras.metrics.Mean(name="kl")
-        self._reduce = _PerSample(name="per_sample")
+        self._sum = _PerSample(reduction="sum", name="per_sample")
 
     # Networks ---------------------------------------------------------------------------
 
@@ -190,12 +192,19 @@ class VariationalAutoencoder(keras.Model):
         }
 
     def _propagate(self, x, training, noise=None):
-        """Encoder, one z, decoder: dict of z_mean, z_log_variance, decoded, in float32."""
+        """Encoder, one z, decoder: dict of z_mean, z_log_variance, decoded, in float32.
+
+        `batch_size` counts the rows of all replicas. Noise is drawn for all of them, so that it
+        does not depend on how many devices there are.
+        """
         z_mean, z_log_variance = self.encoder(x, training=training)
         z_mean, z_log_variance = _float32(z_mean), _float32(z_log_variance)
-        z = z_mean
+        z, size = z_mean, ops.shape(z_mean)[0]
+        first, batch_size = place_in_batch(size)
         if training and noise is None:
-            noise = keras.random.normal(ops.shape(z_mean), seed=self.seed_generator)
+            noise = keras.random.normal((batch_size, self.latent_dim), seed=self.seed_generator)
+            if batch_size is not size:
+                noise = noise[first : first + size]
         if noise is not None:
             z = z_mean + ops.exp(0.5 * z_log_variance) * noise
         decoded = self.decoder(ops.cast(z, self.compute_dtype), training=training)
@@ -203,6 +212,7 @@ class VariationalAutoencoder(keras.Model):
             "z_mean": z_mean,
             "z_log_variance": z_log_variance,
             "decoded": _float32(decoded),
+            "batch_size": batch_size,
         }
 
     def _terms(self, inputs, outputs):
@@ -232,7 +242,7 @@ class VariationalAutoencoder(keras.Model):
             training: Whether z is sampled.
 
         Returns:
-            A scalar tensor.
+            A scalar tensor; on several replicas this one's part, of which the sum is the mean.
         """
         if y_pred is None or "decoded" not in y_pred:
             y_pred = self._propagate(_parts(x)["x"], training)
@@ -240,7 +250,8 @@ class VariationalAutoencoder(keras.Model):
         self.reconstruction_metric.update_state(reconstruction, sample_weight=sample_weight)
         self.kl_metric.update_state(kl, sample_weight=sample_weight)
         loss = reconstruction + self.kl_weight * kl
-        return self._reduce(ops.zeros_like(loss), loss, sample_weight=sample_weight)
+        total = self._sum(ops.zeros_like(loss), loss, sample_weight=sample_weight)
+        return total / ops.cast(y_pred["batch_size"], total.dtype)
 
     def train_step(self, data):
         """One step of the optimizer on one batch."""
@@ -262,8 +273,8 @@ class VariationalAutoencoder(keras.Model):
 
     def _figures(self, loss, x, y, outputs, sample_weight):
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        batch = ops.shape(outputs["z_mean"])[0]
-        self._loss_tracker.update_state(loss * replicas, sample_weight=batch)
+        share = outputs["batch_size"] / replicas
+        self._loss_tracker.update_state(loss * replicas, sample_weight=share)
         predictions = {"reconstruction": self._reconstruct(outputs)}
         return self.compute_metrics(x, y, predictions, sample_weight)
 
@@ -294,6 +305,17 @@ class VariationalAutoencoder(keras.Model):
         """Probabilities or means of x (N, ...), from what `_propagate` returned."""
         decoded = outputs["decoded"]
         return ops.sigmoid(decoded) if self.likelihood == "bernoulli" else decoded
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Keras averages the first batch over devices, which fails if their shares differ."""
+        strategy = self.distribute_strategy
+        if iterator is not None and strategy.num_replicas_in_sync > 1:
+            _, _, batches = next(iter(iterator))
+            data_batch = tf.nest.map_structure(
+                lambda part: strategy.experimental_local_results(part)[0], next(batches)
+            )
+            iterator = None
+        super()._maybe_symbolic_build(iterator, data_batch)
 
     # Use --------------------------------------------------------------------------------
 
@@ -462,7 +484,7 @@ class VariationalAutoencoder(keras.Model):
             "decoder_units": self.decoder_units,
             "kernel_stddev": self.kernel_stddev,
             "likelihood": self.likelihood,
-            "kl_weight": float(self.kl_weight),
+            "kl_weight": float(self.kl_weight.numpy()),
             "seed": self.seed,
         }
 
@@ -584,7 +606,7 @@ def _cross_entropy(x, logits):
 
 
 class _PerSample(keras.losses.Loss):
-    """Costs that are there already: takes the weighted mean, right on several replicas."""
+    """Costs that are there already: weighs and adds them."""
 
     def call(self, y_true, y_pred):
         return y_pred

@@ -127,7 +127,9 @@ class VAE(LearningModule):
     @property
     def kl_weight(self):
         """alpha, the weight of the KL divergence."""
-        return self._options["kl_weight"] if self.model is None else float(self.model.kl_weight)
+        if self.model is None:
+            return self._options["kl_weight"]
+        return float(self.model.kl_weight.numpy())
 
     @kl_weight.setter
     def kl_weight(self, value):
@@ -293,7 +295,7 @@ class VAE(LearningModule):
         return {**super().get_parameters(), **state}
 
     def set_parameters(self, arrays):
-        alpha = float(self.model.kl_weight)
+        alpha = self.kl_weight
         super().set_parameters(arrays)
         self.model.kl_weight.assign(alpha)
         for index, variable in enumerate(self.model.optimizer.variables):

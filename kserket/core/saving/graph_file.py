@@ -159,12 +159,16 @@ def restore_state(graph, packed, unpacker):
         packed: What `pack_state` returned.
         unpacker: `Unpacker`.
     """
-    state = unpacker.unpack(packed)
-    if len(state["modules"]) != len(graph.modules):
+    if len(packed["modules"]) != len(graph.modules):
         raise ValueError("its graph.json holds another number of modules than states.")
-    for module, part in zip(graph.modules, state["modules"], strict=True):
+    parts = []
+    for module, entry in zip(graph.modules, packed["modules"], strict=True):
+        with module._devices():
+            parts.append(unpacker.unpack(entry))
+    state = unpacker.unpack({**packed, "modules": None})
+    for module, part in zip(graph.modules, parts, strict=True):
         _restore_module(graph, module, part)
-    for module, part in zip(graph.modules, state["modules"], strict=True):
+    for module, part in zip(graph.modules, parts, strict=True):
         if part.get("parameters") is not None:  # no Keras model: its own arrays
             module.model = module.build_model(module.get_observations())
             module.set_parameters(part["parameters"])
