@@ -228,8 +228,8 @@ class Graph:
         rows that are NaN throughout were not observed; they are inferred.
 
         Args:
-            x: Array (N, ...) if the graph has one observation, or a dict from the names of
-                observations to arrays of one length.
+            x: What `Observation` takes if the graph has one observation, or a dict from the names
+                of observations to such data of one length.
             outputs: A name or a list of names: of modules, for their class probabilities (or
                 latent means), and of observations, for what the graph predicts of them. None
                 is the module at the top.
@@ -285,7 +285,7 @@ class Graph:
             inputs, prior = beliefs.heard(module)
             scores = dict(module.evaluate(inputs, prior)) if hasattr(module, "evaluate") else {}
             if y_true is not None and inference.posterior is not None:
-                classes = inference.posterior.probs.argmax(axis=1)
+                classes = inference.posterior.classes
                 scores |= metrics.clustering_scores(y_true, classes)
             figures |= {f"{self.names[module]}/{name}": value for name, value in scores.items()}
         return figures
@@ -360,8 +360,7 @@ class Graph:
 
         Args:
             path: The file, "digits.kserket". Replaced only when the new one is complete.
-            include_data: Whether data in memory are written too. Memory maps and HDF5 datasets
-                never are.
+            include_data: Whether data in memory are written too. Data in files never are.
             overwrite: Whether a file of that name may be replaced.
 
         Raises:

@@ -1,6 +1,7 @@
 """The one `update()` that every learning module shares."""
 
 import contextlib
+import math
 import os
 import pathlib
 import random
@@ -50,6 +51,10 @@ class LearningModule(Module):
         seed: Integer that, with `name` and the round, determines all randomness. None draws
             one at the first update, so that `keras.utils.set_random_seed` is honoured.
 
+    Attributes:
+        text_limit: Most numbers in one text file, 10 million. A larger array, such as the
+            reconstruction of 60,000 images, is not written; None writes all.
+
     Raises:
         ValueError: If an option is unknown.
     """
@@ -57,8 +62,11 @@ class LearningModule(Module):
     parameters_file = "parameters.h5"
     _saved = (
         *Module._saved,
-        *("mode", "trainable", "seed", "seed_key", "fingerprint"),
+        *("mode", "trainable", "seed", "seed_key", "fingerprint", "text_limit"),
         *("_belongs_to", "_input_shapes", "_posterior"),
+    )
+    text_limit = (
+        10_000_000  # numbers in a text file; an array of more is not written; None writes all
     )
     evidence_uses_prior = True  # whether `infer` gives other evidence or messages under a prior
 
@@ -81,7 +89,7 @@ class LearningModule(Module):
         self._belongs_to = None
         self._input_shapes = None
         self._posterior = None
-        self._has_warned = False
+        self._warnings = set()
 
     # What a family writes ---------------------------------------------------------------
 
@@ -304,8 +312,8 @@ class LearningModule(Module):
 
     def _warn_once(self, text):
         """Warns of something that a user should look into, once in a module's life."""
-        if not self._has_warned:
-            self._has_warned = True
+        if text not in self._warnings:
+            self._warnings.add(text)
             warnings.warn(f"{self.get_name()} {text}", stacklevel=4)
 
     def _check(self, inputs, prior):
@@ -342,7 +350,7 @@ class LearningModule(Module):
             return {}
         from kserket import metrics
 
-        classes = inference.posterior.probs.argmax(axis=1)
+        classes = inference.posterior.classes
         return metrics.clustering_scores(self.labels, classes)
 
     def _write(self, inference):
@@ -358,7 +366,16 @@ class LearningModule(Module):
         if "accuracy" in self.logs:
             files["acc_{mode}.txt"] = np.array([self.logs["accuracy"]])
         for pattern, array in files.items():
-            results.write_text(self.folder / pattern.format(mode=self.mode), array)
+            path = self.folder / pattern.format(mode=self.mode)
+            size = math.prod(np.shape(array))
+            if self.text_limit is not None and size > self.text_limit:
+                path.unlink(missing_ok=True)  # that of an earlier round would be taken for this one
+                self._warn_once(
+                    f"does not write {path.name}, a text of {size:,} numbers. Its text_limit is "
+                    f"{self.text_limit:,}; None writes texts of any size."
+                )
+                continue
+            results.write_text(path, array)
 
     def _metadata(self):
         return {

@@ -11,6 +11,8 @@ import abc
 
 import numpy as np
 
+from kserket import storage
+
 SUM_TOLERANCE = 1e-3
 LOG_FLOOR = -1e9  # stands for log 0: below whatever data say, yet contradictions tie, never NaN
 
@@ -115,17 +117,20 @@ class Categorical(Message):
     _arguments = ("probs", "missing")
 
     def __init__(self, probs, missing=None):
-        probs = np.asarray(probs, dtype="float64")
+        probs = np.asarray(probs)
         if probs.ndim != 2 or probs.shape[1] == 0:
             raise ValueError(
                 "A Categorical message needs probabilities of shape (N, K). "
                 f"Received: shape {probs.shape}"
             )
+        probs = storage.apply(lambda part: np.asarray(part, "float64"), probs)
         missing = _as_mask(missing, len(probs))
         if missing is not None:
-            probs = np.where(missing[:, None], 1.0 / probs.shape[1], probs)
-        sums = probs.sum(axis=1)
-        wrong = ~(np.abs(sums - 1.0) < SUM_TOLERANCE) | (probs < 0).any(axis=1)
+            uniform = 1.0 / probs.shape[1]
+            probs = storage.apply(
+                lambda part, silent: np.where(silent[:, None], uniform, part), probs, missing
+            )
+        sums, wrong = storage.apply(_row_sums, probs)
         if wrong.any():
             row = int(np.argmax(wrong))
             raise ValueError(
@@ -134,10 +139,8 @@ class Categorical(Message):
                 f"{np.array2string(probs[row], precision=4, threshold=8)} with sum {sums[row]:g}. "
                 "Divide each row by its sum."
             )
-        with np.errstate(divide="ignore"):
-            log_probs = np.log(probs) - np.log(sums)[:, None]
-        self._log_probs = _frozen(np.maximum(log_probs, LOG_FLOOR))
-        self._probs = _frozen(probs / sums[:, None])
+        log_probs, probs = storage.apply(_normalise, probs, sums)
+        self._log_probs, self._probs = _frozen(log_probs), _frozen(probs)
         self.missing = missing
 
     @classmethod
@@ -154,28 +157,22 @@ class Categorical(Message):
         Raises:
             ValueError: If the array is not (N, K), or a value is NaN or infinity.
         """
-        log_probs = np.array(log_probs, dtype="float64")
+        log_probs = np.asarray(log_probs)
         if log_probs.ndim != 2 or log_probs.shape[1] == 0:
             raise ValueError(
                 "A Categorical message needs log probabilities of shape (N, K). "
                 f"Received: shape {log_probs.shape}"
             )
-        if not (log_probs < np.inf).all():
+        if not storage.every(lambda part: part < np.inf, log_probs):
+            wrong = storage.total(lambda part: int((~(part < np.inf)).sum()), log_probs)
             raise ValueError(
                 "Log probabilities of a Categorical message must not be NaN or infinity. "
-                f"Received: {int((~(log_probs < np.inf)).sum())} such values."
+                f"Received: {wrong} such values."
             )
         missing = _as_mask(missing, len(log_probs))
-        if missing is not None:
-            log_probs[missing] = 0.0
-        np.maximum(log_probs, -1e300, out=log_probs)  # finite, so that all impossible is a tie
-        log_probs -= log_probs.max(axis=1, keepdims=True)
-        np.maximum(log_probs, LOG_FLOOR, out=log_probs)
-        probs = np.exp(log_probs)
-        sums = probs.sum(axis=1, keepdims=True)
+        log_probs, probs = storage.apply(_normalise_log, log_probs, missing)
         self = cls.__new__(cls)
-        self._log_probs = _frozen(log_probs - np.log(sums))
-        self._probs = _frozen(probs / sums)
+        self._log_probs, self._probs = _frozen(log_probs), _frozen(probs)
         self.missing = missing
         return self
 
@@ -190,6 +187,11 @@ class Categorical(Message):
         return self._log_probs
 
     array = probs
+
+    @property
+    def classes(self):
+        """The most probable class of each row, (N,)."""
+        return storage.apply(lambda part: part.argmax(axis=1), self._probs)
 
     def take(self, rows):
         missing = None if self.missing is None else self.missing[rows]
@@ -223,15 +225,20 @@ class Gaussian(Message):
                     "Mean and variance of a Gaussian message must have one shape. "
                     f"Received: mean {mean.shape}, variance {variance.shape}"
                 )
-            if not (variance > 0).all():
+            if not storage.every(lambda part: part > 0, variance):
+                wrong = storage.total(lambda part: int((~(part > 0)).sum()), variance)
                 raise ValueError(
                     "Variances of a Gaussian message must be positive. Received: "
-                    f"{int((~(variance > 0)).sum())} values that are not."
+                    f"{wrong} values that are not."
                 )
-            missing = np.isinf(variance).all(axis=1)
+            missing = storage.apply(lambda part: np.isinf(part).all(axis=1), variance)
             if missing.any():
                 self.missing = _frozen(missing)
-                mean = np.where(missing[:, None], 0, mean).astype(mean.dtype)
+                mean = storage.apply(
+                    lambda part, silent: np.where(silent[:, None], 0, part).astype(part.dtype),
+                    mean,
+                    missing,
+                )
         self._mean = _frozen(mean)
         self._variance = None if variance is None else _frozen(variance)
 
@@ -284,7 +291,7 @@ class Mixture(Message):
             )
         self._responsibilities = _frozen(responsibilities)
         self._means, self._covariances = _frozen(means), _frozen(covariances)
-        self._array = _frozen(responsibilities @ means)
+        self._array = None  # made when somebody reads it
 
     @property
     def responsibilities(self):
@@ -302,8 +309,27 @@ class Mixture(Message):
         return self._covariances
 
     @property
+    def shape(self):
+        return len(self._responsibilities), self._means.shape[1]
+
+    @property
     def array(self):
+        if self._array is None:
+            self._array = _frozen(
+                storage.apply(
+                    lambda part: part @ self._means,
+                    self._responsibilities,
+                    row_bytes=self._means[0].nbytes,
+                )
+            )
         return self._array
+
+    def to_arrays(self):
+        return super().to_arrays() | {"array": None}
+
+    @classmethod
+    def from_arrays(cls, arrays):
+        return super().from_arrays({**arrays, "array": None})
 
     def take(self, rows):
         return Mixture(self._responsibilities[rows], self._means, self._covariances)
@@ -374,8 +400,12 @@ def is_categorical(message):
         array.ndim == 2
         and array.dtype.kind in "fiub"
         and array.shape[1] > 0
-        and bool((array >= 0).all())
-        and bool(np.allclose(array.sum(axis=1), 1.0, atol=SUM_TOLERANCE))
+        and storage.every(
+            lambda part: (
+                np.isclose(part.sum(axis=1), 1.0, atol=SUM_TOLERANCE) & (part >= 0).all(axis=1)
+            ),
+            array,
+        )
     )
 
 
@@ -408,14 +438,10 @@ def product(messages):
         spoken = [message.log_probs for message in messages]
         silent = [message.missing for message in messages]
         missing = None if any(mask is None for mask in silent) else np.logical_and.reduce(silent)
-        return Categorical.from_log(sum(spoken), missing)
-    precision, weighted = 0.0, 0.0
-    for message in map(as_gaussian, messages):
-        one = np.ones(message.shape) if message.variance is None else 1.0 / message.variance
-        precision, weighted = precision + one, weighted + one * message.mean
-    with np.errstate(divide="ignore", invalid="ignore"):
-        variance = 1.0 / precision
-        return Gaussian(np.where(precision > 0, weighted * variance, 0.0), variance)
+        return Categorical.from_log(storage.apply(lambda *parts: sum(parts), *spoken), missing)
+    messages = [as_gaussian(message) for message in messages]
+    means, variances = zip(*((m.mean, m.variance) for m in messages), strict=True)
+    return Gaussian(*storage.apply(_multiply, *means, *variances))
 
 
 def change(before, after):
@@ -436,11 +462,58 @@ def change(before, after):
     if before is None or after is None or np.shape(before) != np.shape(after):
         return float("inf")
     if isinstance(before, Categorical) and isinstance(after, Categorical):
-        return float(0.5 * np.abs(before.probs - after.probs).sum(axis=1).mean())
-    before, after = np.asarray(before, "float64"), np.asarray(after, "float64")
-    spread = np.sqrt(np.mean((after - after.mean(axis=0)) ** 2))
-    difference = np.sqrt(np.mean((after - before) ** 2))
-    return float(difference / spread) if spread > 0 else float(difference)
+        differences = storage.apply(_total_variation, before.probs, after.probs)
+        return float(differences.mean())
+    before, after = np.asarray(before), np.asarray(after)
+    mean = storage.total(lambda part: part.sum(axis=0, dtype="float64"), after) / len(after)
+    spread = storage.total(lambda part: np.square(part - mean).sum(), after)
+    difference = storage.total(
+        lambda old, new: np.square(np.asarray(new, "float64") - old).sum(), before, after
+    )
+    return float(np.sqrt(difference / (spread if spread > 0 else after.size)))
+
+
+def _row_sums(probs):
+    """Sum of each row (n,), and whether it holds no probabilities."""
+    sums = probs.sum(axis=1)
+    return sums, ~(np.abs(sums - 1.0) < SUM_TOLERANCE) | (probs < 0).any(axis=1)
+
+
+def _normalise(probs, sums):
+    """Logarithms, floored, and probabilities of rows (n, K) with these sums."""
+    with np.errstate(divide="ignore"):
+        log_probs = np.log(probs) - np.log(sums)[:, None]
+    return np.maximum(log_probs, LOG_FLOOR), probs / sums[:, None]
+
+
+def _normalise_log(log_probs, missing):
+    """Normalised logarithms, floored, and probabilities; uniform where `missing` (n,)."""
+    log_probs = np.array(log_probs, dtype="float64")
+    if missing is not None:
+        log_probs[missing] = 0.0
+    np.maximum(log_probs, -1e300, out=log_probs)  # finite, so that all impossible is a tie
+    log_probs -= log_probs.max(axis=1, keepdims=True)
+    np.maximum(log_probs, LOG_FLOOR, out=log_probs)
+    probs = np.exp(log_probs)
+    sums = probs.sum(axis=1, keepdims=True)
+    return log_probs - np.log(sums), probs / sums
+
+
+def _multiply(*means_and_variances):
+    """Mean and variance of a product of Gaussians: their means, then their variances or None."""
+    half = len(means_and_variances) // 2
+    precision, weighted = 0.0, 0.0
+    for mean, variance in zip(means_and_variances[:half], means_and_variances[half:], strict=True):
+        one = np.ones(mean.shape) if variance is None else 1.0 / variance
+        precision, weighted = precision + one, weighted + one * mean
+    with np.errstate(divide="ignore", invalid="ignore"):
+        variance = 1.0 / precision
+        return np.where(precision > 0, weighted * variance, 0.0), variance
+
+
+def _total_variation(before, after):
+    """Half the absolute differences of the rows (n, K)."""
+    return 0.5 * np.abs(before - after).sum(axis=1)
 
 
 def _as_arrays(arguments):
@@ -488,5 +561,13 @@ def missing_rows(message):
     array = np.asarray(message)
     if array.dtype.kind != "f":
         return None
-    mask = np.isnan(array).all(axis=tuple(range(1, array.ndim)))
+    mask = storage.apply(_is_nan, array)
     return mask if mask.any() else None
+
+
+def _is_nan(rows):
+    """Which rows (n, ...) are NaN throughout; few are read beyond their first value."""
+    rows = rows.reshape(len(rows), -1)
+    mask = np.isnan(rows[:, 0])
+    mask[mask] = np.isnan(rows[mask]).all(axis=1)
+    return mask

@@ -5,10 +5,12 @@ import warnings
 
 import numpy as np
 
+from kserket import storage
 from kserket.core.mailbox import DataBox, Mailbox
 from kserket.core.messages import Categorical, as_categorical
 from kserket.core.registry import register_module
 from kserket.core.replicas import scope_here
+from kserket.core.sources import as_array
 
 
 class Module:
@@ -328,8 +330,10 @@ class Observation(Module):
     """Data as the lowest module of a graph.
 
     Args:
-        data: Array (N, ...) of finite numbers, one row per sample: what `np.loadtxt` returns,
-            a list of rows, a `np.memmap`, an HDF5 dataset.
+        data: Finite numbers (N, ...), one row per sample: what `np.loadtxt` returns, a list of
+            rows, a `np.memmap`, the path of an `.npy` file, an HDF5 dataset, a
+            `keras.utils.PyDataset` or `tf.data.Dataset` of batches. Data in files stay there;
+            datasets are read once.
         name: Name of the module. The key under which `Graph.predict` takes new data.
         allow_missing: Whether rows that are NaN throughout are taken as samples that were not
             observed here. Otherwise they are an error.
@@ -338,8 +342,9 @@ class Observation(Module):
         Forward: the data. Backward: kept, and ignored.
 
     Raises:
+        FileNotFoundError: If there is no such file.
         TypeError: If the data are not numbers.
-        ValueError: If they are empty, ragged, or not finite.
+        ValueError: If they are empty, ragged, without an end, or not finite.
     """
 
     _mailbox_type = DataBox
@@ -380,17 +385,18 @@ def check_data(data, name, allow_missing=False):
     """Data as an array of finite numbers with one row per sample.
 
     Args:
-        data: What a user gave.
+        data: What a user gave: anything that `sources.as_array` takes.
         name: Who holds it, for the error.
         allow_missing: Whether rows that are NaN throughout pass.
 
     Returns:
-        The array (memory maps and HDF5 datasets as they are).
+        The array, or a memory map.
 
     Raises:
         TypeError: If `data` are not numbers.
         ValueError: If they are empty, ragged or not finite.
     """
+    data = as_array(data, name)
     if not (isinstance(getattr(data, "dtype", None), np.dtype) and hasattr(data, "shape")):
         try:
             data = np.asarray(data)
@@ -418,11 +424,11 @@ def check_data(data, name, allow_missing=False):
     return data
 
 
-def _check_finite(data, name, allow_missing, chunk_rows=65536):
+def _check_finite(data, name, allow_missing):
     """Raises ValueError unless data are finite; reads them in chunks."""
     count, first = 0, None
-    for start in range(0, len(data), chunk_rows):
-        chunk = np.asarray(data[start : start + chunk_rows])
+    for rows in storage.chunks(data):
+        chunk = storage.read(data, rows)
         wrong = ~np.isfinite(chunk)
         if not wrong.any():
             continue
@@ -432,7 +438,7 @@ def _check_finite(data, name, allow_missing, chunk_rows=65536):
         if wrong.any():
             if first is None:
                 row, *rest = (int(index) for index in np.argwhere(wrong)[0])
-                first = (row + start, *rest)
+                first = (row + rows.start, *rest)
             count += int(wrong.sum())
     if count:
         column = first[1] if len(first) == 2 else first[1:]

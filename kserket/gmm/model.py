@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from kserket import storage
 from kserket.core import messages
 from kserket.core.sweep_model import SweepModel
 from kserket.inference import gaussian_gibbs, gaussian_mixture
@@ -275,11 +276,12 @@ class GaussianMixture(SweepModel):
 
     def _make_prior(self, data, rng):
         """Hyper-parameters learned from the data, or the user's and defaults for the rest."""
-        x, weight = np.asarray(data["x"], "float64"), self._weight(data)
-        own = np.zeros((1, 1)) if data["variance"] is None else np.asarray(data["variance"])
-        mean = np.average(x, axis=0, weights=weight)
-        variance = np.square(x - mean) + np.where(np.isfinite(own), own, 0.0)
-        variance = np.average(variance, axis=0, weights=weight)
+        weight = self._weight(data)
+        mean, variance = storage.moments(data["x"], weight)
+        if data["variance"] is not None:
+            variance = (
+                variance + storage.total(_finite_sum, data["variance"], weight) / weight.sum()
+            )
         given = {name: value for name, value in self.hyper_parameters.items() if value is not None}
         prior = gaussian_mixture.default_prior(mean, variance, self.num_components)
         if given.keys() <= {"weight_concentration"}:
@@ -305,7 +307,7 @@ class GaussianMixture(SweepModel):
         weight, variance = data["sample_weight"], data["variance"]
         weight = np.ones(len(data["x"])) if weight is None else np.asarray(weight, "float64")
         if variance is not None:
-            weight = weight * np.isfinite(variance).all(axis=1)
+            weight = weight * storage.apply(lambda part: np.isfinite(part).all(axis=1), variance)
         if not weight.sum() > 0:
             raise ValueError("No datum counts: `sample_weight` is zero or `variance` infinite.")
         return weight
@@ -408,7 +410,7 @@ class GaussianMixture(SweepModel):
         """
         data = self._data(x)
         log_likelihood = self.log_likelihood(data["x"], data["variance"])
-        return np.exp(self._log_posterior(log_likelihood, data["class_prior"]))
+        return storage.apply(np.exp, self._log_posterior(log_likelihood, data["class_prior"]))
 
     def log_likelihood(self, x, variance=None):
         """log p(x | component), up to a constant of the datum: what the data alone say.
@@ -469,9 +471,15 @@ class GaussianMixture(SweepModel):
             The Student t mixture of Bishop, "Pattern Recognition and Machine Learning",
             equation 10.81.
         """
-        log_likelihood = gaussian_gibbs.log_predictive(self._fitted(), np.asarray(x, "float64"))
-        weights = self.mixing_weights if class_prior is None else np.maximum(class_prior, 1e-300)
-        return np.logaddexp.reduce(log_likelihood + np.log(weights), axis=1)
+        log_likelihood = gaussian_gibbs.log_predictive(self._fitted(), np.asarray(x))
+        log_weights = np.log(self.mixing_weights)
+        return storage.apply(
+            lambda part, prior: np.logaddexp.reduce(
+                part + (log_weights if prior is None else _floored_log(prior)), axis=1
+            ),
+            log_likelihood,
+            class_prior,
+        )
 
     def lower_bound(self, x, *, sample_weight=None):
         """The variational bound on log p(data), in nats.
@@ -511,16 +519,17 @@ class GaussianMixture(SweepModel):
 
     def _log_posterior(self, log_likelihood, class_prior):
         """Normalised log responsibilities (N, K)."""
-        if class_prior is None:
-            log_prior = ops.convert_to_numpy(
-                _expected_log_weights(
-                    ops.convert_to_tensor(self.state.weight_concentration), self.inference
-                )
+        log_weights = ops.convert_to_numpy(
+            _expected_log_weights(
+                ops.convert_to_tensor(self.state.weight_concentration), self.inference
             )
-        else:
-            log_prior = np.log(np.maximum(class_prior, 1e-300))
-        total = log_likelihood + log_prior
-        return total - np.logaddexp.reduce(total, axis=1, keepdims=True)
+        )
+
+        def normalise(log_likelihood, prior):
+            joint = log_likelihood + (log_weights if prior is None else _floored_log(prior))
+            return joint - np.logaddexp.reduce(joint, axis=1, keepdims=True)
+
+        return storage.apply(normalise, log_likelihood, class_prior)
 
     def _data(self, x, sample_weight=None):
         """Checked inputs as the inference functions take them."""
@@ -539,7 +548,7 @@ class GaussianMixture(SweepModel):
                 "GaussianMixture needs numbers of shape (N, D). "
                 f"Received: shape {x.shape}, dtype {x.dtype}"
             )
-        if not np.isfinite(x).all():
+        if not storage.every(np.isfinite, x):
             raise ValueError(
                 "GaussianMixture needs finite data. Remove or impute NaN and infinity."
             )
@@ -551,9 +560,9 @@ class GaussianMixture(SweepModel):
         variance, prior = parts.get("variance"), parts.get("class_prior")
         if variance is not None:
             variance = np.asarray(variance)
-            if self.inference == "gibbs" and not np.isfinite(variance).all():
+            if self.inference == "gibbs" and not storage.every(np.isfinite, variance):
                 raise ValueError("The Gibbs sampler needs finite `variance`. Leave such rows out.")
-            if variance.shape != x.shape or not (variance >= 0).all():
+            if variance.shape != x.shape or not storage.every(lambda part: part >= 0, variance):
                 raise ValueError(
                     f"`variance` must have the shape of x, {x.shape}, and not be negative. "
                     f"Received: shape {variance.shape}"
@@ -610,6 +619,16 @@ class GaussianMixture(SweepModel):
             "tolerance": self.tolerance,
             "seed": self.seed,
         }
+
+
+def _floored_log(probs):
+    """Logarithms of probabilities, finite."""
+    return np.log(np.maximum(probs, 1e-300))
+
+
+def _finite_sum(variance, weight):
+    """Weighted sum (D,) of the rows (n, D) of variances that are finite."""
+    return weight @ np.where(np.isfinite(variance), variance, 0.0)
 
 
 def _expected_log_weights(concentration, inference):

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
+from kserket import storage
 from kserket.core import messages, tensors
 from kserket.core.learning_module import Inference, LearningModule, Steps
 from kserket.core.registry import register_module
@@ -121,7 +122,8 @@ class GMM(LearningModule):
         data = self._data(inputs, prior)
         missing = messages.missing_rows(inputs[0])
         if missing is not None:
-            data = {name: None if part is None else part[~missing] for name, part in data.items()}
+            seen = np.flatnonzero(~missing)
+            data = {name: storage.take(part, seen) for name, part in data.items()}
         history = self.model._fit(
             data, self.itr, [*self.callbacks, Steps(self, self.itr, "sweep")], verbose=0, rng=rng
         )
@@ -146,7 +148,7 @@ class GMM(LearningModule):
 
     def figures(self, inference):
         """Classes that hold a datum at least."""
-        live = len(np.unique(inference.posterior.probs.argmax(axis=1)))
+        live = len(np.unique(inference.posterior.classes))
         if live == 1 < self.K and len(inference.posterior) > 1 and self.mode == "learn":
             self._warn_once(
                 "found one class only: what it reads looks like one Gaussian. Under a VAE, let "
@@ -198,17 +200,19 @@ class GMM(LearningModule):
     def _data(self, inputs, prior):
         """Inputs as the model takes them, missing rows at zero."""
         x = inputs[0]
-        if not isinstance(x, messages.Message):
-            x = np.nan_to_num(x)
+        if messages.missing_rows(x) is not None and not isinstance(x, messages.Message):
+            x = storage.apply(np.nan_to_num, np.asarray(x))
         x = messages.as_gaussian(x)
         variance = x.variance
         if variance is not None and x.missing is not None:
-            variance = np.where(x.missing[:, None], 1.0, variance)
+            variance = storage.apply(
+                lambda part, silent: np.where(silent[:, None], 1.0, part), variance, x.missing
+            )
         return self.model._data({"x": x.mean, "variance": variance, "class_prior": prior})
 
     def text_files(self, inference):
         return {
             "Pdz_{mode}.txt": inference.posterior.probs,
-            "class_{mode}.txt": inference.posterior.probs.argmax(axis=1),
+            "class_{mode}.txt": inference.posterior.classes,
             "mu_{mode}.txt": inference.downward[0],
         }

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kserket import storage
 from kserket.inference import gaussian_gibbs_scan as scan
 from kserket.inference import gaussian_mixture
 from kserket.inference import normal_wishart as nw
@@ -119,7 +120,11 @@ def log_predictive(state, x):
         state: `gaussian_mixture.State`, such as `posterior_state` gives.
         x: (N, D) data.
     """
-    return nw.log_predictive(state.normal_wishart, np.asarray(x, np.float64))
+    components = state.normal_wishart
+    factors = nw.cholesky(components.scatter)
+    return storage.apply(
+        lambda part: nw.log_predictive(components, np.asarray(part, np.float64), factors), x
+    )
 
 
 def log_joint(prior, x, assignments, num_components, class_prior=None):

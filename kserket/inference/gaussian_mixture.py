@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kserket import storage
 from kserket.inference import normal_wishart as nw
 from kserket.inference import quadratic_form
 
@@ -231,9 +232,10 @@ def log_likelihood(state, x, variance=None, chunk_size=None):
         (N, K) float64.
     """
     prediction = _Prediction(state, variance, chunk_size)
-    result = np.empty((len(x), len(state.mean)))
+    result = storage.empty((len(x), len(state.mean)))
     for rows, block in prediction.blocks(x):
         result[rows] = prediction.log_density(block).T
+        storage.release(result)
     return result
 
 
@@ -253,13 +255,14 @@ def log_responsibilities(state, x, variance=None, class_prior=None, chunk_size=N
     """
     prediction = _Prediction(state, variance, chunk_size)
     log_weights = expected_log_weights(state)[:, None]
-    result, normaliser = np.empty((len(x), len(state.mean))), np.empty(len(x))
+    result, normaliser = storage.empty((len(x), len(state.mean))), np.empty(len(x))
     for rows, block in prediction.blocks(x, class_prior):
         joint = prediction.log_density(block)
         joint += log_weights if block.log_prior is None else block.log_prior
         total = _log_sum_exp(joint)
         result[rows] = (joint - total).T
         normaliser[rows] = total if block.missing is None else np.where(block.missing, 0.0, total)
+        storage.release(result)
     return result, normaliser
 
 
@@ -305,7 +308,7 @@ def statistics_from_responsibilities(
     moments = data.form.no_moments(responsibilities.shape[1])
     weight = 0.0
     for rows, block in data.blocks():
-        weighted = np.array(responsibilities[rows], np.float64).T
+        weighted = np.array(storage.read(responsibilities, rows), np.float64).T
         if block.weight is not None:
             weighted *= block.weight
         data.form.add_moments(moments, weighted, block.data)
@@ -341,14 +344,13 @@ def initialise(
         (N, K) rows summing to one.
     """
     if class_prior is not None and says_something(class_prior):
-        probabilities = np.array(class_prior, np.float64)
-        return probabilities / probabilities.sum(axis=1, keepdims=True)
+        return storage.apply(_normalise, class_prior)
     num_samples = len(x)
     counted = np.ones(num_samples, bool)
     if sample_weight is not None:
         counted &= np.asarray(sample_weight) > 0.0
     if variance is not None:
-        counted &= np.isfinite(np.asarray(variance)).all(axis=1)
+        counted &= storage.apply(lambda part: np.isfinite(part).all(axis=1), variance)
     responsibilities = np.full((num_samples, num_components), 1.0 / num_components)
     candidates = np.flatnonzero(counted)
     if len(candidates) == 0:
@@ -368,7 +370,7 @@ def initialise(
     for start in range(0, num_samples, MAX_START_SAMPLES):
         rows = start + np.flatnonzero(counted[start : start + MAX_START_SAMPLES])
         if len(rows):
-            chunk = np.asarray(x[start : start + MAX_START_SAMPLES], np.float64)[rows - start]
+            chunk = storage.read(x, slice(start, start + MAX_START_SAMPLES))[rows - start]
             responsibilities[rows] = 0.0
             responsibilities[rows, kmeans.predict((chunk - centre) / scale)] = 1.0
     return responsibilities
@@ -381,8 +383,18 @@ def says_something(class_prior):
 
 def prior_information(class_prior):
     """How much each row says, (N,): 1 for one class for sure, 0 for all alike."""
-    probabilities = np.asarray(class_prior, np.float64)
-    probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)
+    return storage.apply(_information, class_prior)
+
+
+def _normalise(rows):
+    """Rows (n, K) in double precision, summing to one."""
+    rows = np.asarray(rows, np.float64)
+    return rows / rows.sum(axis=1, keepdims=True)
+
+
+def _information(class_prior):
+    """`prior_information` of some rows."""
+    probabilities = _normalise(class_prior)
     terms = probabilities * np.log(np.maximum(probabilities, np.finfo(float).tiny))
     information = 1.0 + terms.sum(axis=1) / np.log(max(probabilities.shape[1], 2))
     information[information < 1e-9] = 0.0
@@ -647,10 +659,8 @@ class _Data:
                 _make_block(
                     self.form,
                     self.prior.mean,
-                    self.x[rows],
-                    None if self.variance is None else self.variance[rows],
-                    None if self.class_prior is None else self.class_prior[rows],
-                    None if self.sample_weight is None else self.sample_weight[rows],
+                    *(storage.read(part, rows) for part in (self.x, self.variance)),
+                    *(storage.read(part, rows) for part in (self.class_prior, self.sample_weight)),
                     memory,
                 ),
             )
@@ -689,9 +699,7 @@ class _Prediction:
                 _make_block(
                     self.form,
                     self.origin,
-                    x[rows],
-                    None if self.variance is None else self.variance[rows],
-                    None if class_prior is None else class_prior[rows],
+                    *(storage.read(part, rows) for part in (x, self.variance, class_prior)),
                     None,
                 ),
             )
@@ -770,7 +778,7 @@ def _sliceable(x):
 def _take(x, rows):
     """The given rows (ascending), (len(rows), D) float64, of anything that can be sliced."""
     if isinstance(x, np.ndarray):
-        return np.asarray(x[rows], np.float64)
+        return storage.gather(x, rows, np.float64)
     return np.concatenate([np.asarray(x[row : row + 1], np.float64) for row in rows])
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from kserket import storage
 from kserket.core.replicas import place_in_batch
 
 CHUNK = 4096  # samples encoded or decoded at a time
@@ -372,9 +373,12 @@ class VariationalAutoencoder(keras.Model):
             `(mean, variance)`, float32 arrays (N, L).
         """
         self._build_for(x)
-        chunks = _in_chunks(lambda part: self.encoder(part, training=False), x)
-        mean, log_variance = (np.concatenate(parts) for parts in zip(*chunks, strict=True))
-        return mean, np.exp(log_variance)
+
+        def run(part):
+            mean, log_variance = self.encoder(np.asarray(part, "float32"), training=False)
+            return _array(mean), np.exp(_array(log_variance))
+
+        return storage.apply(run, np.asarray(x), chunk_rows=CHUNK)
 
     def decode(self, z):
         """Probabilities (Bernoulli) or means (Gaussian) of x given z.
@@ -387,10 +391,14 @@ class VariationalAutoencoder(keras.Model):
         """
         if self.decoder is None:
             raise RuntimeError("The model is not built yet: call fit, predict or encode first.")
-        decoded = np.concatenate(
-            [part[0] for part in _in_chunks(lambda part: self.decoder(part, training=False), z)]
-        )
-        return _sigmoid(decoded) if self.likelihood == "bernoulli" else decoded
+        is_logit = self.likelihood == "bernoulli"
+
+        def run(part):
+            decoded = self.decoder(np.asarray(part, "float32"), training=False)
+            decoded = _float32(decoded)
+            return _array(ops.sigmoid(decoded) if is_logit else decoded)
+
+        return storage.apply(run, np.asarray(z), chunk_rows=CHUNK)
 
     def sample(self, num_samples, mu=None, mu_variance=None, seed=None):
         """Generates data: z from the prior, then the decoder's probabilities or means.
@@ -531,8 +539,8 @@ class VariationalAutoencoder(keras.Model):
     def _check_values(self, parts):
         """Raises ValueError unless inputs are finite and suit the likelihood."""
         for name, part in parts.items():
-            low, high = float(np.min(part)), float(np.max(part))
-            if not (np.isfinite(low) and np.isfinite(high)):
+            low, high = storage.extent(np.asarray(part))
+            if not storage.every(np.isfinite, np.asarray(part)):
                 raise ValueError(
                     f"`{name}` holds values that are not finite. Remove or impute them."
                 )
@@ -656,18 +664,6 @@ def _data(tensor):
     return ops.stop_gradient(_float32(tensor))
 
 
-def _sigmoid(logits):
-    return ops.convert_to_numpy(ops.sigmoid(logits))
-
-
-def _in_chunks(network, rows):
-    """Runs a network over rows, some thousand at a time: a list of lists of float32 arrays."""
-    return [
-        [
-            np.asarray(ops.convert_to_numpy(output), "float32")
-            for output in tf.nest.flatten(
-                network(np.asarray(rows[start : start + CHUNK], "float32"))
-            )
-        ]
-        for start in range(0, len(rows), CHUNK)
-    ]
+def _array(tensor):
+    """A tensor as a float32 array."""
+    return np.asarray(ops.convert_to_numpy(tensor), "float32")

@@ -1,11 +1,13 @@
 """Its module: `VAE`."""
 
+import collections
 import numbers
 
 import keras
 import numpy as np
 from keras import ops
 
+from kserket import storage
 from kserket.core import messages, resident, tensors
 from kserket.core.learning_module import Inference, LearningModule, Steps
 from kserket.core.registry import register_module
@@ -160,8 +162,7 @@ class VAE(LearningModule):
                 f"Received: shape {np.shape(prior)}"
             )
         if self.likelihood == "bernoulli":
-            x = np.asarray(inputs[0])
-            low, high = np.fmin.reduce(x, axis=None), np.fmax.reduce(x, axis=None)
+            low, high = storage.extent(np.asarray(inputs[0]))
             if low < 0 or high > 1:
                 raise ValueError(
                     f'VAE(likelihood="bernoulli") needs data in [0, 1]. '
@@ -177,7 +178,7 @@ class VAE(LearningModule):
         )
         model.build((None, *shape))
         if self.likelihood == "gaussian":
-            spread = max(float(np.nanvar(inputs[0])), 1e-12)
+            spread = max(_variance(np.asarray(inputs[0])), 1e-12)
             model.log_variance.assign(np.log(spread))  # else the KL term wins before it is learned
         model.compile(keras.optimizers.Adam(self.learning_rate))
         model.optimizer.build(model.trainable_variables)
@@ -208,34 +209,45 @@ class VAE(LearningModule):
             epochs=self.itr,
             seed=int(rng.integers(2**31)),
             callbacks=[*self.callbacks, Steps(self, self.itr, "epoch")],
+            dtype="float32",
         )
         self._losses = history.history["loss"]
         return {name: values[-1] for name, values in history.history.items()}
 
     def _data(self, inputs, prior):
         """The rows that were observed, as the model's inputs: x, mu, mu_variance where known."""
-        x = np.asarray(inputs[0], "float32")
-        mu = np.zeros((len(x), self.latent_dim)) if prior is None else np.asarray(prior)
-        data = {"x": x, "mu": mu.astype("float32")}
+        x = np.asarray(inputs[0])
+        if prior is None:
+            mu = np.broadcast_to(np.float32(0), (len(x), self.latent_dim))
+        else:
+            mu = np.asarray(prior)
+        data = {"x": x, "mu": mu}
         if isinstance(prior, messages.Gaussian) and prior.variance is not None:
-            known = np.isfinite(prior.variance)  # where nothing is known, N(0, 1) holds
-            data["mu"] = np.where(known, data["mu"], 0).astype("float32")
-            data["mu_variance"] = np.where(known, prior.variance, 1).astype("float32")
+            data["mu"], data["mu_variance"] = storage.apply(
+                _standard_where_unknown, mu, prior.variance
+            )
         missing = messages.missing_rows(inputs[0])
         if missing is None:
             return data
-        return {name: part[~missing] for name, part in data.items()}
+        seen = np.flatnonzero(~missing)
+        return {name: storage.take(part, seen) for name, part in data.items()}
 
     def infer(self, inputs, prior):
-        x = inputs[0]
-        missing = messages.missing_rows(x)
-        mean, variance = self.model.encode(x if missing is None else np.nan_to_num(x))
+        x = np.asarray(inputs[0])
+        missing = messages.missing_rows(inputs[0])
+        mean, variance = self.model.encode(
+            x if missing is None else storage.apply(np.nan_to_num, x)
+        )
         latent = mean
         if missing is not None:  # such a row is reconstructed from what is expected of it
-            latent = mean.copy()
-            latent[missing] = 0.0 if prior is None else np.asarray(prior, "float32")[missing]
-            variance[missing] = np.inf
-        reconstruction = messages.Deferred(np.shape(x), lambda: self.model.decode(latent))
+            expected = None if prior is None else np.asarray(prior)
+            latent = storage.apply(_expected_where_missing, mean, missing, expected)
+            variance = storage.apply(
+                lambda part, silent: np.where(silent[:, None], np.float32(np.inf), part),
+                variance,
+                missing,
+            )
+        reconstruction = messages.Deferred(x.shape, lambda: self.model.decode(latent))
         return Inference(messages.Gaussian(mean, variance), [reconstruction])
 
     def figures(self, inference):
@@ -244,7 +256,7 @@ class VAE(LearningModule):
         Reference: Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders", 2016.
         """
         mean, missing = inference.evidence.mean, inference.evidence.missing
-        spread = np.var(mean if missing is None else mean[~missing], axis=0)
+        _, spread = storage.moments(mean, None if missing is None else ~missing)
         active = int((spread > 0.01).sum())
         if active == 0 and self.mode == "learn":
             self._warn_once(
@@ -258,7 +270,12 @@ class VAE(LearningModule):
         data = self._data(inputs, prior)
         if len(data["x"]) == 0:
             return {}
-        return self.model.evaluate(data, verbose=0, return_dict=True, batch_size=4096)
+        sums = collections.Counter()
+        for rows in storage.chunks(*data.values()):
+            part = {name: storage.read(array, rows) for name, array in data.items()}
+            figures = self.model.evaluate(part, verbose=0, return_dict=True, batch_size=4096)
+            sums.update({name: value * len(part["x"]) for name, value in figures.items()})
+        return {name: value / len(data["x"]) for name, value in sums.items()}
 
     def generate(self, latent, num_samples, rng):
         if latent is None:
@@ -302,3 +319,21 @@ class VAE(LearningModule):
             array = arrays.get(f"optimizer/{index}")
             if array is not None and array.shape == tuple(variable.shape):
                 variable.assign(array)
+
+
+def _variance(x):
+    """The variance of all values that are not NaN."""
+    size = storage.total(lambda part: np.isfinite(part).sum(), x)
+    mean = storage.total(lambda part: np.nansum(part, dtype="float64"), x) / size
+    return float(storage.total(lambda part: np.nansum(np.square(part - mean)), x) / size)
+
+
+def _standard_where_unknown(mean, variance):
+    """A prior's rows (n, L): N(0, 1) where its variance is infinite."""
+    known = np.isfinite(variance)
+    return np.where(known, mean, 0), np.where(known, variance, 1)
+
+
+def _expected_where_missing(mean, missing, expected):
+    """Latent means (n, L), and what is expected of them, or 0, where rows are missing."""
+    return np.where(missing[:, None], 0.0 if expected is None else expected, mean).astype("float32")

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kserket import storage
 from kserket.core import messages
 from kserket.core.graph import Graph
 from kserket.core.module import Module, Observation
@@ -13,8 +14,6 @@ from kserket.core.registry import registered_class, registered_name
 from kserket.core.saving import archive
 from kserket.core.saving.codec import Packer, Unpacker
 from kserket.version import __version__
-
-_CHUNK_BYTES = 2**24
 
 
 def save_graph(graph, path, include_data=True):
@@ -48,7 +47,7 @@ def load_graph(path, data=None):
     Args:
         path: The file.
         data: Dict from the names of observations to the data that the file does not hold (saved
-            with `include_data=False`, or memory maps and HDF5 datasets). They must be those that
+            with `include_data=False`, or that lie in files). They must be those that
             the graph was saved with; `graph["obs"].set_data(x)` puts others in their place.
             Without them the graph predicts, but does not fit.
 
@@ -103,15 +102,13 @@ def describe_data(data):
     """Shape, dtype and a digest by which data are known again.
 
     Args:
-        data: Array (N, ...), memory map or HDF5 dataset; read in chunks.
+        data: Array (N, ...) or memory map; read in chunks.
     """
     if isinstance(data, NotSaved):
         return dict(data.description)
     sha = hashlib.sha256()
-    row_bytes = data.dtype.itemsize * int(np.prod(data.shape[1:]))
-    rows = max(1, _CHUNK_BYTES // max(1, row_bytes))
-    for start in range(0, len(data), rows):
-        sha.update(np.ascontiguousarray(data[start : start + rows]))
+    for rows in storage.chunks(data):
+        sha.update(np.ascontiguousarray(storage.read(data, rows)))
     shape = [int(size) for size in data.shape]
     return {"shape": shape, "dtype": data.dtype.str, "digest": sha.hexdigest()[:16]}
 
@@ -224,7 +221,8 @@ def _backward(graph, module):
 
 def _restore_module(graph, module, part):
     for name in module._saved:
-        setattr(module, name, part["attributes"][name])
+        if name in part["attributes"]:  # those that came later have their defaults
+            setattr(module, name, part["attributes"][name])
     senders = [(sender, message) for sender, message in part["backward"]]
     module.mailbox.backward = {
         None if sender is None else graph.modules[sender]: message for sender, message in senders
@@ -329,9 +327,5 @@ class NotSaved:
 
 
 def _in_memory(data):
-    """Whether data are an array that is no view of a memory map."""
-    while isinstance(data, np.ndarray) and not isinstance(data, np.memmap):
-        if data.base is None or not isinstance(data.base, np.ndarray):
-            return True
-        data = data.base
-    return False
+    """Whether data are an array that no file holds."""
+    return isinstance(data, np.ndarray) and storage.memory_map(data) is None

@@ -1,0 +1,81 @@
+"""What data may come in, beside arrays, and how each becomes one."""
+
+import pathlib
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kserket import storage
+
+ADVICE = "Batches are x, (x, ...) or {'x': x}, arrays with one row per sample"
+
+
+def as_array(data, name):
+    """Data as an array or a memory map: everything else here may slice it and read it twice.
+
+    Args:
+        data: Array or list of rows (returned as they are); path of an `.npy` file, which is mapped;
+            HDF5 dataset, which is mapped where it lies in one piece; `keras.utils.PyDataset` or
+            `tf.data.Dataset` of batches. What can be read only from front to back, or only in
+            blocks, is copied once, to a scratch file if it is large. Of batches that are tuples
+            the first entry is taken, of dicts "x".
+        name: Who will hold the data, for errors.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        TypeError: If the path is of another kind of file, or batches hold something else.
+        ValueError: If a dataset has no end or no samples, or its samples differ in shape.
+    """
+    if isinstance(data, (str, pathlib.PurePath)):
+        if not str(data).endswith(".npy"):
+            raise TypeError(
+                f"{name} reads files that end in .npy. Received: {data}. Open others first, such "
+                "as np.load(path)['x'] or np.loadtxt(path)."
+            )
+        return np.load(data, mmap_mode="r", allow_pickle=False)
+    if type(data).__module__.partition(".")[0] == "h5py" and hasattr(data, "id"):
+        return _from_hdf5(data)
+    if isinstance(data, (keras.utils.PyDataset, tf.data.Dataset)):
+        try:
+            return storage.collect(_samples(batch, name) for batch in _batches(data, name))
+        except ValueError as error:
+            raise ValueError(f"{name} cannot read the {type(data).__name__}. {error}") from error
+    return data
+
+
+def _from_hdf5(dataset):
+    """The file mapped where the dataset lies in it as in memory; else its rows, copied."""
+    offset = dataset.id.get_offset()
+    if offset is None or dataset.file.driver not in ("sec2", "stdio"):
+        return storage.collect(dataset[rows] for rows in storage.chunks(dataset))
+    dataset.file.flush()
+    return np.memmap(dataset.file.filename, dataset.dtype, "r", offset, dataset.shape)
+
+
+def _batches(data, name):
+    """The batches of one pass."""
+    if isinstance(data, tf.data.Dataset):
+        if data.cardinality() == tf.data.INFINITE_CARDINALITY:
+            raise ValueError(f"{name} needs a dataset with an end: leave out repeat().")
+        return data
+    if data.num_batches is None:
+        raise ValueError(f"{name} needs a PyDataset with an end: its num_batches is None.")
+    return (data[index] for index in range(data.num_batches))
+
+
+def _samples(batch, name):
+    """The samples of one batch, (n, ...)."""
+    if isinstance(batch, (tuple, list)):
+        batch = batch[0]
+    if isinstance(batch, dict):
+        batch = batch.get("x")
+    batch = np.asarray(batch)
+    if batch.dtype == tf.bfloat16.as_numpy_dtype:
+        batch = batch.astype("float32")
+    if batch.dtype.kind not in "fiub" or batch.ndim < 2:
+        raise TypeError(
+            f"{ADVICE}; {name} received {batch.dtype} of shape {batch.shape}. "
+            "Batch the dataset: dataset.batch(256)."
+        )
+    return batch
