@@ -3,7 +3,7 @@
     python benchmarks/large_data.py
     python benchmarks/large_data.py --samples 100000 1000000 --rounds 1 --itr 1
 
-For each size a file of N x 784 float32 is written (scikit-learn's digits, enlarged, with noise),
+For each size a file of N x 784 float32 is written (small digits, enlarged, with noise),
 then a new process learns from it: Serket's network (latent 18, hidden 100, batches of 500), a
 mixture of ten classes, messages both ways. Printed are the process's peak memory, as the operating
 system counts it, what of that it had after importing the library, and seconds. The file and the
@@ -21,12 +21,12 @@ import time
 
 import numpy as np
 
+from kserket import datasets, storage
+
 
 def write(path, num_samples, chunk=10_000):
     """A file of enlarged digits with noise, values from 0 to 1."""
-    from sklearn.datasets import load_digits
-
-    digits = load_digits().images.astype("float32") / 16
+    digits = datasets.load_digits()[0].reshape(-1, 8, 8)
     rng = np.random.default_rng(0)
     file = np.lib.format.open_memmap(path, "w+", "float32", (num_samples, 784))
     for start in range(0, num_samples, chunk):
@@ -35,14 +35,14 @@ def write(path, num_samples, chunk=10_000):
         images = np.pad(images.repeat(3, axis=1).repeat(3, axis=2), ((0, 0), (2, 2), (2, 2)))
         images = images.reshape(size, 784) + rng.normal(scale=0.1, size=(size, 784))
         file[start : start + size] = np.clip(images, 0, 1)
+        storage.release(file)
 
 
 def peak_bytes():
-    """The most memory that this process has had."""
-    import resource
-
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    """The most memory that this process has had (Linux)."""
+    with open("/proc/self/status") as file:
+        line = next(line for line in file if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
 
 
 def learn(path, rounds, itr):

@@ -17,7 +17,7 @@ import numpy as np
 
 MEMORY_LIMIT = 32 * 2**20  # bytes of an array that is kept in memory
 CHUNK_BYTES = 16 * 2**20  # bytes of the widest array that is worked on at a time
-_GATHERED_ROWS = 1024  # read from a file before its pages are given back
+_GATHERED_ROWS = 32  # read of a file, each of which may show 2 MiB of it, before they are let go
 
 
 def empty(shape, dtype="float64"):
