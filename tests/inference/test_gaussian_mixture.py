@@ -7,6 +7,7 @@ from scipy.special import digamma, gammaln, logsumexp, multigammaln
 from kserket.inference import gaussian_mixture as gm
 from kserket.inference import normal_wishart as nw
 from kserket.inference import quadratic_form
+from kserket.inference.gaussian_mixture import starts
 
 
 @pytest.fixture
@@ -261,7 +262,7 @@ class Slices:
 
 
 def test_data_in_a_file_give_the_result_of_data_in_memory(rng, tmp_path, monkeypatch):
-    monkeypatch.setattr(gm, "_max_start_samples", lambda num_features: 100)
+    monkeypatch.setattr(starts, "_max_start_samples", lambda num_features: 100)
     x, _ = clusters(rng)
     x = x.astype(np.float32)
     np.save(tmp_path / "x.npy", x)

@@ -1,0 +1,83 @@
+"""Sweeps until the bound has settled."""
+
+import numpy as np
+
+from kserket.inference import quadratic_form
+from kserket.inference.gaussian_mixture.blocks import Data
+from kserket.inference.gaussian_mixture.parameters import maximize
+from kserket.inference.gaussian_mixture.starts import (
+    START_SWEEPS,
+    best_start,
+    check_num_components,
+)
+from kserket.inference.gaussian_mixture.sweep import expect, terms_of
+
+
+def fit(
+    x,
+    prior,
+    state=None,
+    variance=None,
+    class_prior=None,
+    sample_weight=None,
+    num_sweeps=100,
+    n_init=10,
+    tolerance=1e-6,
+    rng=None,
+    callback=None,
+    num_components=None,
+    chunk_size=None,
+):
+    """Sweeps until the bound has settled, from a given state or from the best of several starts.
+
+    Cold starts are compared by their bound after `START_SWEEPS` sweeps, on at most
+    `MAX_START_SAMPLES` rows (fewer of many features); the best goes on. A cold start under a class
+    prior is a single one, from the prior, so that classes keep their meaning; each row counts there
+    by how much its prior says.
+
+    Args:
+        x: (N, D) data, or the means of Gaussian data; anything with a length and slices.
+        prior: `Prior`.
+        state: `State` to go on from, or None for a cold start.
+        variance: (N, D) or None. Rows that hold an infinite variance say nothing.
+        class_prior: (N, K) probabilities that stand in place of the mixing weights, or None.
+        sample_weight: (N,) or None: how often each datum counts.
+        num_sweeps: how many sweeps to do at most, beside those that compare starts.
+        n_init: how many cold starts to compare.
+        tolerance: stop when a sweep raises the bound by less than this, in nats for each datum;
+            None never stops early.
+        rng: `numpy.random.Generator`, or a seed.
+        callback: called after each sweep as `callback(sweep, num_sweeps, bound, state)`, counted
+            from 1. `StopIteration` ends the fit with what is reached; other exceptions pass.
+        num_components: K, needed where neither `state` nor `class_prior` tells it.
+        chunk_size: how many rows to work on at a time.
+
+    Returns:
+        `State`; (sweeps,) bounds, each of the state that the sweep started from; (n_init,) bounds
+        of the starts, empty after a warm start.
+
+    Raises:
+        ValueError: shapes do not agree, or K is not known.
+    """
+    rng = np.random.default_rng(rng)
+    num_components = check_num_components(num_components, state, class_prior)
+    data = Data(prior, x, variance, class_prior, sample_weight, chunk_size)
+    start_bounds = np.empty(0)
+    if state is None:
+        sweeps = min(START_SWEEPS, num_sweeps)
+        state, _, start_bounds = best_start(data, prior, num_components, sweeps, n_init, rng)
+    before = quadratic_form.prior_terms(prior.normal_wishart)
+    bounds = []
+    for sweep in range(1, num_sweeps + 1):
+        sums, bound = expect(data, prior, state, terms_of(data, before, state))
+        state = maximize(prior, sums)
+        bounds.append(bound)
+        try:
+            if callback is not None:
+                callback(sweep, num_sweeps, bound, state)
+        except StopIteration:
+            break
+        if tolerance is not None and sweep > 1:
+            if bound - bounds[-2] < tolerance * sums.weight:
+                break
+    return state, np.array(bounds), start_bounds

@@ -1,0 +1,168 @@
+"""One pass over the data: responsibilities, and the sums that the next belief is made of."""
+
+import numpy as np
+
+from kserket import storage
+from kserket.inference import quadratic_form
+from kserket.inference.gaussian_mixture.blocks import Data, Prediction
+from kserket.inference.gaussian_mixture.parameters import (
+    Statistics,
+    expected_log_weights,
+    weight_divergence,
+)
+
+NEGLIGIBLE_LOG = -40.0  # a responsibility that vanishes in rounding beside the largest
+LOWEST_LOG = -500.0  # exp of less is slower
+
+
+def log_likelihood(state, x, variance=None, chunk_size=None):
+    """What each datum says about its class: E[log N(x_n; mu_k, Lambda_k^-1)], (N, K).
+
+    Mixing weights are left out: this is the evidence where a class prior takes their place.
+
+    Args:
+        state: `State`.
+        x: (N, D) data, or the means of Gaussian data.
+        variance: (N, D) or None. Rows that hold an infinite variance say nothing: theirs is 0.
+        chunk_size: how many rows to work on at a time.
+
+    Returns:
+        (N, K) float64.
+    """
+    prediction = Prediction(state, variance, chunk_size)
+    result = storage.empty((len(x), len(state.mean)))
+    for rows, block in prediction.blocks(x):
+        result[rows] = prediction.log_density(block).T
+        storage.release(result)
+    return result
+
+
+def log_responsibilities(state, x, variance=None, class_prior=None, chunk_size=None):
+    """Log posterior class probabilities of each datum, and what normalises them (Bishop 10.46).
+
+    Args:
+        state: `State`.
+        x: (N, D) data, or the means of Gaussian data.
+        variance: (N, D) or None. Rows that hold an infinite variance say nothing.
+        class_prior: (N, K) probabilities that stand in place of the mixing weights, or None.
+        chunk_size: how many rows to work on at a time.
+
+    Returns:
+        (N, K) normalised log probabilities; (N,) their log normaliser, log sum_k exp E[log p(x_n,
+        z_n = k)], 0 for rows that say nothing.
+    """
+    prediction = Prediction(state, variance, chunk_size)
+    log_weights = expected_log_weights(state)[:, None]
+    result, normaliser = storage.empty((len(x), len(state.mean))), np.empty(len(x))
+    for rows, block in prediction.blocks(x, class_prior):
+        joint = prediction.log_density(block)
+        joint += log_weights if block.log_prior is None else block.log_prior
+        total = _log_sum_exp(joint)
+        result[rows] = (joint - total).T
+        normaliser[rows] = total if block.missing is None else np.where(block.missing, 0.0, total)
+        storage.release(result)
+    return result, normaliser
+
+
+def statistics(
+    prior, state, x, variance=None, class_prior=None, sample_weight=None, chunk_size=None
+):
+    """E step: one pass over the data, which are only ever sliced (x[a:b]) and may live in a file.
+
+    Args:
+        prior: `Prior`; its mean is the origin.
+        state: `State` under which the classes are inferred.
+        x: (N, D) data, or the means of Gaussian data.
+        variance: (N, D) or None. Rows that hold an infinite variance count for nothing.
+        class_prior: (N, K) probabilities that stand in place of the mixing weights, or None.
+        sample_weight: (N,) or None: how often each datum counts.
+        chunk_size: how many rows to work on at a time.
+
+    Returns:
+        `Statistics`.
+    """
+    data = Data(prior, x, variance, class_prior, sample_weight, chunk_size, memory=0)
+    before = quadratic_form.prior_terms(prior.normal_wishart)
+    return expect(data, prior, state, terms_of(data, before, state))[0]
+
+
+def statistics_from_responsibilities(
+    prior, responsibilities, x, variance=None, sample_weight=None, chunk_size=None
+):
+    """The sums under given responsibilities, from which a first `State` is made.
+
+    Args:
+        prior: `Prior`; its mean is the origin.
+        responsibilities: (N, K), rows summing to one.
+        x: (N, D) data, or the means of Gaussian data.
+        variance: (N, D) or None. Rows that hold an infinite variance count for nothing.
+        sample_weight: (N,) or None.
+        chunk_size: how many rows to work on at a time.
+
+    Returns:
+        `Statistics` without log evidence (nan), which only a state has.
+    """
+    data = Data(prior, x, variance, None, sample_weight, chunk_size, memory=0)
+    moments = data.form.no_moments(responsibilities.shape[1])
+    weight = 0.0
+    for rows, block in data.blocks():
+        weighted = np.array(storage.read(responsibilities, rows), np.float64).T
+        if block.weight is not None:
+            weighted *= block.weight
+        data.form.add_moments(moments, weighted, block.data)
+        weight += block.total_weight
+    return Statistics(*data.form.unpack(moments), np.nan, weight)
+
+
+def expect(data, prior, state, terms):
+    """One pass over the data: `Statistics` under the state, and its bound."""
+    log_weights = expected_log_weights(state)
+    moments = data.form.no_moments(len(state.mean))
+    log_evidence = weight = 0.0
+    for _, block in data.blocks():
+        joint = data.form.log_density(terms, block.data, data.buffer(len(state.mean), block))
+        if block.missing is not None:
+            joint[:, block.missing] = 0.0
+        joint += log_weights[:, None] if block.log_prior is None else block.log_prior
+        peak = joint.max(axis=0)
+        joint -= peak
+        _exponentiate(joint)
+        total = joint.sum(axis=0)
+        if block.weight is None:
+            log_evidence += np.log(total).sum() + peak.sum()
+            joint *= np.reciprocal(total, out=total)
+        else:
+            log_evidence += (np.log(total) + peak) @ block.weight
+            joint *= block.weight / total
+        data.form.add_moments(moments, joint, block.data)
+        weight += block.total_weight
+    sums = Statistics(*data.form.unpack(moments), float(log_evidence), float(weight))
+    divergence = terms.divergence.sum()
+    if data.class_prior is None:
+        divergence += weight_divergence(prior, state, log_weights)
+    return sums, float(log_evidence - divergence)
+
+
+def terms_of(data, before, state):
+    """What the E step and the bound need to know of a state; `before` are the `PriorTerms`."""
+    return data.form.terms(state.normal_wishart, before.belief.mean[0], before)
+
+
+def _exponentiate(joint):
+    """exp of (K, C) in place, values at most 0; where most are negligible they become 0 at once."""
+    flat = joint.reshape(-1)
+    counted = flat > NEGLIGIBLE_LOG
+    if 3 * np.count_nonzero(counted) > counted.size:
+        np.maximum(joint, LOWEST_LOG, out=joint)
+        np.exp(joint, out=joint)
+    else:
+        places = np.flatnonzero(counted)
+        values = np.exp(flat[places])
+        flat.fill(0.0)
+        flat[places] = values
+
+
+def _log_sum_exp(joint):
+    """log sum_k exp joint[k], (C,), of (K, C)."""
+    peak = joint.max(axis=0)
+    return np.log(np.exp(joint - peak).sum(axis=0)) + peak
