@@ -6,8 +6,9 @@ import tensorflow as tf
 from keras import ops
 
 from kserket import storage
-from kserket.core import messages
 from kserket.core.sweep_model import SweepModel
+from kserket.gmm import tensors
+from kserket.gmm.inputs import check
 from kserket.inference import gaussian_gibbs, gaussian_mixture
 from kserket.inference.umap_clusters import umap_clusters
 
@@ -357,44 +358,15 @@ class GaussianMixture(SweepModel):
         """
         inputs = inputs if isinstance(inputs, dict) else {"x": inputs}
         double = {name: ops.cast(part, "float64") for name, part in inputs.items()}
-        weights = self._parameters
-        log_likelihood = self._tensor_log_likelihood(double["x"], double.get("variance"))
+        belief = {name: weight.value for name, weight in self._parameters.items()}
+        log_likelihood = tensors.log_likelihood(
+            belief, double["x"], double.get("variance"), self.inference
+        )
         if "class_prior" in double:
             log_prior = ops.log(ops.maximum(double["class_prior"], 1e-300))
         else:
-            log_prior = _expected_log_weights(weights["weight_concentration"], self.inference)
+            log_prior = tensors.expected_log_weights(belief["weight_concentration"], self.inference)
         return ops.softmax(log_likelihood + log_prior, axis=-1)
-
-    def _tensor_log_likelihood(self, x, variance):
-        """`log_likelihood` as TensorFlow operations, up to a constant."""
-        names = ("mean", "mean_precision", "degrees_of_freedom", "scatter")
-        mean, kappa, nu, scatter = (self._parameters[name].value for name in names)
-        features = self.num_features
-        factor = tf.linalg.cholesky(scatter)  # (K, D, D)
-        whitened = tf.linalg.triangular_solve(
-            factor, tf.transpose(x[None] - mean[:, None], (0, 2, 1))
-        )  # (K, D, N)
-        distance = tf.transpose(tf.reduce_sum(tf.square(whitened), axis=1))  # (N, K)
-        half_log_det = tf.reduce_sum(tf.math.log(tf.linalg.diag_part(factor)), axis=1)
-        if self.inference == "gibbs":
-            # Student t with nu - D + 1 degrees of freedom (Murphy 2007, equation 258)
-            dof = nu - features + 1.0
-            spread = (kappa + 1.0) / kappa
-            return (
-                tf.math.lgamma(0.5 * (dof + features))
-                - tf.math.lgamma(0.5 * dof)
-                - half_log_det
-                - 0.5 * features * tf.math.log(spread)
-                - 0.5 * (dof + features) * tf.math.log1p(distance / spread)
-            )
-        if variance is not None:
-            inverse = tf.linalg.triangular_solve(
-                factor, tf.eye(features, batch_shape=[self.num_components], dtype="float64")
-            )
-            distance += variance @ tf.transpose(tf.reduce_sum(tf.square(inverse), axis=1))
-        orders = 0.5 * (nu[:, None] - tf.range(features, dtype="float64"))
-        log_det = tf.reduce_sum(tf.math.digamma(orders), axis=1) - 2.0 * half_log_det
-        return 0.5 * (log_det - features / kappa - nu * distance)
 
     def predict(self, x, batch_size=None, verbose=0, **kwargs):
         """Responsibilities of data.
@@ -439,23 +411,9 @@ class GaussianMixture(SweepModel):
             Tensor (N, K).
         """
         with tf.init_scope():  # the values of now, also while a function is being traced
-            _, means, kappa, nu, scatter = self._fitted()
-            peaks = np.diagonal(self.log_likelihood(means))  # where every distance is 0
-        variational = self.inference == "variational"
-        scale = np.sqrt(nu) if variational else np.sqrt(kappa / (kappa + 1.0))
-        eye = np.broadcast_to(np.eye(means.shape[1]), scatter.shape)
-        whitening = scale[:, None, None] * np.linalg.solve(np.linalg.cholesky(scatter), eye)
-        constant = {"dtype": x.dtype}
-        means, peaks = tf.constant(means, **constant), tf.constant(peaks, **constant)
-        squares = tf.constant(np.square(whitening).sum(axis=1), **constant)  # (K, D)
-        transposed = tf.constant(np.swapaxes(whitening, 1, 2), **constant)
-        whitened = tf.matmul(x[None] - means[:, None], transposed)  # (K, N, D)
-        distance = tf.transpose(tf.reduce_sum(tf.square(whitened), axis=2))
-        if variational:
-            if variance is not None:
-                distance += tf.matmul(variance, tf.transpose(squares))
-            return peaks - 0.5 * distance
-        return peaks - tf.constant(0.5 * (nu + 1.0), **constant) * tf.math.log(1.0 + distance)
+            state = self._fitted()
+            peaks = np.diagonal(self.log_likelihood(state.mean))  # where every distance is 0
+        return tensors.frozen_log_likelihood(state, peaks, x, variance, self.inference)
 
     def score_samples(self, x, class_prior=None):
         """log p(x) of each datum, parameters integrated out.
@@ -520,7 +478,7 @@ class GaussianMixture(SweepModel):
     def _log_posterior(self, log_likelihood, class_prior):
         """Normalised log responsibilities (N, K)."""
         log_weights = ops.convert_to_numpy(
-            _expected_log_weights(
+            tensors.expected_log_weights(
                 ops.convert_to_tensor(self.state.weight_concentration), self.inference
             )
         )
@@ -533,62 +491,8 @@ class GaussianMixture(SweepModel):
 
     def _data(self, x, sample_weight=None):
         """Checked inputs as the inference functions take them."""
-        parts = dict(x) if isinstance(x, dict) else {"x": x}
-        if isinstance(parts.get("x"), messages.Gaussian):
-            gaussian = parts["x"]
-            parts |= {"x": gaussian.mean, "variance": parts.get("variance", gaussian.variance)}
-        unknown = parts.keys() - {"x", "variance", "class_prior"}
-        if unknown or "x" not in parts:
-            raise ValueError(
-                f"Inputs must be x, variance and class_prior, x at least. Received: {sorted(parts)}"
-            )
-        x = parts["x"] = np.asarray(parts["x"])
-        if x.ndim != 2 or 0 in x.shape or x.dtype.kind not in "fiub":
-            raise ValueError(
-                "GaussianMixture needs numbers of shape (N, D). "
-                f"Received: shape {x.shape}, dtype {x.dtype}"
-            )
-        if not storage.every(np.isfinite, x):
-            raise ValueError(
-                "GaussianMixture needs finite data. Remove or impute NaN and infinity."
-            )
-        if self.built and x.shape[1] != self.num_features:
-            raise ValueError(
-                f"GaussianMixture was fitted to {self.num_features} features. "
-                f"Received: shape {x.shape}"
-            )
-        variance, prior = parts.get("variance"), parts.get("class_prior")
-        if variance is not None:
-            variance = np.asarray(variance)
-            if self.inference == "gibbs" and not storage.every(np.isfinite, variance):
-                raise ValueError("The Gibbs sampler needs finite `variance`. Leave such rows out.")
-            if variance.shape != x.shape or not storage.every(lambda part: part >= 0, variance):
-                raise ValueError(
-                    f"`variance` must have the shape of x, {x.shape}, and not be negative. "
-                    f"Received: shape {variance.shape}"
-                )
-        if prior is not None:
-            prior = messages.as_categorical(prior, self.num_components).probs
-            if len(prior) != len(x):
-                raise ValueError(
-                    f"`class_prior` must hold one row per sample, {len(x)}. Received: {len(prior)}"
-                )
-        if sample_weight is not None:
-            sample_weight = np.asarray(sample_weight, "float64")
-            if self.inference == "gibbs":
-                raise ValueError("The Gibbs sampler takes no `sample_weight`.")
-            valid = np.isfinite(sample_weight) & (sample_weight >= 0)
-            if sample_weight.shape != (len(x),) or not valid.all():
-                raise ValueError(
-                    f"`sample_weight` must have shape ({len(x)},), finite and not negative. "
-                    f"Received: shape {sample_weight.shape}"
-                )
-        return {
-            "x": x,
-            "variance": variance,
-            "class_prior": prior,
-            "sample_weight": sample_weight,
-        }
+        num_features = self.num_features if self.built else None
+        return check(x, sample_weight, self.num_components, num_features, self.inference)
 
     def _signature(self):
         shape = (None, self.num_features)
@@ -629,11 +533,3 @@ def _floored_log(probs):
 def _finite_sum(variance, weight):
     """Weighted sum (D,) of the rows (n, D) of variances that are finite."""
     return weight @ np.where(np.isfinite(variance), variance, 0.0)
-
-
-def _expected_log_weights(concentration, inference):
-    """E[log pi] (variational), or log E[pi] (the sampler's predictive); a tensor (K,)."""
-    total = ops.sum(concentration)
-    if inference == "gibbs":
-        return ops.log(concentration) - ops.log(total)
-    return tf.math.digamma(concentration) - tf.math.digamma(total)

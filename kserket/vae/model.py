@@ -9,6 +9,15 @@ from keras import ops
 
 from kserket import storage
 from kserket.core.replicas import place_in_batch
+from kserket.vae.inputs import by_name, check, check_validation, is_shape
+from kserket.vae.networks import Networks
+from kserket.vae.objective import (
+    PerSample,
+    cross_entropy,
+    float32,
+    gaussian_cost,
+    kl_divergence,
+)
 
 CHUNK = 4096  # samples encoded or decoded at a time
 
@@ -108,20 +117,21 @@ class VariationalAutoencoder(keras.Model):
         self.kl_weight.assign(kl_weight)
         self.reconstruction_metric = keras.metrics.Mean(name="reconstruction")
         self.kl_metric = keras.metrics.Mean(name="kl")
-        self._sum = _PerSample(reduction="sum", name="per_sample")
+        self._sum = PerSample(reduction="sum", name="per_sample")
 
     # Networks ---------------------------------------------------------------------------
 
     def build(self, input_shape):
-        shape = tuple(_parts(input_shape, is_leaf=_is_shape)["x"])[1:]
+        shape = tuple(by_name(input_shape, is_leaf=is_shape)["x"])[1:]
         if None in shape or not shape:
             raise ValueError(
                 "VariationalAutoencoder needs samples of a known shape, x of shape (N, ...). "
                 f"Received: shape {(None, *shape)}"
             )
         self.data_shape = shape
-        self.encoder = self._build_encoder(shape)
-        self.decoder = self._build_decoder(shape)
+        networks = Networks(self.latent_dim, self.kernel_stddev, self.seed)
+        self.encoder = networks.encoder(shape, self.encoder_units, self.given_encoder)
+        self.decoder = networks.decoder(shape, self.decoder_units, self.given_decoder)
         if self.likelihood == "gaussian":
             self.log_variance = self.add_weight(
                 name="log_variance", shape=(), initializer="zeros", dtype="float32"
@@ -130,47 +140,6 @@ class VariationalAutoencoder(keras.Model):
 
     def get_build_config(self):
         return {"input_shape": (None, *self.data_shape)}
-
-    def _build_encoder(self, shape):
-        x = keras.Input(shape, name="x")
-        if self.given_encoder is None:
-            hidden = self._dense(self.encoder_units, "encoder_hidden", 1, "relu")(_flat(x))
-            outputs = [hidden]
-        else:
-            outputs = tf.nest.flatten(self.given_encoder(x))
-        if len(outputs) == 1:
-            features = _flat(outputs[0])
-            outputs = [
-                self._dense(self.latent_dim, name, offset)(features)
-                for offset, name in enumerate(("z_mean", "z_log_variance"), start=2)
-            ]
-        shapes = [tuple(output.shape) for output in outputs]
-        if shapes != [(None, self.latent_dim)] * 2:
-            raise ValueError(
-                "`encoder` must return [mean, log_variance], each of shape "
-                f"(None, {self.latent_dim}), or one tensor of features. Received: {shapes}"
-            )
-        return keras.Model(x, outputs, name="encoder")
-
-    def _build_decoder(self, shape):
-        z = keras.Input((self.latent_dim,), name="z")
-        if self.given_decoder is None:
-            hidden = self._dense(self.decoder_units, "decoder_hidden", 4, "relu")(z)
-            output = self._dense(math.prod(shape), "reconstruction", 5)(hidden)
-            output = keras.layers.Reshape(shape)(output) if len(shape) > 1 else output
-        else:
-            output = self.given_decoder(z)
-        if tuple(output.shape)[1:] != shape:
-            raise ValueError(
-                f"`decoder` must return the shape of x, {(None, *shape)}. "
-                f"Received: {tuple(output.shape)}"
-            )
-        return keras.Model(z, output, name="decoder")
-
-    def _dense(self, units, name, offset, activation=None):
-        seed = None if self.seed is None else self.seed + offset
-        start = keras.initializers.TruncatedNormal(stddev=self.kernel_stddev, seed=seed)
-        return keras.layers.Dense(units, activation=activation, kernel_initializer=start, name=name)
 
     # Objective --------------------------------------------------------------------------
 
@@ -185,7 +154,7 @@ class VariationalAutoencoder(keras.Model):
             Dict of `z_mean` (N, L), `z_variance` (N, L) and `reconstruction` (N, ...): the
             probabilities or means that the decoder gives.
         """
-        outputs = self._propagate(_parts(inputs)["x"], training)
+        outputs = self._propagate(by_name(inputs)["x"], training)
         return {
             "z_mean": outputs["z_mean"],
             "z_variance": ops.exp(outputs["z_log_variance"]),
@@ -199,7 +168,7 @@ class VariationalAutoencoder(keras.Model):
         does not depend on how many devices there are.
         """
         z_mean, z_log_variance = self.encoder(x, training=training)
-        z_mean, z_log_variance = _float32(z_mean), _float32(z_log_variance)
+        z_mean, z_log_variance = float32(z_mean), float32(z_log_variance)
         z, size = z_mean, ops.shape(z_mean)[0]
         first, batch_size = place_in_batch(size)
         if training and noise is None:
@@ -212,21 +181,19 @@ class VariationalAutoencoder(keras.Model):
         return {
             "z_mean": z_mean,
             "z_log_variance": z_log_variance,
-            "decoded": _float32(decoded),
+            "decoded": float32(decoded),
             "batch_size": batch_size,
         }
 
     def _terms(self, inputs, outputs):
         """Negative log likelihood and KL divergence of each sample, both (N,)."""
-        parts = _parts(inputs)
-        x, decoded = _float32(parts["x"]), outputs["decoded"]
+        parts = by_name(inputs)
+        x, decoded = float32(parts["x"]), outputs["decoded"]
         x, decoded = _rows(x), _rows(decoded)
         if self.likelihood == "bernoulli":
-            reconstruction = _cross_entropy(x, decoded)
+            reconstruction = cross_entropy(x, decoded)
         else:
-            squares = ops.square(x - decoded) / ops.exp(self.log_variance)
-            constant = self.log_variance + math.log(2 * math.pi)
-            reconstruction = 0.5 * ops.sum(squares + constant, axis=-1)
+            reconstruction = gaussian_cost(x, decoded, self.log_variance)
         kl = kl_divergence(
             outputs["z_mean"], outputs["z_log_variance"], parts["mu"], parts["mu_variance"]
         )
@@ -246,7 +213,7 @@ class VariationalAutoencoder(keras.Model):
             A scalar tensor; on several replicas this one's part, of which the sum is the mean.
         """
         if y_pred is None or "decoded" not in y_pred:
-            y_pred = self._propagate(_parts(x)["x"], training)
+            y_pred = self._propagate(by_name(x)["x"], training)
         reconstruction, kl = self._terms(x, y_pred)
         self.reconstruction_metric.update_state(reconstruction, sample_weight=sample_weight)
         self.kl_metric.update_state(kl, sample_weight=sample_weight)
@@ -258,7 +225,7 @@ class VariationalAutoencoder(keras.Model):
         """One step of the optimizer on one batch."""
         x, y, sample_weight = self._unpack(data)
         with tf.GradientTape() as tape:
-            outputs = self._propagate(_parts(x)["x"], training=True)
+            outputs = self._propagate(by_name(x)["x"], training=True)
             loss = self.compute_loss(x, y, outputs, sample_weight, training=True)
             scaled = self.optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, self.trainable_weights)
@@ -268,7 +235,7 @@ class VariationalAutoencoder(keras.Model):
     def test_step(self, data):
         """The figures of one batch, at the posterior mean."""
         x, y, sample_weight = self._unpack(data)
-        outputs = self._propagate(_parts(x)["x"], training=False)
+        outputs = self._propagate(by_name(x)["x"], training=False)
         loss = self.compute_loss(x, y, outputs, sample_weight, training=False)
         return self._figures(loss, x, y, outputs, sample_weight)
 
@@ -281,7 +248,7 @@ class VariationalAutoencoder(keras.Model):
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Metrics given to `compile` compare x (or y, where there is one) with `reconstruction`."""
-        target = _parts(x)["x"] if y is None else y
+        target = by_name(x)["x"] if y is None else y
         return super().compute_metrics(x, target, y_pred["reconstruction"], sample_weight)
 
     def _unpack(self, data):
@@ -291,7 +258,7 @@ class VariationalAutoencoder(keras.Model):
             ValueError: If mu stands in the place of y.
         """
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        shape = tuple(_parts(x)["x"].shape)
+        shape = tuple(by_name(x)["x"].shape)
         if not self.built:
             with tf.init_scope():
                 self.build(shape)
@@ -338,12 +305,12 @@ class VariationalAutoencoder(keras.Model):
         Raises:
             ValueError: If lengths differ, or mu stands where Keras reads y.
         """
-        x, y = self._check_inputs(x, y, sample_weight)
+        x, y = check(x, y, sample_weight, self.latent_dim, self.likelihood)
         return super().fit(
             x,
             y,
             sample_weight=sample_weight,
-            validation_data=self._check_validation(validation_data),
+            validation_data=check_validation(validation_data, self.latent_dim, self.likelihood),
             **kwargs,
         )
 
@@ -360,7 +327,7 @@ class VariationalAutoencoder(keras.Model):
             A list of figures in the order of `metrics_names`, or a dict with
             `return_dict=True`.
         """
-        x, y = self._check_inputs(x, y, sample_weight)
+        x, y = check(x, y, sample_weight, self.latent_dim, self.likelihood)
         return super().evaluate(x, y, sample_weight=sample_weight, **kwargs)
 
     def encode(self, x):
@@ -395,7 +362,7 @@ class VariationalAutoencoder(keras.Model):
 
         def run(part):
             decoded = self.decoder(np.asarray(part, "float32"), training=False)
-            decoded = _float32(decoded)
+            decoded = float32(decoded)
             return _array(ops.sigmoid(decoded) if is_logit else decoded)
 
         return storage.apply(run, np.asarray(z), chunk_rows=CHUNK)
@@ -506,162 +473,14 @@ class VariationalAutoencoder(keras.Model):
                 )
         return cls(**config)
 
-    # Checks -----------------------------------------------------------------------------
-
     def _build_for(self, x):
         if not self.built:
             self.build((None, *np.shape(x)[1:]))
-
-    def _check_inputs(self, x, y, sample_weight):
-        """Inputs and target as `keras.Model.fit` reads them aright."""
-        if not _is_arrays(x):
-            return x, y
-        parts = {name: part for name, part in _parts(x).items() if part is not None}
-        lengths = {name: len(part) for name, part in parts.items()}
-        if len(set(lengths.values())) > 1:
-            raise ValueError(f"All inputs need the same number of samples. Received: {lengths}")
-        self._check_values(parts)
-        latent = (lengths["x"], self.latent_dim)
-        for name in parts.keys() - {"x"}:
-            if np.shape(parts[name]) != latent:
-                raise ValueError(
-                    f"`{name}` must have shape {latent}. Received: {np.shape(parts[name])}"
-                )
-        if y is not None and np.shape(y) == latent and np.shape(parts["x"]) != latent:
-            raise ValueError(
-                "The second argument of `fit` is y, which this model does not need. "
-                'Give mu among the inputs: fit({"x": x, "mu": mu}).'
-            )
-        if sample_weight is not None and y is None:
-            y = parts["x"]  # Keras drops the weights where there is no y
-        return (parts if len(parts) > 1 else parts["x"]), y
-
-    def _check_values(self, parts):
-        """Raises ValueError unless inputs are finite and suit the likelihood."""
-        for name, part in parts.items():
-            low, high = storage.extent(np.asarray(part))
-            if not storage.every(np.isfinite, np.asarray(part)):
-                raise ValueError(
-                    f"`{name}` holds values that are not finite. Remove or impute them."
-                )
-            if name == "x" and self.likelihood == "bernoulli" and (low < 0 or high > 1):
-                raise ValueError(
-                    'likelihood="bernoulli" needs data in [0, 1]. '
-                    f'Received: {low:g} to {high:g}. Scale them, or use likelihood="gaussian".'
-                )
-            if name == "mu_variance" and low <= 0:
-                raise ValueError(f"`mu_variance` must be positive. Received: {low:g}")
-
-    def _check_validation(self, data):
-        """Validation data as `keras.Model.fit` reads them aright."""
-        if isinstance(data, list):
-            data = tuple(data)
-        if (
-            isinstance(data, tuple)
-            and len(data) == 2
-            and np.shape(data[1])[-1:] == (self.latent_dim,)
-        ):
-            raise ValueError(
-                "Keras reads validation_data=(x, mu) as (x, y). "
-                'Give mu among the inputs: validation_data={"x": x, "mu": mu}.'
-            )
-        if isinstance(data, dict) or hasattr(data, "dtype"):
-            data = (data, None)
-        if isinstance(data, tuple) and _is_arrays(data[0]):
-            weight = data[2] if len(data) == 3 else None
-            inputs, y = self._check_inputs(data[0], data[1] if len(data) > 1 else None, weight)
-            data = (inputs, y) if weight is None else (inputs, y, weight)
-        return data
-
-
-def kl_divergence(z_mean, z_log_variance, mu=None, mu_variance=None):
-    """KL( N(z_mean, exp(z_log_variance)) || N(mu, mu_variance) ), summed over dimensions.
-
-    Args:
-        z_mean: Tensor (N, L).
-        z_log_variance: Tensor (N, L).
-        mu: Tensor (N, L), or None for 0. No gradient flows into it.
-        mu_variance: Tensor (N, L), or None for 1. Likewise.
-
-    Returns:
-        Tensor (N,).
-    """
-    distance = ops.square(z_mean if mu is None else z_mean - _data(mu))
-    variance, log_ratio = ops.exp(z_log_variance), z_log_variance
-    if mu_variance is not None:
-        mu_variance = _data(mu_variance)
-        distance, variance = distance / mu_variance, variance / mu_variance
-        log_ratio = log_ratio - ops.log(mu_variance)
-    return 0.5 * ops.sum(distance + variance - log_ratio - 1.0, axis=-1)
-
-
-@tf.custom_gradient
-def _cross_entropy(x, logits):
-    """-log p(x | logits) of Bernoulli features, summed: (N, D), (N, D) -> (N,).
-
-    One tanh gives both sigmoid(logits) and softplus(logits) = relu(logits) - log sigmoid(|logits|),
-    and the gradient sigmoid(logits) - x is written out: the passes over memory that this saves are
-    about a sixth of the time of a step in a small network.
-    """
-    half_tanh = 0.5 * tf.math.tanh(0.5 * logits)
-    log_sigmoid = tf.math.log(0.5 + tf.abs(half_tanh))
-    cost = tf.reduce_sum(tf.nn.relu(logits) - x * logits - log_sigmoid, axis=-1)
-
-    def gradient(upstream):
-        return None, (half_tanh + 0.5 - x) * upstream[:, None]
-
-    return cost, gradient
-
-
-class _PerSample(keras.losses.Loss):
-    """Costs that are there already: weighs and adds them."""
-
-    def call(self, y_true, y_pred):
-        return y_pred
-
-
-def _parts(inputs, is_leaf=None):
-    """Inputs by name: x, mu, mu_variance (None where not given)."""
-    names = ("x", "mu", "mu_variance")
-    if isinstance(inputs, dict):
-        unknown = inputs.keys() - set(names)
-        if unknown or "x" not in inputs:
-            raise ValueError(
-                f"Inputs must be x, mu and mu_variance, x at least. Received: {sorted(inputs)}"
-            )
-        return {name: inputs.get(name) for name in names}
-    if isinstance(inputs, (list, tuple)) and not (is_leaf is not None and is_leaf(inputs)):
-        if not 1 <= len(inputs) <= 3:
-            raise ValueError(f"Inputs must be [x, mu, mu_variance]. Received: {len(inputs)} items")
-        return dict(zip(names, [*inputs, None, None][:3], strict=True))
-    return {"x": inputs, "mu": None, "mu_variance": None}
-
-
-def _is_shape(value):
-    return all(size is None or isinstance(size, int) for size in value)
-
-
-def _is_arrays(x):
-    """Whether x is an array or a nest of arrays, not a dataset or generator."""
-    return isinstance(x, (dict, list, tuple)) or hasattr(x, "dtype")
-
-
-def _flat(tensor):
-    return keras.layers.Flatten()(tensor) if len(tensor.shape) > 2 else tensor
 
 
 def _rows(tensor):
     """(N, ...) as (N, D)."""
     return ops.reshape(tensor, (-1, math.prod(tensor.shape[1:])))
-
-
-def _float32(tensor):
-    return ops.cast(tensor, "float32")
-
-
-def _data(tensor):
-    """In float32, and no gradient flows into it."""
-    return ops.stop_gradient(_float32(tensor))
 
 
 def _array(tensor):

@@ -1,0 +1,77 @@
+"""The inputs of a mixture: x, and with it perhaps its variance, class priors and weights."""
+
+import numpy as np
+
+from kserket import storage
+from kserket.core import messages
+
+
+def check(x, sample_weight, num_components, num_features, inference):
+    """Inputs as the inference functions take them.
+
+    Args:
+        x: Array (N, D), `Gaussian` message, or dict of x, `variance` and `class_prior`.
+        sample_weight: (N,) or None.
+        num_components: K.
+        num_features: D, or None if any will do.
+        inference: "variational" or "gibbs".
+
+    Returns:
+        Dict of x, variance, class_prior and sample_weight, None where not given.
+
+    Raises:
+        ValueError: If names, shapes or values do not fit.
+    """
+    parts = dict(x) if isinstance(x, dict) else {"x": x}
+    if isinstance(parts.get("x"), messages.Gaussian):
+        gaussian = parts["x"]
+        parts |= {"x": gaussian.mean, "variance": parts.get("variance", gaussian.variance)}
+    unknown = parts.keys() - {"x", "variance", "class_prior"}
+    if unknown or "x" not in parts:
+        raise ValueError(
+            f"Inputs must be x, variance and class_prior, x at least. Received: {sorted(parts)}"
+        )
+    x = parts["x"] = np.asarray(parts["x"])
+    if x.ndim != 2 or 0 in x.shape or x.dtype.kind not in "fiub":
+        raise ValueError(
+            "GaussianMixture needs numbers of shape (N, D). "
+            f"Received: shape {x.shape}, dtype {x.dtype}"
+        )
+    if not storage.every(np.isfinite, x):
+        raise ValueError("GaussianMixture needs finite data. Remove or impute NaN and infinity.")
+    if num_features not in (None, x.shape[1]):
+        raise ValueError(
+            f"GaussianMixture was fitted to {num_features} features. Received: shape {x.shape}"
+        )
+    variance, prior = parts.get("variance"), parts.get("class_prior")
+    if variance is not None:
+        variance = np.asarray(variance)
+        if inference == "gibbs" and not storage.every(np.isfinite, variance):
+            raise ValueError("The Gibbs sampler needs finite `variance`. Leave such rows out.")
+        if variance.shape != x.shape or not storage.every(lambda part: part >= 0, variance):
+            raise ValueError(
+                f"`variance` must have the shape of x, {x.shape}, and not be negative. "
+                f"Received: shape {variance.shape}"
+            )
+    if prior is not None:
+        prior = messages.as_categorical(prior, num_components).probs
+        if len(prior) != len(x):
+            raise ValueError(
+                f"`class_prior` must hold one row per sample, {len(x)}. Received: {len(prior)}"
+            )
+    if sample_weight is not None:
+        sample_weight = np.asarray(sample_weight, "float64")
+        if inference == "gibbs":
+            raise ValueError("The Gibbs sampler takes no `sample_weight`.")
+        valid = np.isfinite(sample_weight) & (sample_weight >= 0)
+        if sample_weight.shape != (len(x),) or not valid.all():
+            raise ValueError(
+                f"`sample_weight` must have shape ({len(x)},), finite and not negative. "
+                f"Received: shape {sample_weight.shape}"
+            )
+    return {
+        "x": x,
+        "variance": variance,
+        "class_prior": prior,
+        "sample_weight": sample_weight,
+    }

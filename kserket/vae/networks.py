@@ -1,0 +1,83 @@
+"""The documented networks, and the user's, as Keras models of one form."""
+
+import math
+
+import keras
+import tensorflow as tf
+
+
+class Networks:
+    """Builds encoder and decoder.
+
+    Args:
+        latent_dim: L.
+        kernel_stddev: Standard deviation of the truncated normal that kernels start from.
+        seed: Integer or None.
+    """
+
+    def __init__(self, latent_dim, kernel_stddev, seed):
+        self.latent_dim, self.kernel_stddev, self.seed = latent_dim, kernel_stddev, seed
+
+    def encoder(self, shape, units, given=None):
+        """Keras model from x to `[mean, log_variance]`, each (N, L).
+
+        Args:
+            shape: Of a sample.
+            units: Width of the hidden layer.
+            given: The user's network in its place, or None.
+
+        Raises:
+            ValueError: If its output does not fit.
+        """
+        x = keras.Input(shape, name="x")
+        if given is None:
+            outputs = [self._dense(units, "encoder_hidden", 1, "relu")(_flat(x))]
+        else:
+            outputs = tf.nest.flatten(given(x))
+        if len(outputs) == 1:
+            features = _flat(outputs[0])
+            outputs = [
+                self._dense(self.latent_dim, name, offset)(features)
+                for offset, name in enumerate(("z_mean", "z_log_variance"), start=2)
+            ]
+        shapes = [tuple(output.shape) for output in outputs]
+        if shapes != [(None, self.latent_dim)] * 2:
+            raise ValueError(
+                "`encoder` must return [mean, log_variance], each of shape "
+                f"(None, {self.latent_dim}), or one tensor of features. Received: {shapes}"
+            )
+        return keras.Model(x, outputs, name="encoder")
+
+    def decoder(self, shape, units, given=None):
+        """Keras model from z (N, L) to what stands for x, (N, ...).
+
+        Args:
+            shape: Of a sample.
+            units: Width of the hidden layer.
+            given: The user's network in its place, or None.
+
+        Raises:
+            ValueError: If its output does not fit.
+        """
+        z = keras.Input((self.latent_dim,), name="z")
+        if given is None:
+            hidden = self._dense(units, "decoder_hidden", 4, "relu")(z)
+            output = self._dense(math.prod(shape), "reconstruction", 5)(hidden)
+            output = keras.layers.Reshape(shape)(output) if len(shape) > 1 else output
+        else:
+            output = given(z)
+        if tuple(output.shape)[1:] != shape:
+            raise ValueError(
+                f"`decoder` must return the shape of x, {(None, *shape)}. "
+                f"Received: {tuple(output.shape)}"
+            )
+        return keras.Model(z, output, name="decoder")
+
+    def _dense(self, units, name, offset, activation=None):
+        seed = None if self.seed is None else self.seed + offset
+        start = keras.initializers.TruncatedNormal(stddev=self.kernel_stddev, seed=seed)
+        return keras.layers.Dense(units, activation=activation, kernel_initializer=start, name=name)
+
+
+def _flat(tensor):
+    return keras.layers.Flatten()(tensor) if len(tensor.shape) > 2 else tensor
