@@ -25,8 +25,8 @@ class GaussianMixture(SweepModel):
     - `class_prior` (N, K): class probabilities of each datum, in the place of the mixing
       weights.
 
-    A second `fit` goes on from where the first ended; a first one under a class prior takes
-    the meaning of its components from the prior.
+    A second `fit` goes on from where the first ended, unless `warm_start=False`. Components keep
+    their numbers from fit to fit; a start under a class prior takes their meaning from that.
 
     Args:
         num_components: Number of components K.
@@ -34,6 +34,9 @@ class GaussianMixture(SweepModel):
         init: Where the first fit starts: "kmeans" (from k-means++), or "umap" (a mixture over a
             UMAP embedding, for data on curved sheets, such as images; needs umap-learn).
         n_init: Number of starts by k-means, chosen by the bound.
+        warm_start: Whether a fit goes on from the last one. Else each starts afresh, on the data as
+            they are then, and components take the numbers of the old ones that they share most
+            samples with.
         weight_concentration: Dirichlet concentration of each mixing weight; None is 1.
         mean_precision: How many data the prior mean of a component counts as. If this and the
             next are None, it and the scale of covariances are learned from the data at the first
@@ -70,6 +73,7 @@ class GaussianMixture(SweepModel):
         inference="variational",
         init="kmeans",
         n_init=10,
+        warm_start=True,
         weight_concentration=None,
         mean_precision=None,
         degrees_of_freedom=None,
@@ -99,6 +103,7 @@ class GaussianMixture(SweepModel):
         self.inference = inference
         self.init = init
         self.n_init = int(n_init)
+        self.warm_start = bool(warm_start)
         self.hyper_parameters = hyper
         self.tolerance = tolerance
         self.assignments = None
@@ -200,6 +205,12 @@ class GaussianMixture(SweepModel):
         """`fit` on checked data with a given generator."""
         if not self.built:
             self.build(data["x"].shape)
+        before = None
+        if self.is_fitted and not self.warm_start:
+            before = self.assignments
+            if before is None or len(before) != len(data["x"]):  # other data
+                before = self._classes(data)
+            self._forget()
         if not self.is_fitted:
             self._start(data, rng)
         if self.inference == "variational":
@@ -214,7 +225,7 @@ class GaussianMixture(SweepModel):
             def adopt(chain):
                 self._assign_chain(chain, x)
 
-        return self._sweep(
+        history = self._sweep(
             lambda report: run(data, epochs, rng, report),
             adopt,
             figure,
@@ -222,11 +233,42 @@ class GaussianMixture(SweepModel):
             callbacks,
             verbose,
         )
+        if not self.warm_start:
+            self.assignments = self._classes(data)
+            if before is not None and not _tells_classes(data):
+                self._renumber(before)
+        return history
+
+    def _forget(self):
+        """The model as before its first fit."""
+        self.assignments = None
+        for parameter in self._parameters.values():
+            parameter.assign(np.zeros(parameter.shape))
+
+    def _renumber(self, before):
+        """Gives each component the number of the old one that it shares most data with.
+
+        Args:
+            before: Classes (N,) of the data under the old components.
+        """
+        from scipy.optimize import linear_sum_assignment
+
+        shared = np.zeros((self.num_components, self.num_components))
+        np.add.at(shared, (before, self.assignments), 1)
+        _, order = linear_sum_assignment(shared, maximize=True)
+        self._assign(gaussian_mixture.State(*(field[order] for field in self.state)))
+        self.assignments = np.argsort(order)[self.assignments]
+
+    def _classes(self, data):
+        """The most probable class (N,) of each datum."""
+        log_likelihood = self.log_likelihood(data["x"], data["variance"])
+        log_posterior = self._log_posterior(log_likelihood, data["class_prior"])
+        return storage.apply(lambda part: part.argmax(axis=1), log_posterior)
 
     def _start(self, data, rng):
         """Hyper-parameters, and with `init="umap"` the state that learning begins with."""
         prior = data["class_prior"]
-        if self.init == "umap" and (prior is None or not gaussian_mixture.says_something(prior)):
+        if self.init == "umap" and not _tells_classes(data):
             groups = umap_clusters(data["x"], self.num_components, rng, self._weight(data) > 0)
             data = {**data, "class_prior": groups}
         self._assign(self._make_prior(data, rng), prefix="prior_")
@@ -255,8 +297,7 @@ class GaussianMixture(SweepModel):
         if assignments is None or len(assignments) != len(x):
             assignments = None  # a start, or the classes that were learned before, on other data
             if self.is_fitted:
-                log_likelihood = self.log_likelihood(x)
-                assignments = self._log_posterior(log_likelihood, data["class_prior"]).argmax(1)
+                assignments = self._classes({**data, "variance": None})
         chain, _ = gaussian_gibbs.sample(
             x,
             self.prior,
@@ -519,10 +560,17 @@ class GaussianMixture(SweepModel):
             "inference": self.inference,
             "init": self.init,
             "n_init": self.n_init,
+            "warm_start": self.warm_start,
             **self.hyper_parameters,
             "tolerance": self.tolerance,
             "seed": self.seed,
         }
+
+
+def _tells_classes(data):
+    """Whether a class prior says of some datum which class it is in."""
+    prior = data["class_prior"]
+    return prior is not None and gaussian_mixture.says_something(prior)
 
 
 def _floored_log(probs):

@@ -150,6 +150,21 @@ def test_the_sampler_goes_on_from_its_classes_and_from_a_saved_state(data):
 
 
 @pytest.mark.parametrize("inference", ["variational", "gibbs"])
+def test_without_a_warm_start_a_fit_begins_afresh_and_numbers_stay(data, inference):
+    options = {"inference": inference, "n_init": 3, "seed": 0}
+    model = GaussianMixture(K, warm_start=False, **options)
+    model.fit(data["x"], epochs=20, verbose=0)
+    classes = model.predict(data["x"]).argmax(axis=1)
+    moved = data["x"] + np.array([[100, 0], [0, 100], [-100, -100]])[data["classes"]]
+    model.fit(moved, epochs=20, verbose=0)
+    assert_array_equal(model.predict(moved).argmax(axis=1), classes)
+    model.fit(moved[:60], epochs=20, verbose=0)  # other samples: known by the old components
+    assert_array_equal(model.predict(moved).argmax(axis=1), classes)
+    other = GaussianMixture.from_config(model.get_config())
+    assert other.warm_start is False
+
+
+@pytest.mark.parametrize("inference", ["variational", "gibbs"])
 def test_a_start_under_a_class_prior_takes_its_ids_from_it(data, inference):
     meaning = np.array([2, 0, 1])[data["classes"]]
     rng = np.random.default_rng(0)
