@@ -235,6 +235,25 @@ def climb(data, state, prior, *, class_prior=None, num_sweeps, tolerance=0.0, ca
     return Fit(state, np.array(objectives), r)
 
 
+def design_effect(counts, beta, num_topics, rng):
+    """How many words of one modality are worth one, by the classes that a short run finds in it.
+
+    Args:
+        counts: (N, V), as `word_counts.read` has them.
+        beta: pseudo-count of each word in every topic, a number or (V,).
+        num_topics: K; a single topic tells nothing of it.
+        rng: `numpy.random.Generator`.
+
+    Returns:
+        A float, 1 at least, see `word_counts.design_effect`.
+    """
+    if num_topics == 1:
+        return 1.0
+    options = {"n_init": 3, "num_sweeps": START_SWEEPS, "rng": rng}
+    run = fit([Modality(counts)], Prior((beta,)), num_topics, **options)
+    return word_counts.design_effect(counts, run.responsibilities, beta)
+
+
 def start_features(data):
     """Square roots of proportions, each modality as far apart as it has to say: sparse (N, V)."""
     from scipy import sparse

@@ -1,40 +1,13 @@
 """The Keras model: `MultimodalLDA`."""
 
-from typing import Any, NamedTuple
-
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from kserket.core import messages
 from kserket.core.sweep_model import SweepModel
 from kserket.inference import document_classes, topic_gibbs, topic_model, word_counts
-
-_FOLD_IN_SWEEPS = 200
-_FLAT = 1e-6  # a report whose probabilities differ less says nothing
-_SMALLEST = 1e-300
-
-
-class Beliefs(NamedTuple):
-    """What is concluded of each document's topic: logarithms (N, K), not normalised.
-
-    Attributes:
-        evidence: What the document says, without any class prior.
-        others: One for each modality: what all others, and the class prior, say.
-        posterior: Evidence times class prior.
-    """
-
-    evidence: Any
-    others: list
-    posterior: Any
-
-
-class Documents(NamedTuple):
-    """Checked inputs: each modality at the length that the model weighs it with."""
-
-    values: list  # M arrays (N, V_m), rows of zeros say nothing
-    class_prior: np.ndarray | None  # (N, K)
+from kserket.mlda import evidence, inputs
 
 
 @keras.saving.register_keras_serializable(package="kserket")
@@ -142,7 +115,7 @@ class MultimodalLDA(SweepModel):
         }
         for option, value in numbers.items():
             if value is not None and not all(
-                np.all((np.asarray(one) > 0) & np.isfinite(one)) for one in _listed(value)
+                np.all((np.asarray(one) > 0) & np.isfinite(one)) for one in inputs.listed(value)
             ):
                 raise ValueError(f"`{option}` must be positive and finite. Received: {value!r}")
         super().__init__(seed=seed, **kwargs)
@@ -170,7 +143,7 @@ class MultimodalLDA(SweepModel):
         self.reports = [False] * len(shapes) if reports is None else list(map(bool, reports))
         for option in ("beta", "modality_weights", "design_effects"):
             value = getattr(self, option)
-            if value is not None and len(_listed(value, len(shapes))) != len(shapes):
+            if value is not None and len(inputs.listed(value, len(shapes))) != len(shapes):
                 raise ValueError(
                     f"`{option}` must hold one number per modality, {len(shapes)}. "
                     f"Received: {value!r}"
@@ -252,7 +225,7 @@ class MultimodalLDA(SweepModel):
 
     def _betas(self):
         """One Dirichlet parameter of words, or (V_m,), for each modality."""
-        return [np.asarray(b, float) for b in _listed(self.beta, self.num_modalities)]
+        return [np.asarray(b, float) for b in inputs.listed(self.beta, self.num_modalities)]
 
     def _alphas(self):
         """Dirichlet parameters of topics, (K,)."""
@@ -287,21 +260,18 @@ class MultimodalLDA(SweepModel):
 
     def _fit(self, x, epochs, callbacks, verbose, rng):
         """`fit` with a given generator."""
-        values, reports, class_prior = self._read(x)
+        given = self._read(x)
+        values, reports, _ = given
         if not self.built:
             self.build([part.shape for part in values], reports)
-        effects = self._effects() if self.is_fitted else self._find_effects(values, rng)
-        data = Documents(self._scale(values), class_prior)
+        effects, lengths = self._meet(values, rng)
+        data = given._replace(values=self._weighing.scale(values))
         figure = "log_posterior" if not self.is_mixed else "log_predictive"
         figure = "log_joint" if self.inference == "gibbs" else figure
-        spoken = [word_counts.totals(part) for part in values]
-        lengths = [total[total > 0].mean() if (total > 0).any() else 0.0 for total in spoken]
-        is_first = not self.is_fitted
 
         def adopt(reached):
-            if is_first:
-                self._parameters["lengths"].assign(lengths)
-                self._parameters["effects"].assign(effects)
+            self._parameters["lengths"].assign(lengths)
+            self._parameters["effects"].assign(effects)
             self._assign(self._as_state(reached))
 
         return self._sweep(
@@ -367,6 +337,18 @@ class MultimodalLDA(SweepModel):
             rng=rng,
         ).responsibilities
 
+    def _meet(self, values, rng):
+        """Design effects and mean lengths (M,), found when a modality is first heard of."""
+        effects, lengths = self._effects(), self._parameters["lengths"].numpy()
+        spoken = [total[total > 0] for total in map(word_counts.totals, values)]
+        now = np.array([total.mean() if len(total) else 0.0 for total in spoken])
+        new = (lengths == 0) & (now > 0)
+        if new.any() or not self.is_fitted:
+            if self.modality_weights is None:
+                inputs.warn_of_proportions(values, self.reports, self.name)
+            effects = np.where(lengths > 0, effects, self._find_effects(values, rng))
+        return effects, np.where(new, now, lengths)
+
     def _find_effects(self, values, rng):
         """Design effects (M,), relative to the largest of the modality weights; 1 for reports.
 
@@ -376,25 +358,16 @@ class MultimodalLDA(SweepModel):
         number, weights = len(values), self.modality_weights
         if self.is_mixed or self.design_effects is not None:
             given = 1.0 if self.is_mixed else self.design_effects
-            effects = np.array(_listed(given, number), float)
+            effects = np.array(inputs.listed(given, number), float)
             if not self.is_mixed:
                 effects[self.reports] = 1.0
             return effects
         largest = None if weights is None else np.max(weights)
         effects = np.ones(number)
         for m, beta in enumerate(self._betas()):
-            if self.reports[m] or self.num_topics == 1:
-                continue
-            counts = values[m] if largest is None else word_counts.scale(values[m], largest)
-            run = document_classes.fit(
-                [document_classes.Modality(counts)],
-                document_classes.Prior((beta,)),
-                self.num_topics,
-                n_init=3,
-                num_sweeps=document_classes.START_SWEEPS,
-                rng=rng,
-            )
-            effects[m] = word_counts.design_effect(counts, run.responsibilities, beta)
+            if not self.reports[m]:
+                counts = values[m] if largest is None else word_counts.scale(values[m], largest)
+                effects[m] = document_classes.design_effect(counts, beta, self.num_topics, rng)
         return effects
 
     def partial_fit(self, x):
@@ -451,7 +424,7 @@ class MultimodalLDA(SweepModel):
         values = parts["x"] if isinstance(parts["x"], (list, tuple)) else [parts["x"]]
         prior = parts.get("class_prior")
         if prior is not None:
-            prior = ops.log(ops.maximum(ops.cast(prior, "float64"), _SMALLEST))
+            prior = ops.log(ops.maximum(ops.cast(prior, "float64"), evidence.SMALLEST))
         values = [ops.cast(part, "float64") for part in values]
         return ops.softmax(self.tensor_beliefs(values, prior).posterior, axis=-1)
 
@@ -467,7 +440,7 @@ class MultimodalLDA(SweepModel):
         Returns:
             Float64 array (N, K).
         """
-        return _softmax(self.beliefs(x).posterior)
+        return evidence.probabilities(self.beliefs(x).posterior)
 
     def beliefs(self, x):
         """All that messages are made of: what documents, parts of them, and the prior say.
@@ -481,11 +454,11 @@ class MultimodalLDA(SweepModel):
         data = self._data(x)
         log_prior = None
         if data.class_prior is not None:
-            log_prior = np.log(np.maximum(data.class_prior, _SMALLEST))
+            log_prior = np.log(np.maximum(data.class_prior, evidence.SMALLEST))
         if not self.is_mixed:
             modalities = self._modalities(data.values, self._effects())
             logs = document_classes.log_likelihoods(modalities, self.state, self.prior)
-            return _combine(logs, np.log(self.topic_weights), log_prior)
+            return evidence.of_classes(logs, np.log(self.topic_weights), log_prior)
         topics = self.topics
 
         def log_proportions(used):
@@ -495,7 +468,7 @@ class MultimodalLDA(SweepModel):
 
         num_documents = data.values[0].shape[0]
         alone = np.log(np.broadcast_to(self.topic_weights, (num_documents, self.num_topics)))
-        return _combine_proportions(log_proportions, self.num_modalities, alone, log_prior)
+        return evidence.of_proportions(log_proportions, self.num_modalities, alone, log_prior)
 
     def predict_modality(self, x, modality):
         """P(word | document) of one modality from all others.
@@ -507,7 +480,7 @@ class MultimodalLDA(SweepModel):
         Returns:
             Float64 array (N, V_m), rows summing to one.
         """
-        return _softmax(self.beliefs(x).others[modality]) @ self.topics[modality]
+        return evidence.probabilities(self.beliefs(x).others[modality]) @ self.topics[modality]
 
     def log_likelihood(self, x):
         """log probability of each document as the model weighs it, in nats.
@@ -523,8 +496,10 @@ class MultimodalLDA(SweepModel):
             modalities = self._modalities(data.values, self._effects())
             logs = sum(document_classes.log_likelihoods(modalities, self.state, self.prior))
             weights = self.topic_weights if data.class_prior is None else data.class_prior
-            return np.logaddexp.reduce(logs + np.log(np.maximum(weights, _SMALLEST)), axis=1)
-        theta = _softmax(self.beliefs(x).posterior)
+            return np.logaddexp.reduce(
+                logs + np.log(np.maximum(weights, evidence.SMALLEST)), axis=1
+            )
+        theta = evidence.probabilities(self.beliefs(x).posterior)
         return sum(
             topic_model.log_probabilities(part, theta, phi)
             for part, phi in zip(data.values, self.topics, strict=True)
@@ -545,8 +520,8 @@ class MultimodalLDA(SweepModel):
             Wallach, Murray, Salakhutdinov and Mimno, "Evaluation methods for topic models", ICML
             2009.
         """
-        theta = _softmax(self.beliefs(x if given is None else given).posterior)
-        values, _, _ = self._read(x)
+        theta = evidence.probabilities(self.beliefs(x if given is None else given).posterior)
+        values = self._read(x).values
         scores = [
             topic_model.log_probabilities(part, theta, phi).sum() / part.sum()
             for part, phi in zip(values, self.topics, strict=True)
@@ -596,158 +571,46 @@ class MultimodalLDA(SweepModel):
         with tf.init_scope():  # the values of now, also while a function is being traced
             topics = [tf.constant(phi, dtype) for phi in self.topics]
             log_weights = tf.constant(np.log(self.topic_weights)[None], dtype)
-        scaled = [self._tensor_scale(part, m) for m, part in enumerate(values)]
+            powers = self._powers(self._effects())
+        weighing = self._weighing
+        scaled = [weighing.tensor_scale(part, m) for m, part in enumerate(values)]
         if not self.is_mixed:
-            logs = [
-                self._tensor_log_likelihood(m, *pair)
-                for m, pair in enumerate(zip(scaled, topics, strict=True))
-            ]
-            return _combine(logs, log_weights, log_prior)
+            parts = zip(scaled, topics, powers, self.reports, strict=True)
+            logs = [evidence.tensor_log_likelihood(*part) for part in parts]
+            return evidence.of_classes(logs, log_weights, log_prior)
 
         def log_proportions(used):
-            return tf.math.log(
-                self._tensor_proportions([scaled[m] for m in used], [topics[m] for m in used])
-            )
+            parts = [scaled[m] for m in used], [topics[m] for m in used]
+            return tf.math.log(evidence.tensor_proportions(*parts, self._alphas()))
 
         alone = tf.zeros((tf.shape(scaled[0])[0], 1), dtype) + log_weights
-        return _combine_proportions(log_proportions, self.num_modalities, alone, log_prior)
-
-    def _tensor_scale(self, values, m):
-        """As `_scale` does, one modality."""
-        missing = tf.reduce_all(tf.not_equal(values, values), axis=1, keepdims=True)
-        values = tf.where(missing, tf.zeros_like(values), values)
-        if self.reports[m] and self.is_mixed:
-            flat = tf.reduce_max(values, 1, True) - tf.reduce_min(values, 1, True) < _FLAT
-            values = tf.where(flat, tf.zeros_like(values), values)
-        target = self._lengths_asked()[m]
-        if target is None:
-            return values
-        return values * tf.math.divide_no_nan(
-            tf.cast(target, values.dtype), tf.reduce_sum(values, axis=1, keepdims=True)
-        )
-
-    def _tensor_log_likelihood(self, m, values, topics):
-        """log P(modality | topic) (N, K)."""
-        with tf.init_scope():
-            power = tf.constant(self._powers(self._effects())[m], values.dtype)
-        if not self.reports[m]:
-            return power * (values @ tf.transpose(tf.math.log(topics)))
-        likelihood = values @ tf.transpose(topics)
-        spoken = tf.reduce_sum(values, axis=1, keepdims=True) > 0
-        likelihood = tf.where(spoken, likelihood, tf.ones_like(likelihood))
-        return power * tf.math.log(tf.maximum(likelihood, np.finfo("float32").tiny))
-
-    def _tensor_proportions(self, values, topics):
-        """`inference.topic_model.proportions`, every document as often as any may need."""
-        alpha = tf.constant(self._alphas(), values[0].dtype)[None]
-        theta = tf.zeros((tf.shape(values[0])[0], 1), alpha.dtype) + alpha / tf.reduce_sum(alpha)
-
-        def sweep(theta):
-            total = alpha
-            for part, phi in zip(values, topics, strict=True):
-                ratio = part / tf.maximum(theta @ phi, np.finfo("float32").tiny)
-                total += theta * (ratio @ tf.transpose(phi))
-            return total / tf.reduce_sum(total, axis=1, keepdims=True)
-
-        _, theta = tf.while_loop(
-            lambda count, theta: count < _FOLD_IN_SWEEPS,
-            lambda count, theta: (count + 1, sweep(theta)),
-            (tf.constant(0), theta),
-        )
-        return theta
+        return evidence.of_proportions(log_proportions, self.num_modalities, alone, log_prior)
 
     # Private ----------------------------------------------------------------------------
 
     def _data(self, x):
-        """`Documents` from checked inputs."""
+        """Checked inputs at the lengths they count with, `inputs.Documents`."""
         self._fitted()
-        values, _, class_prior = self._read(x)
-        return Documents(self._scale(values), class_prior)
+        data = self._read(x)
+        return data._replace(values=self._weighing.scale(data.values))
 
     def _read(self, x):
-        """Checked inputs as they are.
+        """Checked inputs as they are, `inputs.Documents`."""
+        known = (self.vocabulary_sizes, self.reports) if self.built else ()
+        return inputs.read(x, self.name, self.num_topics, *known)
 
-        Returns:
-            List of M arrays (N, V_m); which of them are reports; class prior (N, K) or None.
-        """
-        parts = dict(x) if isinstance(x, dict) else {"x": x}
-        unknown = parts.keys() - {"x", "class_prior"}
-        if unknown or "x" not in parts:
-            raise ValueError(
-                f"Inputs must be x and class_prior, x at least. Received: {sorted(parts)}"
-            )
-        given = parts["x"]
-        given = list(given) if isinstance(given, (list, tuple)) else [given]
-        if self.built and len(given) != self.num_modalities:
-            raise ValueError(
-                f"{self.name} was fitted to {self.num_modalities} modalities. "
-                f"Received: {len(given)}. None stands for one that is missing."
-            )
-        reports = [isinstance(part, messages.Categorical) for part in given]
-        if self.built:
-            reports = self.reports
-        rows = {_num_rows(part) for part in given if part is not None}
-        if len(rows) != 1 or (not self.built and any(part is None for part in given)):
-            raise ValueError(
-                "Every modality needs one row per document, and data when it is first learned. "
-                f"Received: {[None if p is None else np.shape(p) for p in given]}"
-            )
-        (num_documents,) = rows
-        values = []
-        for m, (part, is_report) in enumerate(zip(given, reports, strict=True)):
-            if part is None:
-                part = np.zeros((num_documents, self.vocabulary_sizes[m]))
-            part = _read_report(part) if is_report else word_counts.read(part)
-            if self.built and part.shape[1] != self.vocabulary_sizes[m]:
-                raise ValueError(
-                    f"Modality {m} of {self.name} has {self.vocabulary_sizes[m]} words. "
-                    f"Received: shape {part.shape}"
-                )
-            values.append(part)
-        prior = parts.get("class_prior")
-        if prior is not None:
-            prior = messages.as_categorical(prior, self.num_topics).probs
-            if len(prior) != num_documents:
-                raise ValueError(
-                    f"`class_prior` must hold one row per document, {num_documents}. "
-                    f"Received: {len(prior)}"
-                )
-        return values, reports, prior
-
-    def _lengths_asked(self):
-        """What every row shall sum to, for each modality; None leaves it as it is."""
-        weights = _listed(self.modality_weights, len(self.reports))
-        if self.is_mixed:
-            return weights
-        return [None if r else w for r, w in zip(self.reports, weights, strict=True)]
-
-    def _scale(self, values):
-        """Modalities at the lengths that were asked for."""
-        scaled = []
-        for part, length, is_report in zip(
-            values, self._lengths_asked(), self.reports, strict=True
-        ):
-            if is_report and self.is_mixed:
-                part = np.where(np.ptp(part, axis=1, keepdims=True) < _FLAT, 0.0, part)
-            scaled.append(part if length is None else word_counts.scale(part, length))
-        return scaled
+    @property
+    def _weighing(self):
+        """How much modalities count, `inputs.Weighing`."""
+        return inputs.Weighing(self.reports, self.modality_weights, self.is_mixed)
 
     def _powers(self, effects):
         """Power of each modality's likelihood, (M,)."""
-        powers = 1.0 / np.asarray(effects)
-        if self.modality_weights is not None and not self.is_mixed:
-            weights = np.array(_listed(self.modality_weights, len(powers)), float)
-            powers = np.where(self.reports, powers * weights / weights.max(), powers)
-        return powers
+        return self._weighing.powers(effects)
 
     def _modalities(self, values, effects):
         """`inference.document_classes.Modality` of each."""
-        return [
-            document_classes.Modality(part, is_report, float(power))
-            for part, is_report, power in zip(
-                values, self.reports, self._powers(effects), strict=True
-            )
-        ]
+        return self._weighing.modalities(values, effects)
 
     def _log_probability(self, values, theta):
         """Summed over documents and modalities."""
@@ -788,55 +651,8 @@ class MultimodalLDA(SweepModel):
         }
 
 
-def _combine(logs, log_weights, log_prior):
-    """`Beliefs` from what each modality says of a topic that is a class, arrays or tensors."""
-    total = sum(logs[1:], start=logs[0])
-    above = log_weights if log_prior is None else log_prior
-    others = [above + (total - own) if len(logs) > 1 else above + 0.0 * total for own in logs]
-    return Beliefs(total + log_weights if log_prior is None else total, others, total + above)
-
-
-def _combine_proportions(log_proportions, num_modalities, log_weights, log_prior):
-    """`Beliefs` from proportions of topics in parts of documents, arrays or tensors."""
-    above, every = 0.0 if log_prior is None else log_prior, range(num_modalities)
-    evidence, others = log_proportions(every), [log_weights + above]
-    if num_modalities > 1:
-        parts = [[other for other in every if other != m] for m in every]
-        others = [log_proportions(part) + above for part in parts]
-    return Beliefs(evidence, others, evidence + above)
-
-
-def _read_report(part):
-    """Class probabilities (N, V), rows that say nothing at zero."""
-    if not isinstance(part, messages.Categorical):
-        part = np.array(part, "float64")
-        silent = np.isnan(part).all(axis=1) | (part == 0).all(axis=1)
-        part = messages.Categorical(np.nan_to_num(part), silent)
-    if part.missing is None:
-        return part.probs
-    return np.where(part.missing[:, None], 0.0, part.probs)
-
-
-def _num_rows(part):
-    shape = np.shape(part)
-    return shape[0] if shape else 0
-
-
-def _listed(value, number=1):
-    """One entry per modality from a list of them, or from one for all."""
-    if isinstance(value, (list, tuple)) or np.ndim(value):
-        return list(value)
-    return [value] * number
-
-
 def _plain(value):
     """Numbers and lists of them, for a configuration."""
     if isinstance(value, (list, tuple)):
         return [_plain(one) for one in value]
     return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
-
-
-def _softmax(logs):
-    """Probabilities (N, K) from logarithms."""
-    probabilities = np.exp(logs - logs.max(axis=1, keepdims=True))
-    return probabilities / probabilities.sum(axis=1, keepdims=True)

@@ -213,29 +213,6 @@ class MarkovModel(LearningModule):
         return files
 
 
-def _context(log_evidence, initial, transitions):
-    """`markov_chain.smooth`'s log_context, what all other steps say of each: a tensor (N, K)."""
-    peaks = tf.reduce_max(log_evidence, axis=1, keepdims=True)
-    evidence = tf.exp(log_evidence - peaks)
-
-    def forward(predicted, now):
-        return _normalise(tf.linalg.matvec(transitions, predicted * now, transpose_a=True))
-
-    def backward(future, now):
-        return _normalise(tf.linalg.matvec(transitions, future * now))
-
-    predicted = tf.scan(forward, evidence[:-1], initializer=initial)
-    future = tf.scan(backward, evidence[1:], initializer=tf.ones_like(initial), reverse=True)
-    predicted = tf.concat([initial[None], predicted], axis=0)
-    future = tf.concat([future, tf.ones_like(initial)[None]], axis=0)
-    smallest = np.finfo(evidence.dtype.as_numpy_dtype).tiny
-    return tf.math.log(tf.maximum(predicted, smallest)) + tf.math.log(tf.maximum(future, smallest))
-
-
-def _normalise(weights):
-    return weights / tf.reduce_sum(weights)
-
-
 def _as_reports(message):
     """What the module below says, a `Categorical`; rows of an array that are NaN are missing."""
     missing = messages.missing_rows(message)

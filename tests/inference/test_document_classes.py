@@ -165,6 +165,17 @@ def test_sweeps_go_on_from_a_state_and_report(data):
     assert len(classes.fit(data, PRIOR, K, rng=0, callback=stop).objectives) == 1
 
 
+def test_design_effects_are_found_from_words_alone():
+    rng = np.random.default_rng(0)
+    topics = rng.dirichlet(np.full(30, 0.2), K)
+    labels = np.arange(600) % K
+    for repeats in (1, 20):
+        words = repeats * np.array([rng.multinomial(12, topics[k]) for k in labels], float)
+        found = classes.design_effect(word_counts.read(words), 0.1, K, np.random.default_rng(1))
+        assert found == pytest.approx(repeats, rel=0.4)
+    assert classes.design_effect(word_counts.read(words), 0.1, 1, np.random.default_rng(1)) == 1.0
+
+
 def test_nothing_underflows():
     rng = np.random.default_rng(0)
     words = rng.poisson(300.0, (30, 500)).astype(float)
