@@ -393,6 +393,22 @@ def test_one_seed_one_result_bit_for_bit_and_nothing_is_written(config, tmp_path
         assert_array_equal(array, results[1][1][name])
 
 
+def test_labels_score_and_change_nothing(config):
+    """The same with other names for the classes, and the same without any labels."""
+    module, _ = connected(config, save_dir=None)
+    if "category" not in inspect.signature(type(module)).parameters:
+        pytest.skip("This module does not classify.")
+    module.update()
+    forward, scores = np.array(module.get_forward_msg()), []
+    for names in ([0, 1], [1, 0], ["left", "right"]):
+        labelled, _ = connected(config, save_dir=None, category=np.array(names)[np.arange(N) % 2])
+        labelled.update()
+        assert_array_equal(np.array(labelled.get_forward_msg()), forward)
+        scores.append([labelled.logs[name] for name in ("accuracy", "nmi", "ari")])
+        assert {name: labelled.logs[name] for name in module.logs} == module.logs
+    assert_allclose(scores[1:], [scores[0]] * 2)
+
+
 def test_a_second_update_is_warm(config):
     """The model is neither made nor traced anew, also when a message comes from above."""
     module, _ = connected(config, save_dir=None)

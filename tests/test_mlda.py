@@ -4,6 +4,7 @@ import itertools
 import subprocess
 import sys
 import textwrap
+import warnings
 
 import keras
 import numpy as np
@@ -175,6 +176,41 @@ def test_a_missing_modality_is_one_that_was_left_out(alpha):
     assert_allclose(nothing_at_all, np.tile(model.topic_weights, (2, 1)), rtol=1e-9)
 
 
+def test_a_missing_modality_equals_summing_over_all_that_it_may_hold():
+    _, words, _, _ = documents()
+    single = np.eye(5)[np.arange(90) % 5]
+    report = srk.Categorical(0.1 + 0.6 * np.eye(4)[np.arange(90) % 4])
+    for other, size in ((single, 5), (report, 4)):
+        model = srk.MultimodalLDA(K, design_effects=1, seed=0, n_init=2)
+        model.fit([words, other], epochs=5, verbose=0)
+        every = [np.tile(row, (90, 1)) for row in np.eye(size)]
+        logs = [model.log_likelihood([words, one]) for one in every]
+        without = model.log_likelihood([words, None])
+        assert_allclose(np.logaddexp.reduce(logs), without, rtol=1e-10)
+        chances = np.exp(np.array(logs) - without).T
+        assert_allclose(model.predict_modality([words, None], 1), chances, rtol=1e-8)
+        posterior = sum(
+            chance[:, None] * model.predict([words, one])
+            for chance, one in zip(chances.T, every, strict=True)
+        )
+        assert_allclose(posterior, model.predict([words, None]), rtol=1e-8)
+
+
+@pytest.mark.parametrize("options", [{}, {"alpha": 0.3}, {"inference": "gibbs"}])
+def test_a_modality_may_be_missing_in_learning_and_come_later(options):
+    labels, words, sounds, _ = documents(150)
+    model = srk.MultimodalLDA(K, seed=0, **options)
+    model.fit([words, np.full((150, 5), np.nan)], verbose=0)
+    assert metrics.clustering_accuracy(labels, model.predict([words, None]).argmax(axis=1)) > 0.9
+    assert_allclose(model.topics[1], 0.2)
+    often = 50 * sounds
+    model.fit([words, often], verbose=0)
+    assert metrics.clustering_accuracy(labels, model.predict([None, often]).argmax(axis=1)) > 0.85
+    assert_array_equal(model.lengths, [12, 300])
+    if not model.is_mixed:
+        assert model._effects()[1] == pytest.approx(50, rel=0.5)
+
+
 @pytest.mark.parametrize("alpha", [0, 0.3])
 def test_any_modality_is_predicted_from_the_others(alpha):
     labels, words, sounds, _ = documents()
@@ -242,6 +278,67 @@ def test_sparse_and_dense_counts_give_one_result(alpha):
         results.append(model.predict([form(wide), reports]))
     for other in results[1:]:
         assert_allclose(other, results[0], rtol=1e-9)
+
+
+@pytest.mark.parametrize("options", [{}, {"alpha": 0.3}])
+def test_other_numbers_of_words_and_classes_change_nothing(options):
+    """Words and the classes of a report in another order: the same topics."""
+    _, words, _, reports = documents()
+    some_words, some_classes = np.random.default_rng(1).permutation(12), [2, 0, 3, 1]
+    inputs = [
+        [words, reports],
+        [words[:, some_words], srk.Categorical(reports.probs[:, some_classes])],
+    ]
+    prior = np.random.default_rng(4).dirichlet(np.ones(K), 90)  # starts are then no draw
+    found = []
+    for x in inputs:
+        model = srk.MultimodalLDA(K, seed=0, design_effects=2, **options)
+        model.fit({"x": x, "class_prior": prior}, epochs=5, verbose=0)
+        found.append((model.predict(x), *model.topics))
+    assert_allclose(found[1][0], found[0][0], rtol=1e-6)
+    assert_allclose(found[1][1], found[0][1][:, some_words], rtol=1e-6)
+    assert_allclose(found[1][2], found[0][2][:, some_classes], rtol=1e-6)
+
+
+@pytest.mark.parametrize("options", [{}, {"alpha": 0.3}])
+def test_other_numbers_of_topics_change_nothing_else(options):
+    _, words, _, reports = documents()
+    prior = np.random.default_rng(4).dirichlet(np.ones(K), 90)
+    order = [2, 0, 1]
+    found = []
+    for above in (prior, prior[:, order]):
+        model = srk.MultimodalLDA(K, seed=0, design_effects=2, **options)
+        x = {"x": [words, reports], "class_prior": above}
+        history = model.fit(x, epochs=5, verbose=0).history
+        found.append((model.predict(x), *model.topics, *history.values()))
+    assert_allclose(found[1][0], found[0][0][:, order], rtol=1e-6)
+    for m in (1, 2):
+        assert_allclose(found[1][m], found[0][m][order], rtol=1e-6)
+    assert_allclose(found[1][3], found[0][3], rtol=1e-9)
+
+
+@pytest.mark.parametrize("options", [{}, {"alpha": 0.3}, {"inference": "gibbs"}])
+def test_every_word_is_counted_once(options):
+    _, words, sounds, _ = documents()
+    words, sounds = words.astype(float), sounds.astype(float)
+    words[3], sounds[4] = np.nan, np.nan
+    model = srk.MultimodalLDA(K, seed=0, design_effects=1, **options)
+    model.fit([words, sounds], epochs=5, verbose=0)
+    for counted, given in zip(model.state.words, (words, sounds), strict=True):
+        assert_allclose(counted.sum(axis=0), np.nansum(given, axis=0), rtol=1e-9)
+
+
+def test_proportions_do_not_say_how_many_words_they_stand_for():
+    labels, words, sounds, reports = documents(150)
+    x = [part / part.sum(axis=1, keepdims=True) for part in (words, sounds)]
+    with pytest.warns(UserWarning, match="modality 0 .* sum to 1.*modality_weights"):
+        srk.MultimodalLDA(K, seed=0).fit(x, epochs=1, verbose=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        model = srk.MultimodalLDA(K, modality_weights=[50, 50], seed=0)
+        model.fit(x, verbose=0)
+        srk.MultimodalLDA(K, seed=0).fit([np.eye(K)[labels], reports], epochs=1, verbose=0)
+    assert metrics.clustering_accuracy(labels, model.predict(x).argmax(axis=1)) > 0.95
 
 
 def test_weights_are_what_every_document_has():
@@ -395,6 +492,24 @@ def test_models_are_saved_and_go_on(options):
     assert_array_equal(np.load("found.npy"), model.predict([words, reports]))
     history = model.fit([words, reports], epochs=2, verbose=0).history
     assert_allclose(np.load("figures.npy"), next(iter(history.values())))
+
+
+@pytest.mark.parametrize("options", [{}, {"inference": "gibbs", "alpha": [0.2, 0.3, 0.4, 0.5]}])
+def test_graphs_are_saved_and_go_on(options, tmp_path):
+    _, points, words, gmm1, _ = composed()
+    mlda1 = mlda.MLDA(4, [100, 100], name="tied", save_dir=None, itr=10, **options)
+    mlda1.connect(srk.Observation(words, name="words"), gmm1)
+    graph = srk.Graph(mlda1, seed=0)
+    graph.fit(rounds=2, verbose=0)
+    graph.save(tmp_path / "g.kserket")
+    again = srk.load_graph(tmp_path / "g.kserket")
+    given = {"points": points, "words": None}
+    for outputs in ("tied", "words"):
+        assert_array_equal(*(one.predict(given, outputs=outputs) for one in (graph, again)))
+    for one in (graph, again):
+        one.fit(rounds=1, verbose=0)
+    for one, other in zip(graph.get_weights(), again.get_weights(), strict=True):
+        assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("alpha", [0, 0.3])

@@ -160,6 +160,32 @@ def test_lengths_equal_separate_sequences(rng):
         assert_allclose(one, other, rtol=1e-9)
 
 
+def test_learning_sequences_apart_or_one_after_another_is_the_same():
+    """What joins two sequences is no transition: a cycle is learned, however it is cut."""
+    _, probs = cycle(240, sharpness=1.5)
+    lengths = [100, 1, 139]
+    shuffled = np.concatenate([np.split(probs, np.cumsum(lengths)[:-1])[i] for i in (2, 0, 1)])
+    one, other = (srk.MarkovChain(4, n_init=1, seed=0) for _ in range(2))
+    one.fit(probs, lengths=lengths, verbose=0)
+    other.fit(shuffled, lengths=[139, 100, 1], verbose=0)
+    for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
+        assert_allclose(a, b, atol=1e-6)
+
+
+@pytest.mark.parametrize("trust", [10.0, np.inf])
+def test_other_numbers_of_classes_change_nothing_else(trust):
+    _, probs = cycle(240, sharpness=1.5)
+    order = [2, 0, 3, 1]
+    one, other = (srk.MarkovChain(4, trust=trust, seed=0) for _ in range(2))
+    history = [
+        model.fit(x, verbose=0).history["log_posterior"][-1]
+        for model, x in ((one, probs), (other, probs[:, order]))
+    ]
+    assert_allclose(*history, rtol=1e-6)
+    assert_allclose(other.predict(probs[:, order]), one.predict(probs)[:, order], atol=1e-4)
+    assert_allclose(other.transition_matrix, one.transition_matrix[np.ix_(order, order)], atol=1e-3)
+
+
 def test_module_lengths_cut_the_sequence(rng):
     probs = rng.dirichlet(np.ones(K), 10)
     teller, module = connected(probs, lengths=[4, 6])

@@ -83,6 +83,30 @@ def test_chains_visit_topics_as_often_as_enumeration_has_them(class_prior):
     assert 0.5 * np.abs(visits / total - exact).sum() < 0.03
 
 
+@pytest.mark.parametrize("class_prior", [None, PRIOR])
+def test_a_word_gets_each_topic_as_often_as_its_conditional_says(class_prior):
+    """The first word drawn anew, all others held: against the joint with either topic."""
+    begin = topic_gibbs.start(
+        COUNTS, ALPHA, BETA, np.full((2, K), 0.5), None, class_prior, np.random.default_rng(1)
+    )
+    every = [np.r_[k, begin.topic[1:]] for k in range(K)]
+    exact = np.exp([joint(begin, topic, class_prior) for topic in every])
+    exact /= exact.sum()
+    grid, run = (np.arange(2000) + 0.5) / 2000, topic_gibbs._scan
+    drawn = []
+    for uniform in grid:
+        chain = begin._replace(
+            **{name: getattr(begin, name).copy() for name in ("documents", "words", "totals")},
+            **{
+                name: getattr(begin, name)[:1].copy() for name in ("document", "column", "modality")
+            },
+            topic=begin.topic[:1].copy(),
+        )
+        run(*chain[:-1], np.array([uniform]))
+        drawn.append(chain.topic[0])
+    assert_allclose(np.bincount(drawn, minlength=K) / len(grid), exact, atol=1 / len(grid))
+
+
 def test_compiled_and_plain_scans_walk_the_same_chain(monkeypatch):
     rng = np.random.default_rng(3)
     counts = [rng.poisson(1.0, (15, 8)), rng.poisson(2.0, (15, 3))]

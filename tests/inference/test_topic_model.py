@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import optimize
+from scipy.special import gammaln
 
 from kserket.inference import topic_model, word_counts
 
@@ -66,6 +67,46 @@ def test_a_sweep_is_the_zero_order_update_of_every_cell(counts, with_prior):
             assert_allclose(fit.words[m], np.einsum("dw,dwk->kw", a, gammas[m]), atol=1e-10)
         documents = sum(np.einsum("dw,dwk->dk", a, g) for a, g in zip(arrays, gammas, strict=True))
         assert_allclose(fit.documents, documents, atol=1e-10)
+
+
+@pytest.mark.parametrize("with_prior", [False, True])
+def test_sure_of_all_other_words_a_sweep_gives_the_exact_conditional(with_prior):
+    """Each word's topics, from the joint probability of all words and topics (Polya urns)."""
+    table = np.array([[1.0, 1.0, 0.0, 1.0], [0.0, 1.0, 1.0, 0.0]])
+    alpha, beta = ALPHA[:2], 0.3
+    prior = np.array([[0.7, 0.3], [0.2, 0.8]])
+    word_topic = np.array([0, 1, 0, 1])  # of both documents: what is believed beforehand
+    start = (np.stack([word_topic == k for k in range(2)]) + 1e-30,)
+    tokens = np.argwhere(table > 0)
+
+    def log_urn(counts, parameters):
+        ends = gammaln(counts + parameters) - gammaln(parameters)
+        total = gammaln(np.sum(parameters)) - gammaln(np.sum(counts + parameters))
+        return total + np.sum(ends)
+
+    def joint(topics):
+        result = sum(
+            log_urn(np.bincount(topics[tokens[:, 0] == d], minlength=2), alpha) for d in range(2)
+        )
+        for k in range(2):
+            own = tokens[topics == k, 1]
+            result += log_urn(np.bincount(own, minlength=4), np.full(4, beta))
+        return result + (np.log(prior[tokens[:, 0], topics]).sum() if with_prior else 0.0)
+
+    believed = word_topic[tokens[:, 1]]
+    expected = np.zeros((2, 4))
+    for n, (_, w) in enumerate(tokens):
+        logs = [joint(np.where(np.arange(len(tokens)) == n, k, believed)) for k in range(2)]
+        expected[:, w] += np.exp(logs - np.logaddexp.reduce(logs))
+    fit = topic_model.fit(
+        [word_counts.read(table)],
+        alpha,
+        [beta],
+        start,
+        class_prior=prior if with_prior else None,
+        num_sweeps=1,
+    )
+    assert_allclose(fit.words[0], expected, rtol=1e-9)
 
 
 def test_counts_are_conserved(counts):
