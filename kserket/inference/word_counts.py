@@ -120,7 +120,8 @@ def design_effect(counts, responsibilities, beta):
         beta: pseudo-count of every word in every class, a number or (V,).
 
     Returns:
-        A float, 1 at least: the mean over classes.
+        A float, 1 at least: the median over classes, since one that holds two kinds of documents
+        varies for another reason.
     """
     from scipy import linalg
 
@@ -148,7 +149,7 @@ def design_effect(counts, responsibilities, beta):
             ridge = _RIDGE * size * np.eye(len(expected))
             largest = linalg.eigvalsh(found, expected + ridge)[-1]
             effects.append(_without_bias(largest, len(expected) / (members.sum() - 1.0)))
-    return float(np.mean(effects)) if effects else 1.0
+    return float(np.median(effects)) if effects else 1.0
 
 
 def _without_bias(largest, ratio):
