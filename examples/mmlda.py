@@ -5,10 +5,13 @@ it sees and touches into things; another sorts its joint angles into movements; 
 classes of both and finds the actions: pouring from a cup is not drinking from it. The action tells
 each of the two below what the other knows: what is thrown is rather a ball.
 
-The data are SIMULATED: histograms of visual features, of touch, and of joint angles, as short and
-repetitive as real ones. Labels make them and score; nothing that learns sees them.
+The default data are SIMULATED: histograms of visual features, of touch, and of joint angles, as
+short and repetitive as real ones. With --data they are yours: an .npz with the histograms `vision`,
+`touch` and `joints` (N, V) and the labels `thing`, `movement` and `action` (N,). Labels make the
+default data and score; nothing that learns sees them.
 
     python examples/mmlda.py
+    python examples/mmlda.py --data robot.npz
     python examples/mmlda.py --one-way      # the same, nothing sent back
 
 Reference: M. Attamimi, M. Fadlil, K. Abe, T. Nakamura, K. Funakoshi and T. Nagai, "Integration of
@@ -25,6 +28,7 @@ from kserket import metrics, mlda
 
 THINGS = ("cup", "bottle", "ball", "block", "box", "basket")
 MOVEMENTS = ("lift", "tilt", "throw", "stack", "push", "pull")
+SENSES, CONCEPTS = ("vision", "touch", "joints"), ("thing", "movement", "action")
 ACTIONS = {  # what is handled, and how: any of the things in any of the ways
     "drink": (("cup", "bottle"), ("lift", "tilt")),
     "play": (("ball", "block"), ("throw", "stack")),
@@ -53,14 +57,21 @@ def simulate(num_samples, seed):
     return senses, {"thing": things, "movement": movements, "action": actions}
 
 
+def load(path):
+    """Histograms by sense, and labels, counted from 0, by what they label; from an .npz."""
+    with np.load(path, allow_pickle=False) as archive:
+        senses = {name: archive[name] for name in SENSES}
+        labels = {name: np.unique(archive[name], return_inverse=True)[1] for name in CONCEPTS}
+    return senses, labels
+
+
 def compose(senses, labels, backward=True):
     """The three modules over the three senses, as a graph from its top."""
     srk.Module.reset_names()
     obs = {name: srk.Observation(counts, name=name) for name, counts in senses.items()}
-    sizes = {"thing": len(THINGS), "movement": len(MOVEMENTS), "action": len(ACTIONS)}
     modules = {
-        name: mlda.MLDA(size, name=name, category=labels[name], save_dir=None)
-        for name, size in sizes.items()
+        name: mlda.MLDA(labels[name].max() + 1, name=name, category=labels[name], save_dir=None)
+        for name in CONCEPTS
     }
     modules["thing"].connect(obs["vision"], obs["touch"])
     modules["movement"].connect(obs["joints"])
@@ -75,6 +86,7 @@ def main(argv=None):
         argv: Command line arguments; None takes those of the process.
     """
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", help="histograms and labels of your own, an .npz file")
     parser.add_argument("--num-samples", type=int, default=600)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--rounds", type=int, default=5)
@@ -84,15 +96,19 @@ def main(argv=None):
     if args.quick:
         args.num_samples, args.seeds, args.rounds = 120, args.seeds[:1], 2
 
-    print(f"{args.num_samples} actions, simulated: three senses each")
+    if args.data:
+        senses, labels = load(args.data)
+        args.num_samples = len(labels["action"])
+    print(f"{args.num_samples} actions, three senses each: {args.data or 'simulated'}")
     print("seed  round   thing  movement  action   (accuracy)")
     for seed in args.seeds:
-        senses, labels = simulate(args.num_samples, seed)
+        if not args.data:
+            senses, labels = simulate(args.num_samples, seed)
         modules = compose(senses, labels, backward=not args.one_way)
         graph = srk.Graph(modules["action"], seed=seed)
         for number in range(1, args.rounds + 1):
             figures = graph.fit(rounds=1, verbose=0).history
-            scores = [figures[f"{name}/accuracy"][-1] for name in ("thing", "movement", "action")]
+            scores = [figures[f"{name}/accuracy"][-1] for name in CONCEPTS]
             print("{:>4}{:>7}{:>8.3f}{:>10.3f}{:>8.3f}".format(seed, number, *scores), flush=True)
 
     parts = {

@@ -1,9 +1,11 @@
-"""Runs every example as a user would, at its `--quick` size."""
+"""Runs every example as a user would, at its `--quick` size, on its own data and on others."""
 
+import importlib.util
 import pathlib
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -25,3 +27,34 @@ def test_example_runs(name, tmp_path):
     )
     assert run.returncode == 0, run.stderr
     assert run.stdout.strip(), f"{name} printed nothing"
+
+
+def some_data(name):
+    """Data of one's own for an example: arrays by name, as its `--data` reads them."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 3
+    counts = {
+        size: rng.poisson(0.5 + 3.0 * np.eye(3)[labels].repeat(size, axis=1)) for size in (2, 3)
+    }
+    if name == "getting_started":
+        return {"words": counts[2], "touch": counts[3], "labels": labels}
+    if name == "hmm":
+        points = 4.0 * np.eye(3)[labels] + rng.normal(size=(60, 3))
+        return {"points": points, "states": labels, "lengths": [20, 40]}
+    if name == "mmlda":
+        senses = {"vision": counts[2], "touch": counts[3], "joints": counts[2]}
+        return senses | dict.fromkeys(("thing", "movement", "action"), labels)
+    patterns = rng.integers(2, size=(3, 16))  # images of 4 x 4
+    images = np.abs(patterns[labels] - 0.1 * rng.random((60, 16)))
+    return {"images": images, "speech": counts[3], "labels": np.arange(60) % 10}
+
+
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if name != "user_module.py"])
+def test_example_takes_other_data(name, capsys):
+    name = name.removesuffix(".py")
+    np.savez("data.npz", **some_data(name))
+    spec = importlib.util.spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    example.main(["--data", "data.npz", "--quick"])
+    assert "60 " in capsys.readouterr().out.splitlines()[0]
