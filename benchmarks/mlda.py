@@ -138,6 +138,7 @@ def sorted_documents(counts, num_classes, seed, sweeps):
         yield f"k-means on {name}", KMeans(num_classes, n_init=10, random_state=seed).fit_predict(x)
     variants = {
         "one topic a document (alpha = 0)": {},
+        "the same, 200 words each": {"modality_weights": 200},
         "CVB0": {"alpha": ALPHA},
         "Gibbs": {"alpha": ALPHA, "inference": "gibbs"},
         "Gibbs, alpha = 1": {"inference": "gibbs"},

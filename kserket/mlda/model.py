@@ -40,7 +40,7 @@ class MultimodalLDA(SweepModel):
             the sampler.
         beta: Dirichlet parameter of each word in a topic, or a list of one per modality.
         modality_weights: Words that every document shall have in each modality: counts are scaled
-            to them, exactly. None leaves counts as they are.
+            to them, exactly. None leaves counts as they are; proportions need them.
         inference: "variational", or "gibbs" (Serket's collapsed sampler).
         design_effects: With alpha = 0, how many words of each modality count as one independent
             word, a number or one per modality; None finds out, 1 believes every word.
