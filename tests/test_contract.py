@@ -414,13 +414,13 @@ def test_a_second_update_is_warm(config):
     module, _ = connected(config, save_dir=None)
     module.update()
     model, cache = module.model, getattr(module.model, "_resident_cache", None)
-    traces = cache and cache["epoch"].experimental_get_tracing_count()
+    traces = cache and cache["steps"].experimental_get_tracing_count()
     module.set_backward_msg(config.prior(N))
     module.update()
     assert module.model is model
     if cache:
         assert model._resident_cache is cache
-        assert cache["epoch"].experimental_get_tracing_count() == traces
+        assert cache["steps"].experimental_get_tracing_count() == traces
 
 
 def test_options_are_checked_when_the_module_is_made(config):
