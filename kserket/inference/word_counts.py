@@ -8,6 +8,8 @@ surveys, Journal of the American Statistical Association 76 (1981): design effec
 
 import numpy as np
 
+from kserket import storage
+
 DENSE_ABOVE = 0.3  # share of cells in use above which matrix products are faster without indices
 _RIDGE = 1e-9  # relative, so that directions that do not occur divide nothing by nothing
 _LEAST_DOCUMENTS = 5  # of a class from which its design effect is estimated
@@ -15,6 +17,9 @@ _LEAST_DOCUMENTS = 5  # of a class from which its design effect is estimated
 
 def read(counts):
     """Counts as float64, rows of NaN as zeros.
+
+    A large array is read some rows at a time: what is sparse, but was written out in a file, need
+    not fit in memory as that.
 
     Args:
         counts: (N, V) array or scipy sparse matrix, not negative.
@@ -30,21 +35,23 @@ def read(counts):
     if sparse.issparse(counts):
         counts = sparse.csr_array(counts, dtype=np.float64)
         counts.sum_duplicates()
-        values = counts.data
+        parts = [counts]
     else:
-        counts = np.array(counts, np.float64)
-        if counts.ndim == 2:
-            counts[np.isnan(counts).all(axis=1)] = 0.0
-        values = counts
+        counts = np.asarray(counts)
+        parts = []
     if counts.ndim != 2 or 0 in counts.shape:
         raise ValueError(f"Counts must have shape (N, V). Received: shape {counts.shape}")
-    wrong = ~((values >= 0.0) & (values < np.inf))
-    if wrong.any():
+    if not parts:
+        parts = [_read_rows(storage.read(counts, rows)) for rows in storage.chunks(counts)]
+    wrong = np.concatenate([_wrong_values(part) for part in parts])
+    if len(wrong):
         raise ValueError(
             "Counts must be finite and not negative. Received: "
-            f"{int(wrong.sum())} values that are not, the first of them {values[wrong][0]:g}."
+            f"{len(wrong)} values that are not, the first of them {wrong[0]:g}."
         )
-    return _compact(counts)
+    if len(parts) > 1:
+        parts = [sparse.vstack([sparse.csr_array(part) for part in parts], format="csr")]
+    return _compact(parts[0])
 
 
 def totals(counts):
@@ -158,6 +165,19 @@ def _without_bias(largest, ratio):
         return 1.0
     middle = largest + 1.0 - ratio
     return 0.5 * (middle + np.sqrt(middle**2 - 4.0 * largest))
+
+
+def _read_rows(counts):
+    """Some rows in double precision, those of NaN at zero; CSR if most cells are empty."""
+    counts = np.array(counts, np.float64)
+    counts[np.isnan(counts).all(axis=1)] = 0.0
+    return _compact(counts)
+
+
+def _wrong_values(counts):
+    """The values that no count has."""
+    values = counts if isinstance(counts, np.ndarray) else counts.data
+    return values[~((values >= 0.0) & (values < np.inf))]
 
 
 def _compact(counts):

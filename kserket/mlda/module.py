@@ -3,10 +3,12 @@
 import numpy as np
 import tensorflow as tf
 
+from kserket import storage
 from kserket.core import messages, tensors
 from kserket.core.learning_module import Inference, LearningModule, Steps
 from kserket.core.module import Observation
 from kserket.core.registry import register_module
+from kserket.inference import word_counts
 from kserket.mlda.model import MultimodalLDA
 
 
@@ -131,10 +133,11 @@ class MLDA(LearningModule):
                     f"{name} reads counts (N, V) or class probabilities. {module.get_name()} "
                     f"sends shape {np.shape(message)}. Reshape the data."
                 )
-            if (np.asarray(message) < 0).any():
+            values = np.asarray(message)
+            if not storage.every(lambda part: ~(part < 0), values):
                 raise ValueError(
                     f"{name} reads counts, which are not negative. {module.get_name()} sends "
-                    f"{np.nanmin(np.asarray(message)):g}. Count something, or sort it into classes "
+                    f"{storage.extent(values)[0]:g}. Count something, or sort it into classes "
                     "with a gmm.GMM between."
                 )
         if prior is not None:
@@ -254,10 +257,14 @@ class MLDA(LearningModule):
 
     def _data(self, inputs, prior, rows=slice(None)):
         """Inputs as the model takes them, some rows of them."""
-        parts = [
-            part.take(rows) if isinstance(part, messages.Message) else np.asarray(part)[rows]
-            for part in self._modalities(inputs)
-        ]
+        parts = []
+        for part, is_report in zip(self._modalities(inputs), self.model.reports, strict=True):
+            if isinstance(part, messages.Message):
+                parts.append(part.take(rows))
+            elif is_report:
+                parts.append(np.asarray(part)[rows])
+            else:
+                parts.append(word_counts.read(part)[rows])  # from here on sparse, if it is
         prior = None if prior is None else messages.as_categorical(prior).probs[rows]
         return {"x": parts, "class_prior": prior}
 

@@ -5,6 +5,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
+from kserket import storage
 from kserket.inference import word_counts
 
 
@@ -25,6 +26,23 @@ def test_sparse_and_dense_counts_are_read_alike(share):
     counts = rng.poisson(2.0, (20, 15)) * (rng.random((20, 15)) < share)
     for given in (counts, counts.tolist(), sparse.coo_array(counts), sparse.csc_matrix(counts)):
         assert_array_equal(dense(word_counts.read(given)), counts)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.9])
+def test_what_is_read_some_rows_at_a_time_is_the_same(share, monkeypatch, tmp_path):
+    rng = np.random.default_rng(1)
+    counts = rng.poisson(2.0, (50, 15)) * (rng.random((50, 15)) < share).astype(float)
+    counts[17] = np.nan
+    np.save(tmp_path / "counts.npy", counts)
+    whole = word_counts.read(counts)
+    monkeypatch.setattr(storage, "CHUNK_BYTES", 15 * 8 * 7)
+    for given in (counts, np.load(tmp_path / "counts.npy", mmap_mode="r")):
+        found = word_counts.read(given)
+        assert type(found) is type(whole)
+        assert_array_equal(dense(found), dense(whole))
+    counts[[3, 40], 2] = -1.0, np.inf
+    with pytest.raises(ValueError, match="2 values that are not, the first of them -1"):
+        word_counts.read(counts)
 
 
 def test_rows_of_nan_say_nothing(counts):
