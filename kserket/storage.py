@@ -80,7 +80,7 @@ def chunks(*arrays, chunk_rows=None, row_bytes=1):
         row_bytes: Bytes of a row of something else that is as long.
     """
     given = [array for array in arrays if array is not None]
-    num_rows = len(given[0])
+    num_rows = given[0].shape[0]
     if chunk_rows is None:
         widths = (math.prod(array.shape[1:]) * array.dtype.itemsize for array in given)
         chunk_rows = max(1, CHUNK_BYTES // max(row_bytes, *widths))

@@ -14,7 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
 import kserket as srk
-from kserket import gmm, metrics, mlda, mm
+from kserket import gmm, metrics, mlda, mm, storage
 
 K = 3
 
@@ -339,6 +339,22 @@ def test_proportions_do_not_say_how_many_words_they_stand_for():
         model.fit(x, verbose=0)
         srk.MultimodalLDA(K, seed=0).fit([np.eye(K)[labels], reports], epochs=1, verbose=0)
     assert metrics.clustering_accuracy(labels, model.predict(x).argmax(axis=1)) > 0.95
+
+
+@pytest.mark.parametrize("form", [sparse.csr_array, sparse.coo_matrix])
+def test_observations_of_sparse_counts_are_those_of_dense_ones(form, monkeypatch):
+    labels, words, _, _ = documents()
+    monkeypatch.setattr(storage, "MEMORY_LIMIT", 1000)
+    monkeypatch.setattr(storage, "CHUNK_BYTES", 2000)
+    posteriors = []
+    for counts in (words, form(words)):
+        module = mlda.MLDA(K, category=labels, save_dir=None, n_init=2, itr=5)
+        module.connect(srk.Observation(counts, name="words"))
+        graph = srk.Graph(module, seed=0)
+        graph.fit(1, verbose=0)
+        posteriors.append((module.posterior, graph.predict(counts)))
+    assert_array_equal(*(known for known, _ in posteriors))
+    assert_array_equal(*(predicted for _, predicted in posteriors))
 
 
 def test_weights_are_what_every_document_has():

@@ -332,8 +332,8 @@ class Observation(Module):
     Args:
         data: Finite numbers (N, ...), one row per sample: what `np.loadtxt` returns, a list of
             rows, a `np.memmap`, the path of an `.npy` file, an HDF5 dataset, a
-            `keras.utils.PyDataset` or `tf.data.Dataset` of batches. Data in files stay there;
-            datasets are read once.
+            `keras.utils.PyDataset` or `tf.data.Dataset` of batches, a scipy sparse matrix. Data in
+            files stay there; datasets are read once.
         name: Name of the module. The key under which `Graph.predict` takes new data.
         allow_missing: Whether rows that are NaN throughout are taken as samples that were not
             observed here. Otherwise they are an error.

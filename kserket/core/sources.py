@@ -17,9 +17,9 @@ def as_array(data, name):
     Args:
         data: Array or list of rows (returned as they are); path of an `.npy` file, which is mapped;
             HDF5 dataset, which is mapped where it lies in one piece; `keras.utils.PyDataset` or
-            `tf.data.Dataset` of batches. What can be read only from front to back, or only in
-            blocks, is copied once, to a scratch file if it is large. Of batches that are tuples
-            the first entry is taken, of dicts "x".
+            `tf.data.Dataset` of batches; scipy sparse matrix. What can be read only from front to
+            back, or only in blocks, is copied once, to a scratch file if it is large. Of batches
+            that are tuples the first entry is taken, of dicts "x".
         name: Who will hold the data, for errors.
 
     Raises:
@@ -36,6 +36,8 @@ def as_array(data, name):
         return np.load(data, mmap_mode="r", allow_pickle=False)
     if type(data).__module__.partition(".")[0] == "h5py" and hasattr(data, "id"):
         return _from_hdf5(data)
+    if type(data).__module__.startswith("scipy.sparse"):
+        return _from_sparse(data)
     if isinstance(data, (keras.utils.PyDataset, tf.data.Dataset)):
         try:
             return storage.collect(_samples(batch, name) for batch in _batches(data, name))
@@ -51,6 +53,12 @@ def _from_hdf5(dataset):
         return storage.collect(dataset[rows] for rows in storage.chunks(dataset))
     dataset.file.flush()
     return np.memmap(dataset.file.filename, dataset.dtype, "r", offset, dataset.shape)
+
+
+def _from_sparse(matrix):
+    """All values of a scipy sparse matrix, its zeros too."""
+    rows = matrix.tocsr()
+    return storage.collect(rows[part].toarray() for part in storage.chunks(rows))
 
 
 def _batches(data, name):
