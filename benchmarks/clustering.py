@@ -15,9 +15,12 @@ standardised, and sorted by a mixture alone. Labels score and decide nothing.
 
 import argparse
 import importlib.util
+import math
 import os
+import tempfile
 import time
 
+import keras
 import numpy as np
 
 import kserket as srk
@@ -79,6 +82,18 @@ def peers(x, num_classes, seed):
         yield "kserket.GaussianMixture", ours(x, num_classes, seed)
 
 
+def deep_peers(x, num_classes, seed):
+    """Deep clustering by clustpy (on PyTorch) with its defaults: name -> labels."""
+    from clustpy import deep
+
+    for name in ("DEC", "IDEC", "VaDE"):
+        begin = time.process_time()
+        model = getattr(deep, name)(num_classes, random_state=seed)
+        classes = model.fit_predict(np.asarray(x, "float32"))
+        print(f"seed {seed}, {name}: {time.process_time() - begin:.0f} CPU s", flush=True)
+        yield f"clustpy {name}", np.asarray(classes)
+
+
 def ours(x, num_classes, seed):
     """Classes by the library's mixture."""
     model = srk.GaussianMixture(num_classes, seed=seed)
@@ -86,12 +101,54 @@ def ours(x, num_classes, seed):
     return model.predict(x).argmax(axis=1)
 
 
-def run(data, arguments, seed, backward):
-    """VAE+GMM, or several of them under an MLDA: scores by round, and of held-out samples."""
-    (x, labels, held_out), num_classes = data, arguments.num_classes
+def run(data, arguments, seed):
+    """VAE+GMM, or several of them under an MLDA, with messages and without: kind -> scores.
+
+    Both kinds share round 1, before which nothing has come from above. The control goes on from
+    there with nothing sent back.
+    """
+    (x, labels, held_out), kinds = data, {}
+    graph, begin = compose(x, arguments, seed), time.process_time()
+    graph.fit(1, verbose=0)
+    first, spent = score(labels, graph.tops[0].posterior.argmax(axis=1)), time.process_time()
+    with tempfile.TemporaryDirectory() as folder:
+        file = os.path.join(folder, "round1.kserket")
+        if not arguments.no_control:
+            graph.save(file, include_data=False)
+        for kind in ["with messages", "no messages"][: 1 if arguments.no_control else 2]:
+            if kind == "no messages":
+                graph = srk.load_graph(file, {"obs": x})
+                for module in graph.modules:
+                    if module.inputs and not isinstance(module, vae.VAE):
+                        module.connect(*module.inputs, backward=False)
+            rounds, resumed = [first], time.process_time()
+            for _ in range(arguments.rounds - 1):
+                for module in graph.modules:
+                    if isinstance(module, (vae.VAE, gmm.GMM)):
+                        is_vae = isinstance(module, vae.VAE)
+                        module.itr = (arguments.itr if is_vae else arguments.sweeps)[-1]
+                graph.fit(1, verbose=0)
+                rounds.append(score(labels, graph.tops[0].posterior.argmax(axis=1)))
+            seconds = spent - begin + time.process_time() - resumed
+            held = None
+            if held_out is not None:
+                found = graph.predict(held_out[0], batch_size=2000).argmax(axis=1)
+                held = score(held_out[1], found)
+            told = "" if held is None else f", held out {np.round(held, 3)}"
+            accuracies, last = np.round([accuracy for accuracy, *_ in rounds], 3), rounds[-1]
+            print(
+                f"seed {seed}, {kind}: accuracy by round {accuracies}, last {np.round(last, 3)}"
+                f"{told}, {seconds:.0f} CPU s",
+                flush=True,
+            )
+            kinds[kind] = rounds, held
+    return kinds
+
+
+def compose(x, arguments, seed):
+    """The graph."""
     srk.Module.reset_names()
-    obs = srk.Observation(x)
-    mixtures = []
+    obs, mixtures = srk.Observation(x), []
     for member in range(arguments.members):
         suffix = str(member) if arguments.members > 1 else ""
         vae1 = vae.VAE(
@@ -101,41 +158,47 @@ def run(data, arguments, seed, backward):
             hidden_encoder_dim=arguments.hidden,
             hidden_decoder_dim=arguments.hidden,
             KL_param=arguments.alpha,
+            learning_rate=arguments.learning_rate,
+            encoder=jittering(x.shape[1], arguments.hidden, seed) if arguments.jitter else None,
             name=f"vae{suffix}",
             save_dir=None,
         )
         mixture = gmm.GMM(
-            num_classes,
-            arguments.sweeps,
+            arguments.num_classes,
+            arguments.sweeps[0],
             name=f"gmm{suffix}",
             init=arguments.init,
             save_dir=None,
         )
         vae1.connect(obs)
-        mixture.connect(vae1, backward=backward)
-        mixtures.append((vae1, mixture))
-    top = mixtures[0][1]
+        mixture.connect(vae1)
+        mixtures.append(mixture)
+    top = mixtures[0]
     if arguments.members > 1:
-        top = mlda.MLDA(num_classes, save_dir=None)
-        top.connect(*(mixture for _, mixture in mixtures), backward=backward)
-    graph = srk.Graph(top, seed=seed)
-    rounds, begin = [], time.process_time()
-    for _ in range(arguments.rounds):
-        graph.fit(1, verbose=0)
-        rounds.append(score(labels, top.posterior.argmax(axis=1)))
-        for vae1, _ in mixtures:
-            vae1.itr = arguments.itr[-1]
-    seconds = time.process_time() - begin
-    print(
-        f"seed {seed}, {'with' if backward else 'no'} messages:",
-        np.round(np.array(rounds)[:, 0], 3),
-        f"{seconds:.0f} CPU s",
-        flush=True,
+        top = mlda.MLDA(arguments.num_classes, save_dir=None)
+        top.connect(*mixtures)
+    return srk.Graph(top, seed=seed)
+
+
+def jittering(num_pixels, units, seed):
+    """The documented encoder behind random moves that act in training only.
+
+    The decoder is still to give the image as it was, so that the code cannot say how it was moved.
+    """
+    side = math.isqrt(num_pixels)
+    options = {"fill_mode": "constant", "seed": seed}
+    start = keras.initializers.TruncatedNormal(stddev=0.1, seed=seed)
+    return keras.Sequential(
+        [
+            keras.Input((num_pixels,)),
+            keras.layers.Reshape((side, side, 1)),
+            keras.layers.RandomRotation(0.05, **options),
+            keras.layers.RandomZoom(0.1, **options),
+            keras.layers.RandomTranslation(0.07, 0.07, **options),
+            keras.layers.Flatten(),
+            keras.layers.Dense(units, activation="relu", kernel_initializer=start),
+        ]
     )
-    if held_out is None:
-        return rounds, None, seconds
-    found = graph.predict(held_out[0], batch_size=2000).argmax(axis=1)
-    return rounds, score(held_out[1], found), seconds
 
 
 def score(labels, classes):
@@ -169,11 +232,25 @@ def main(argv=None):
     )
     parser.add_argument("--batch-size", type=int, default=500)
     parser.add_argument("--alpha", type=float, default=1.0)
+    parser.add_argument("--learning-rate", type=float, default=0.01)
     parser.add_argument("--init", default="kmeans", choices=["kmeans", "umap"])
-    parser.add_argument("--sweeps", type=int, default=100, help="sweeps of the mixture in a round")
+    parser.add_argument(
+        "--sweeps",
+        type=int,
+        nargs="+",
+        default=[100],
+        help="sweeps of the mixture in the first round, and in others",
+    )
     parser.add_argument("--members", type=int, default=1, help="how many VAEs, joined by an MLDA")
     parser.add_argument("--deskew", action="store_true", help="make slanted images upright first")
+    parser.add_argument(
+        "--jitter", action="store_true", help="the encoder sees images moved at random"
+    )
     parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument(
+        "--deep-peers", action="store_true", help="clustpy's, where it is installed; slow"
+    )
+    parser.add_argument("--no-ours", action="store_true", help="peers only")
     parser.add_argument("--no-control", action="store_true", help="no runs without messages")
     arguments = parser.parse_args(argv)
     x, labels, held_out = load(arguments.data, arguments.path)
@@ -183,17 +260,16 @@ def main(argv=None):
     arguments.num_classes = len(np.unique(labels))
 
     results = {}
-    if not arguments.no_peers:
+    others = [] if arguments.no_peers else [peers]
+    if arguments.deep_peers and importlib.util.find_spec("clustpy"):
+        others.append(deep_peers)
+    for method in others:
         for seed in arguments.seeds:
-            for name, classes in peers(x, arguments.num_classes, seed):
+            for name, classes in method(x, arguments.num_classes, seed):
                 results.setdefault(name, []).append(score(labels, classes))
     is_image = arguments.data in ("digits", "tutorial", "mnist")
-    kinds = {"with messages": True, "no messages": False} if is_image else {}
-    if arguments.no_control:
-        kinds.pop("no messages", None)
-    for kind, backward in kinds.items():
-        for seed in arguments.seeds:
-            rounds, held, seconds = run((x, labels, held_out), arguments, seed, backward)
+    for seed in arguments.seeds if is_image and not arguments.no_ours else ():
+        for kind, (rounds, held) in run((x, labels, held_out), arguments, seed).items():
             for number, scores in enumerate(rounds, 1):
                 results.setdefault(f"{kind}, round {number}", []).append(scores)
             if held is not None:

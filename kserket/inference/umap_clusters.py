@@ -18,7 +18,7 @@ import numpy as np
 
 NUM_NEIGHBORS = 10
 NUM_FEATURES = 10  # of the embedding, at most
-MAX_SAMPLES = 100_000  # that are embedded; the rest say nothing of how to start
+MAX_SAMPLES = 20_000  # that are embedded; the rest say nothing of how to start
 _DOUBT = 0.01  # probability that a datum is in any other group than the one it was sorted into
 
 
