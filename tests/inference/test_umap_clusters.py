@@ -8,6 +8,7 @@ from sklearn.cluster import KMeans
 from sklearn.datasets import make_moons
 
 from kserket import GaussianMixture, metrics
+from kserket.inference import umap_clusters as umap_clusters_module
 from kserket.inference.umap_clusters import umap_clusters
 
 pytest.importorskip("umap")
@@ -43,6 +44,14 @@ def test_rows_that_do_not_count_move_nothing(moons, groups):
     found = umap_clusters(extended, 2, np.random.default_rng(0), counted)
     np.testing.assert_array_equal(found[:-5], groups)
     np.testing.assert_array_equal(found[-5:], 0.5)
+
+
+def test_of_many_data_a_sample_is_embedded(moons, monkeypatch):
+    monkeypatch.setattr(umap_clusters_module, "MAX_SAMPLES", 250)
+    found = umap_clusters(moons[0], 2, np.random.default_rng(0))
+    looked_at = (found != 0.5).any(axis=1)
+    assert looked_at.sum() == 250
+    assert metrics.clustering_accuracy(moons[1][looked_at], found[looked_at].argmax(axis=1)) == 1.0
 
 
 def test_the_mixture_begins_where_the_groups_are(moons):
