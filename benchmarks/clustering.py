@@ -49,7 +49,7 @@ def load(name, path):
 
 
 def peers(x, num_classes, seed):
-    """What scikit-learn offers, and mixtures of ours without a VAE: name -> labels."""
+    """What scikit-learn offers, and mixtures of ours without a VAE: name -> a call for labels."""
     from sklearn.cluster import KMeans, SpectralClustering
     from sklearn.decomposition import PCA
     from sklearn.mixture import BayesianGaussianMixture
@@ -58,41 +58,44 @@ def peers(x, num_classes, seed):
     size = min(18, x.shape[1])
     reduced = PCA(size, random_state=seed).fit_transform(x)
     options = {"random_state": seed, "n_init": 10}
-    yield "KMeans", KMeans(num_classes, **options).fit_predict(x)
+    spectral = SpectralClustering(num_classes, affinity="nearest_neighbors", random_state=seed)
+    em = EMMixture(num_classes, **options)
+    bayesian = BayesianGaussianMixture(n_components=num_classes, max_iter=500, **options)
+    calls = {"KMeans": lambda: KMeans(num_classes, **options).fit_predict(x)}
     if len(x) < LARGE:
-        spectral = SpectralClustering(num_classes, affinity="nearest_neighbors", random_state=seed)
-        yield "SpectralClustering", spectral.fit_predict(x)
-        yield "GaussianMixture", EMMixture(num_classes, **options).fit_predict(x)
-        bayesian = BayesianGaussianMixture(n_components=num_classes, max_iter=500, **options)
-        yield "BayesianGaussianMixture", bayesian.fit_predict(x)
+        calls["SpectralClustering"] = lambda: spectral.fit_predict(x)
+        calls["GaussianMixture"] = lambda: em.fit_predict(x)
+        calls["BayesianGaussianMixture"] = lambda: bayesian.fit_predict(x)
     if size < x.shape[1]:
-        yield (
-            f"PCA({size}) + GaussianMixture",
-            EMMixture(num_classes, **options).fit_predict(reduced),
-        )
-        bayesian = BayesianGaussianMixture(n_components=num_classes, max_iter=500, **options)
-        yield f"PCA({size}) + BayesianGaussianMixture", bayesian.fit_predict(reduced)
-        yield f"PCA({size}) + kserket.GaussianMixture", ours(reduced, num_classes, seed)
+        calls[f"PCA({size}) + GaussianMixture"] = lambda: em.fit_predict(reduced)
+        calls[f"PCA({size}) + BayesianGaussianMixture"] = lambda: bayesian.fit_predict(reduced)
+        calls[f"PCA({size}) + kserket.GaussianMixture"] = lambda: ours(reduced, num_classes, seed)
     if importlib.util.find_spec("umap"):
-        import umap
-
-        embed = umap.UMAP(n_components=10, n_neighbors=10, min_dist=0.0, random_state=seed)
-        embedded = embed.fit_transform(x)
-        yield "UMAP(10) + GaussianMixture", EMMixture(num_classes, **options).fit_predict(embedded)
+        calls["UMAP(10) + GaussianMixture"] = lambda: em.fit_predict(embed(x, seed))
     if x.shape[1] < 50:
-        yield "kserket.GaussianMixture", ours(x, num_classes, seed)
+        calls["kserket.GaussianMixture"] = lambda: ours(x, num_classes, seed)
+    return calls
+
+
+def embed(x, seed):
+    """UMAP of the data themselves, with the settings that a mixture's start uses."""
+    import umap
+
+    options = {"n_components": 10, "n_neighbors": 10, "min_dist": 0.0, "random_state": seed}
+    return umap.UMAP(**options).fit_transform(x)
 
 
 def deep_peers(x, num_classes, seed):
-    """Deep clustering by clustpy (on PyTorch) with its defaults: name -> labels."""
+    """Deep clustering by clustpy (on PyTorch) with its defaults: name -> a call for labels."""
     from clustpy import deep
 
-    for name in ("DEC", "IDEC", "VaDE"):
-        begin = time.process_time()
-        model = getattr(deep, name)(num_classes, random_state=seed)
-        classes = model.fit_predict(np.asarray(x, "float32"))
-        print(f"seed {seed}, {name}: {time.process_time() - begin:.0f} CPU s", flush=True)
-        yield f"clustpy {name}", np.asarray(classes)
+    x = np.asarray(x, "float32")
+    return {
+        f"clustpy {method.__name__}": lambda method=method: np.asarray(
+            method(num_classes, random_state=seed).fit_predict(x)
+        )
+        for method in (deep.DEC, deep.IDEC, deep.VaDE)
+    }
 
 
 def ours(x, num_classes, seed):
@@ -267,6 +270,9 @@ def main(argv=None):
     parser.add_argument(
         "--jitter", action="store_true", help="the encoder sees images moved at random"
     )
+    parser.add_argument(
+        "--peers", nargs="+", default=[""], help="of the others only those with this in their name"
+    )
     parser.add_argument("--no-peers", action="store_true")
     parser.add_argument(
         "--deep-peers", action="store_true", help="clustpy's, where it is installed; slow"
@@ -286,8 +292,12 @@ def main(argv=None):
         others.append(deep_peers)
     for method in others:
         for seed in arguments.seeds:
-            for name, classes in method(x, arguments.num_classes, seed):
-                results.setdefault(name, []).append(score(labels, classes))
+            for name, find in method(x, arguments.num_classes, seed).items():
+                if not any(part in name for part in arguments.peers):
+                    continue
+                begin = time.process_time()
+                results.setdefault(name, []).append(score(labels, find()))
+                print(f"seed {seed}, {name}: {time.process_time() - begin:.0f} CPU s", flush=True)
     is_image = arguments.data in ("digits", "tutorial", "mnist")
     for seed in arguments.seeds if is_image and not arguments.no_ours else ():
         for kind, (rounds, held) in run((x, labels, held_out), arguments, seed).items():
