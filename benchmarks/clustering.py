@@ -296,8 +296,10 @@ def main(argv=None):
                 if not any(part in name for part in arguments.peers):
                     continue
                 begin = time.process_time()
-                results.setdefault(name, []).append(score(labels, find()))
-                print(f"seed {seed}, {name}: {time.process_time() - begin:.0f} CPU s", flush=True)
+                found = score(labels, find())
+                results.setdefault(name, []).append(found)
+                seconds = time.process_time() - begin
+                print(f"seed {seed}, {name}: {np.round(found, 3)}, {seconds:.0f} CPU s", flush=True)
     is_image = arguments.data in ("digits", "tutorial", "mnist")
     for seed in arguments.seeds if is_image and not arguments.no_ours else ():
         for kind, (rounds, held) in run((x, labels, held_out), arguments, seed).items():
