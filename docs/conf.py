@@ -26,7 +26,7 @@ autodoc_default_options = {"members": True, "show-inheritance": True}
 autodoc_member_order = "bysource"
 napoleon_google_docstring = True
 napoleon_use_ivar = True
-napoleon_custom_sections = ["Messages", "Files", "Reference"]
+napoleon_custom_sections = [("Messages", "params_style"), "Files", "Reference"]
 
 html_theme = "furo"
 html_title = f"kserket {release}"
