@@ -2,16 +2,17 @@
 
     python benchmarks/clustering.py digits
     python benchmarks/clustering.py tutorial --path serket_tutorial.npz
-    python benchmarks/clustering.py mnist --path mnist.npz --hidden 300 --itr 40 10 \\
-        --init umap --sweeps 1
+    python benchmarks/clustering.py mnist --path mnist.npz --hidden 300 --itr 20 10 \\
+        --learning-rate 0.001 --init umap --sweeps 1 --no-peers
 
 Prints clustering accuracy, NMI and ARI, mean and population standard deviation over seeds, of
 k-means, spectral clustering and mixtures of scikit-learn, of UMAP and a mixture, of a mixture
 without a VAE, and of VAE+GMM by rounds, with messages and without; before any message, in round 1,
-it is a plain VAE and a mixture after it. With --members several VAEs, each under a mixture, are
-joined by an MLDA that tells each mixture what the others say. Wine and breast cancer are tables:
-standardised, and sorted by a mixture alone; the letters are drawn here, from matplotlib's fonts.
-Labels score and decide nothing.
+it is a plain VAE and a mixture after it. --deep-peers adds the deep clusterings of clustpy (on
+PyTorch), where it is installed. With --members several VAEs, each under a mixture, are joined by an
+MLDA that tells each mixture what the others say. Wine and breast cancer are tables: standardised,
+and sorted by a mixture alone; the letters are drawn here, from matplotlib's fonts. Labels score and
+decide nothing.
 """
 
 import argparse
