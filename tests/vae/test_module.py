@@ -313,3 +313,19 @@ def test_reads_one_module_and_hears_latent_vectors():
     with pytest.raises(ValueError, match=rf"module002_vae needs .*\(N, {L}\).*\(30, 3\)"):
         module.update()
     assert module.model is None
+
+
+def test_texts_that_are_too_large_are_written_on_request_only():
+    x, _ = make_data()
+    vae1 = vae.VAE(2, itr=1, batch_size=20, seed=0)
+    vae1.connect(srk.Observation(x))
+    vae1.update()
+    assert (vae1.folder / "x_hat_learn.txt").exists()
+    vae1.text_limit = x.size - 1
+    with pytest.warns(UserWarning, match="x_hat_learn.txt, a text of .* text_limit"):
+        vae1.update()
+    assert not (vae1.folder / "x_hat_learn.txt").exists()  # nor that of the round before
+    assert (vae1.folder / "z_learn.txt").exists()
+    vae1.text_limit = None
+    vae1.update()
+    assert np.loadtxt(vae1.folder / "x_hat_learn.txt").shape == x.shape
