@@ -206,6 +206,7 @@ def compose(x, arguments, seed):
             arguments.sweeps[0],
             name=f"gmm{suffix}",
             init=arguments.init,
+            warm_start=not arguments.afresh,
             save_dir=None,
         )
         vae1.connect(obs)
@@ -284,6 +285,9 @@ def main(argv=None):
     parser.add_argument("--alpha", type=float, default=1.0)
     parser.add_argument("--learning-rate", type=float, default=0.01)
     parser.add_argument("--init", default="kmeans", choices=["kmeans", "umap"])
+    parser.add_argument(
+        "--afresh", action="store_true", help="the mixture starts anew in every round"
+    )
     parser.add_argument(
         "--sweeps",
         type=int,
