@@ -48,7 +48,7 @@ def collect(batches):
         Array (N, ...), in memory or in a scratch file.
 
     Raises:
-        ValueError: If there are none, or their samples differ in shape.
+        ValueError: If there are none, or their samples differ in shape or type.
     """
     shape = dtype = None
     num_rows = 0
@@ -57,12 +57,12 @@ def collect(batches):
             batch = np.asarray(batch)
             if shape is None:
                 shape, dtype = batch.shape[1:], batch.dtype
-            if batch.shape[1:] != shape:
+            if (batch.shape[1:], batch.dtype) != (shape, dtype):
                 raise ValueError(
-                    "All batches need samples of one shape. "
-                    f"Received: shape {shape}, then {batch.shape[1:]}"
+                    "All batches need samples of one shape and type. Received: shape "
+                    f"{shape}, {dtype}, then {batch.shape[1:]}, {batch.dtype}. Pad, crop or cast."
                 )
-            file.write(np.ascontiguousarray(batch, dtype))
+            file.write(np.ascontiguousarray(batch))
             num_rows += len(batch)
         if num_rows == 0:
             raise ValueError("There are no samples.")

@@ -66,8 +66,10 @@ def test_batches_are_collected_in_their_order(small_limits):
     assert_array_equal(array, np.concatenate(batches))
     with pytest.raises(ValueError, match="no samples"):
         storage.collect([])
-    with pytest.raises(ValueError, match=r"shape \(2,\), then \(3,\)"):
+    with pytest.raises(ValueError, match=r"shape \(2,\), float64, then \(3,\)"):
         storage.collect([np.ones((1, 2)), np.ones((1, 3))])
+    with pytest.raises(ValueError, match="int64, then .* float64"):  # else .5 would become 0
+        storage.collect([np.ones((1, 2), "int64"), np.full((1, 2), 0.5)])
 
 
 def test_functions_of_rows_equal_those_of_the_whole(x):

@@ -151,7 +151,7 @@ def read_data(graph, x):
                 f"{name} holds samples of shape {expected}. Received: {np.shape(part)[1:]}"
             )
         data[observations[name]] = part
-    lengths = {observation.name: len(part) for observation, part in data.items()}
+    lengths = {graph.names[observation]: len(part) for observation, part in data.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"All data need the same number of samples. Received: {lengths}")
     size = next(iter(lengths.values()))

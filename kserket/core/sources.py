@@ -34,15 +34,15 @@ def as_array(data, name):
                 "as np.load(path)['x'] or np.loadtxt(path)."
             )
         return np.load(data, mmap_mode="r", allow_pickle=False)
-    if type(data).__module__.partition(".")[0] == "h5py" and hasattr(data, "id"):
-        return _from_hdf5(data)
-    if type(data).__module__.startswith("scipy.sparse"):
-        return _from_sparse(data)
-    if isinstance(data, (keras.utils.PyDataset, tf.data.Dataset)):
-        try:
+    try:
+        if type(data).__module__.partition(".")[0] == "h5py" and hasattr(data, "id"):
+            return _from_hdf5(data)
+        if type(data).__module__.startswith("scipy.sparse"):
+            return _from_sparse(data)
+        if isinstance(data, (keras.utils.PyDataset, tf.data.Dataset)):
             return storage.collect(_samples(batch, name) for batch in _batches(data, name))
-        except ValueError as error:
-            raise ValueError(f"{name} cannot read the {type(data).__name__}. {error}") from error
+    except ValueError as error:
+        raise ValueError(f"{name} cannot read the {type(data).__name__}. {error}") from error
     return data
 
 

@@ -206,13 +206,10 @@ class GaussianMixture(SweepModel):
         if not self.built:
             self.build(data["x"].shape)
         before = None
-        if self.is_fitted and not self.warm_start:
-            before = self.assignments
-            if before is None or len(before) != len(data["x"]):  # other data
-                before = self._classes(data)
-            self._forget()
         if not self.is_fitted:
             self._start(data, rng)
+        elif not self.warm_start:
+            before = self._start_afresh(data, rng)
         if self.inference == "variational":
             run, adopt, figure = self._run_variational, self._assign, "bound"
         else:
@@ -239,11 +236,24 @@ class GaussianMixture(SweepModel):
                 self._renumber(before)
         return history
 
-    def _forget(self):
-        """The model as before its first fit."""
-        self.assignments = None
-        for parameter in self._parameters.values():
-            parameter.assign(np.zeros(parameter.shape))
+    def _start_afresh(self, data, rng):
+        """As before the first fit; what was learned stays if that fails.
+
+        Returns:
+            The classes (N,) of the data until now.
+        """
+        learned, before = self.get_weights(), self.assignments
+        if before is None or len(before) != len(data["x"]):  # other data
+            before = self._classes(data)
+        assignments, self.assignments = self.assignments, None
+        self.set_weights([np.zeros_like(weight) for weight in learned])
+        try:
+            self._start(data, rng)
+        except BaseException:
+            self.set_weights(learned)
+            self.assignments = assignments
+            raise
+        return before
 
     def _renumber(self, before):
         """Gives each component the number of the old one that it shares most data with.

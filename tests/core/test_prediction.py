@@ -128,3 +128,10 @@ def test_drawing_shows_modules_messages_and_shapes(chain):
     written = {item.get_text() for item in axes.texts}
     assert {"points", "vae", "gmm", "Gaussian (240, 2)", "Mixture (240, 2)"} <= written
     assert chain.plot(ax=axes) is axes
+
+
+def test_data_of_observations_of_one_name_must_be_as_long():
+    first, second = srk.Observation(np.eye(3)), srk.Observation(np.eye(3))  # "obs" and "obs_2"
+    graph = srk.Graph(first, second)
+    with pytest.raises(ValueError, match=r"same number of samples.*'obs': 4, 'obs_2': 3"):
+        graph.predict({"obs": np.ones((4, 3)), "obs_2": np.ones((3, 3))}, outputs="obs")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from numpy.testing import assert_array_equal
+from scipy import sparse
 
 import kserket as srk
 from kserket import gmm, storage, vae
@@ -147,6 +148,7 @@ def test_data_in_files_are_not_copied_into_a_saved_graph(tmp_path):
         (tf.data.Dataset.from_tensor_slices(images(9)).batch(3).repeat(), ValueError, "an end"),
         (tf.data.Dataset.from_tensor_slices(images(9)).take(0).batch(3), ValueError, "no samples"),
         (Batches(np.array([["a"]])), TypeError, "one row per sample"),
+        (sparse.csr_array((0, 3)), ValueError, "image cannot read the csr_array. There are no"),
         (Batches(np.full((9, 2), np.nan)), ValueError, "not finite"),
     ],
 )

@@ -164,6 +164,22 @@ def test_without_a_warm_start_a_fit_begins_afresh_and_numbers_stay(data, inferen
     assert other.warm_start is False
 
 
+def test_a_fresh_start_that_fails_loses_nothing(data, monkeypatch):
+    model = GaussianMixture(K, warm_start=False, n_init=3, seed=0)
+    model.fit(data["x"], epochs=20, verbose=0)
+    before, classes = model.get_weights(), model.assignments
+
+    def fail(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(model, "_make_prior", fail)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(data["x"], epochs=20, verbose=0)
+    for got, wanted in zip(model.get_weights(), before, strict=True):
+        assert_array_equal(got, wanted)
+    assert model.assignments is classes
+
+
 @pytest.mark.parametrize("inference", ["variational", "gibbs"])
 def test_a_start_under_a_class_prior_takes_its_ids_from_it(data, inference):
     meaning = np.array([2, 0, 1])[data["classes"]]
