@@ -28,7 +28,6 @@ import numpy as np
 
 import kserket as srk
 from kserket import gmm, metrics, mlda, vae
-from kserket.inference.umap_clusters import umap_clusters
 
 SCORES = ("accuracy", "nmi", "ari")
 LARGE = 10_000  # samples from which slow peers are left out
@@ -144,8 +143,6 @@ def run(data, arguments, seed):
     """
     (x, labels, held_out), kinds = data, {}
     graph, begin = compose(x, arguments, seed), time.process_time()
-    if arguments.hold:
-        hold_neighbours(graph, seed)
     graph.fit(1, verbose=0)
     first, spent = score(labels, graph.tops[0].posterior.argmax(axis=1)), time.process_time()
     with tempfile.TemporaryDirectory() as folder:
@@ -207,6 +204,7 @@ def compose(x, arguments, seed):
             name=f"gmm{suffix}",
             init=arguments.init,
             warm_start=not arguments.afresh,
+            keep_groups=arguments.hold,
             save_dir=None,
         )
         vae1.connect(obs)
@@ -217,18 +215,6 @@ def compose(x, arguments, seed):
         top = mlda.MLDA(arguments.num_classes, save_dir=None)
         top.connect(*mixtures)
     return srk.Graph(top, seed=seed)
-
-
-def hold_neighbours(graph, seed):
-    """Groups of near neighbours in the first latent space become the mixtures' class prior."""
-    for module in graph.modules:
-        if isinstance(module, vae.VAE):
-            module.update()
-            module.trainable = False  # so that round 1 does not train it again
-        elif isinstance(module, gmm.GMM):
-            latent = module.inputs[0].get_forward_msg().mean
-            rng = np.random.default_rng(seed)
-            module.set_backward_msg(umap_clusters(latent, module.K, rng))
 
 
 def jittering(num_pixels, units, seed):
@@ -300,7 +286,7 @@ def main(argv=None):
     parser.add_argument(
         "--hold",
         action="store_true",
-        help="groups of neighbours, found by UMAP, stay the class prior of the mixture",
+        help="groups of neighbours, found by UMAP, stay evidence of classes (with --init umap)",
     )
     parser.add_argument(
         "--jitter", action="store_true", help="the encoder sees images moved at random"

@@ -129,6 +129,10 @@ class LearningModule(Module):
         """
         raise TypeError(f"{type(self).__name__} must define infer(inputs, prior).")
 
+    def infer_learned(self, inputs, prior):
+        """`infer` in a round: for samples that were learned from, of which more may be known."""
+        return self.infer(inputs, prior)
+
     def check(self, inputs, prior):
         """Raises ValueError if inputs or prior cannot be used; called before anything changes."""
 
@@ -226,7 +230,7 @@ class LearningModule(Module):
                 f"{self.get_name()} has diverged: its loss is {logs['loss']}. Nothing was written "
                 "or sent. Scale the data, or lower the learning rate."
             )
-        inference = self.infer(inputs, prior)
+        inference = self.infer_learned(inputs, prior)
         self.logs = {
             **logs,
             **self.figures(inference),

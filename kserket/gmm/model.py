@@ -6,11 +6,12 @@ import tensorflow as tf
 from keras import ops
 
 from kserket import storage
+from kserket.core import messages
 from kserket.core.sweep_model import SweepModel
 from kserket.gmm import tensors
 from kserket.gmm.inputs import check
 from kserket.inference import gaussian_gibbs, gaussian_mixture
-from kserket.inference.umap_clusters import umap_clusters
+from kserket.inference.umap_clusters import group_probabilities, umap_clusters
 
 
 @keras.saving.register_keras_serializable(package="kserket")
@@ -37,6 +38,10 @@ class GaussianMixture(SweepModel):
         warm_start: Whether a fit goes on from the last one. Else each starts afresh, on the data as
             they are then, and components take the numbers of the old ones that they share most
             samples with.
+        keep_groups: With `init="umap"`, whether the groups that a fit starts from stay evidence
+            of each sample's class, beside x, in its sweeps and in those of later fits that read
+            as many samples (taken to be the same). Else they are a start and no more. New samples
+            are in no group: `predict` knows x alone. A start under a class prior finds no groups.
         weight_concentration: Dirichlet concentration of each mixing weight; None is 1.
         mean_precision: How many data the prior mean of a component counts as. If this and the
             next are None, it and the scale of covariances are learned from the data at the first
@@ -74,6 +79,7 @@ class GaussianMixture(SweepModel):
         init="kmeans",
         n_init=10,
         warm_start=True,
+        keep_groups=False,
         weight_concentration=None,
         mean_precision=None,
         degrees_of_freedom=None,
@@ -87,6 +93,8 @@ class GaussianMixture(SweepModel):
             )
         if init not in ("kmeans", "umap"):
             raise ValueError(f"`init` must be 'kmeans' or 'umap'. Received: init={init!r}")
+        if keep_groups and init != "umap":
+            raise ValueError(f"`keep_groups` needs init='umap'. Received: init={init!r}")
         for option, value in {"num_components": num_components, "n_init": n_init}.items():
             if isinstance(value, bool) or int(value) != value or value < 1:
                 raise ValueError(f"`{option}` must be a positive integer. Received: {value!r}")
@@ -104,9 +112,10 @@ class GaussianMixture(SweepModel):
         self.init = init
         self.n_init = int(n_init)
         self.warm_start = bool(warm_start)
+        self.keep_groups = bool(keep_groups)
         self.hyper_parameters = hyper
         self.tolerance = tolerance
-        self.assignments = None
+        self.assignments = self.groups = None
 
     # Parameters -------------------------------------------------------------------------
 
@@ -210,6 +219,9 @@ class GaussianMixture(SweepModel):
             self._start(data, rng)
         elif not self.warm_start:
             before = self._start_afresh(data, rng)
+        told = _tells_classes(data)
+        if self.knows_groups_of(len(data["x"])):
+            data = {**data, "class_prior": self._beside_groups(data["class_prior"])}
         if self.inference == "variational":
             run, adopt, figure = self._run_variational, self._assign, "bound"
         else:
@@ -232,7 +244,7 @@ class GaussianMixture(SweepModel):
         )
         if not self.warm_start:
             self.assignments = self._classes(data)
-            if before is not None and not _tells_classes(data):
+            if before is not None and not told:
                 self._renumber(before)
         return history
 
@@ -245,13 +257,14 @@ class GaussianMixture(SweepModel):
         learned, before = self.get_weights(), self.assignments
         if before is None or len(before) != len(data["x"]):  # other data
             before = self._classes(data)
-        assignments, self.assignments = self.assignments, None
+        assignments, groups = self.assignments, self.groups
+        self.assignments = self.groups = None
         self.set_weights([np.zeros_like(weight) for weight in learned])
         try:
             self._start(data, rng)
         except BaseException:
             self.set_weights(learned)
-            self.assignments = assignments
+            self.assignments, self.groups = assignments, groups
             raise
         return before
 
@@ -267,7 +280,10 @@ class GaussianMixture(SweepModel):
         np.add.at(shared, (before, self.assignments), 1)
         _, order = linear_sum_assignment(shared, maximize=True)
         self._assign(gaussian_mixture.State(*(field[order] for field in self.state)))
-        self.assignments = np.argsort(order)[self.assignments]
+        numbers = np.argsort(order)
+        self.assignments = numbers[self.assignments]
+        if self.groups is not None:
+            self.groups = np.where(self.groups < 0, -1, numbers[self.groups])
 
     def _classes(self, data):
         """The most probable class (N,) of each datum."""
@@ -280,11 +296,25 @@ class GaussianMixture(SweepModel):
         prior = data["class_prior"]
         if self.init == "umap" and not _tells_classes(data):
             groups = umap_clusters(data["x"], self.num_components, rng, self._weight(data) > 0)
+            if self.keep_groups:
+                self.groups = groups
+            groups = group_probabilities(groups, self.num_components)
             data = {**data, "class_prior": groups}
         self._assign(self._make_prior(data, rng), prefix="prior_")
         if data["class_prior"] is not prior:
             state, _, _ = gaussian_mixture.fit(prior=self.prior, num_sweeps=0, **data)
             self._assign(state)
+
+    def knows_groups_of(self, num_samples):
+        """Whether groups of that many samples were found and kept."""
+        return self.groups is not None and len(self.groups) == num_samples
+
+    def _beside_groups(self, prior):
+        """Class probabilities (N, K) of what the groups and a prior, or None, say together."""
+        kept = group_probabilities(self.groups, self.num_components)
+        if prior is None:
+            return kept
+        return messages.product([messages.Categorical(part) for part in (kept, prior)]).probs
 
     def _run_variational(self, data, epochs, rng, report):
         """The `State` that sweeps lead to."""
@@ -554,13 +584,15 @@ class GaussianMixture(SweepModel):
 
     def save_own_variables(self, store):
         super().save_own_variables(store)
-        if self.assignments is not None:
-            store["assignments"] = self.assignments
+        for name in ("assignments", "groups"):
+            if getattr(self, name) is not None:
+                store[name] = getattr(self, name)
 
     def load_own_variables(self, store):
         entries = {name: store[name] for name in store.keys()}
-        assignments = entries.pop("assignments", None)
-        self.assignments = None if assignments is None else np.asarray(assignments)
+        for name in ("assignments", "groups"):
+            values = entries.pop(name, None)
+            setattr(self, name, None if values is None else np.asarray(values))
         super().load_own_variables(entries)
 
     def get_config(self):
@@ -571,6 +603,7 @@ class GaussianMixture(SweepModel):
             "init": self.init,
             "n_init": self.n_init,
             "warm_start": self.warm_start,
+            "keep_groups": self.keep_groups,
             **self.hyper_parameters,
             "tolerance": self.tolerance,
             "seed": self.seed,

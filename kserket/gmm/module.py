@@ -10,6 +10,7 @@ from kserket.core import messages, tensors
 from kserket.core.learning_module import Inference, LearningModule, Steps
 from kserket.core.registry import register_module
 from kserket.gmm.model import GaussianMixture
+from kserket.inference.umap_clusters import group_probabilities
 
 
 @register_module("kserket")
@@ -32,7 +33,7 @@ class GMM(LearningModule):
         save_dir: Folder in which `module002_gmm/` is made; None writes nothing.
         load_dir: A module's own folder to take parameters from.
         seed: Integer that determines all randomness.
-        **kwargs: Hyper-parameters of `GaussianMixture`.
+        **kwargs: Further options of `GaussianMixture`, such as `warm_start` and `keep_groups`.
 
     Messages:
         Reads: x (N, D), from one module; the variance of a `Gaussian` message is used.
@@ -131,11 +132,31 @@ class GMM(LearningModule):
         return {figure: values[-1], **self.evaluate(inputs, prior)}
 
     def infer(self, inputs, prior):
+        return self._infer(inputs, prior)
+
+    def infer_learned(self, inputs, prior):
+        """As `infer`; groups that the mixture kept are evidence, too."""
+        missing = messages.missing_rows(inputs[0])
+        missing = np.zeros(len(inputs[0]), bool) if missing is None else missing
+        if self.mode != "learn" or not self.model.knows_groups_of(np.sum(~missing)):
+            return self._infer(inputs, prior)
+        groups = np.full(len(missing), -1)
+        groups[~missing] = self.model.groups
+        return self._infer(inputs, prior, groups)
+
+    def _infer(self, inputs, prior, groups=None):
+        """What x says, and the groups (N,) that samples are in, where known, or None."""
         data = self._data(inputs, prior)
         missing = messages.missing_rows(inputs[0])
         log_likelihood = self.model.log_likelihood(data["x"], data["variance"])
         if missing is not None:
             log_likelihood[missing] = 0.0
+        if groups is not None:
+            log_likelihood = storage.apply(
+                lambda part, group: part + np.log(group_probabilities(group, self.K)),
+                log_likelihood,
+                groups,
+            )
         if prior is None:
             log_posterior = self.model._log_posterior(log_likelihood, None)
             posterior = messages.Categorical.from_log(log_posterior)

@@ -18,12 +18,12 @@ import numpy as np
 
 NUM_NEIGHBORS = 10
 NUM_FEATURES = 10  # of the embedding, at most
-MAX_SAMPLES = 20_000  # that are embedded; the rest say nothing of how to start
+MAX_SAMPLES = 100_000  # that are embedded; the rest say nothing of how to start
 _DOUBT = 0.01  # probability that a datum is in any other group than the one it was sorted into
 
 
 def umap_clusters(x, num_clusters, rng, counted=None):
-    """Class probabilities from a mixture of Gaussians over a UMAP embedding.
+    """Groups by a mixture of Gaussians over a UMAP embedding.
 
     Args:
         x: (N, D) data, or the means of Gaussian data; anything with a length and slices.
@@ -32,7 +32,7 @@ def umap_clusters(x, num_clusters, rng, counted=None):
         counted: Boolean (N,): rows that are looked at, or None for all.
 
     Returns:
-        (N, K) rows summing to one: nearly one-hot, or uniform where a row was not looked at.
+        Integers (N,) from 0 to K - 1, -1 where a row was not looked at.
 
     Raises:
         ImportError: If umap-learn is not installed.
@@ -68,8 +68,23 @@ def umap_clusters(x, num_clusters, rng, counted=None):
     mixture = GaussianMixture(num_clusters, n_init=10, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a graph in several parts, and of slow convergence
-        groups = mixture.fit_predict(embed.fit_transform(sample))
-    probabilities = np.full((len(x), num_clusters), 1.0 / num_clusters)
-    probabilities[chosen] = _DOUBT / num_clusters
-    probabilities[chosen, groups] += 1.0 - _DOUBT
-    return probabilities
+        found = mixture.fit_predict(embed.fit_transform(sample))
+    groups = np.full(len(x), -1)
+    groups[chosen] = found
+    return groups
+
+
+def group_probabilities(groups, num_clusters):
+    """What it says of a datum's class that it was sorted into a group.
+
+    Args:
+        groups: Integers (N,), below 0 where a datum was not looked at.
+        num_clusters: K.
+
+    Returns:
+        (N, K) rows summing to one: nearly one-hot, or uniform where a datum was not looked at.
+    """
+    rows = np.full((num_clusters + 1, num_clusters), _DOUBT / num_clusters)
+    np.fill_diagonal(rows, 1.0 - _DOUBT + _DOUBT / num_clusters)
+    rows[num_clusters] = 1.0 / num_clusters
+    return rows[np.where(np.asarray(groups) < 0, num_clusters, groups)]

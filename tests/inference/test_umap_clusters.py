@@ -7,9 +7,10 @@ import pytest
 from sklearn.cluster import KMeans
 from sklearn.datasets import make_moons
 
-from kserket import GaussianMixture, metrics
+import kserket as srk
+from kserket import GaussianMixture, gmm, metrics
 from kserket.inference import umap_clusters as umap_clusters_module
-from kserket.inference.umap_clusters import umap_clusters
+from kserket.inference.umap_clusters import group_probabilities, umap_clusters
 
 pytest.importorskip("umap")
 
@@ -28,12 +29,10 @@ def test_crescents_are_told_apart_where_k_means_cuts_them(moons, groups):
     x, labels = moons
     by_distance = KMeans(2, n_init=10, random_state=0).fit_predict(x)
     assert metrics.clustering_accuracy(labels, by_distance) < 0.9
-    assert metrics.clustering_accuracy(labels, groups.argmax(axis=1)) == 1.0
+    assert metrics.clustering_accuracy(labels, groups) == 1.0
 
 
-def test_rows_are_probabilities_and_repeat_with_the_seed(moons, groups):
-    np.testing.assert_allclose(groups.sum(axis=1), 1.0)
-    assert (groups > 0).all()
+def test_groups_repeat_with_the_seed(moons, groups):
     np.testing.assert_array_equal(groups, umap_clusters(moons[0], 2, np.random.default_rng(0)))
 
 
@@ -43,15 +42,20 @@ def test_rows_that_do_not_count_move_nothing(moons, groups):
     counted = np.arange(len(extended)) < len(x)
     found = umap_clusters(extended, 2, np.random.default_rng(0), counted)
     np.testing.assert_array_equal(found[:-5], groups)
-    np.testing.assert_array_equal(found[-5:], 0.5)
+    np.testing.assert_array_equal(found[-5:], -1)
 
 
 def test_of_many_data_a_sample_is_embedded(moons, monkeypatch):
     monkeypatch.setattr(umap_clusters_module, "MAX_SAMPLES", 250)
     found = umap_clusters(moons[0], 2, np.random.default_rng(0))
-    looked_at = (found != 0.5).any(axis=1)
+    looked_at = found >= 0
     assert looked_at.sum() == 250
-    assert metrics.clustering_accuracy(moons[1][looked_at], found[looked_at].argmax(axis=1)) == 1.0
+    assert metrics.clustering_accuracy(moons[1][looked_at], found[looked_at]) == 1.0
+
+
+def test_a_group_is_told_almost_for_certain_and_no_group_says_nothing():
+    told = group_probabilities([1, -1, 0], 2)
+    np.testing.assert_allclose(told, [[0.005, 0.995], [0.5, 0.5], [0.995, 0.005]])
 
 
 def test_the_mixture_begins_where_the_groups_are(moons):
@@ -93,3 +97,69 @@ def test_missing_package_and_too_few_data_are_told(moons, monkeypatch):
     with pytest.raises(ImportError, match=r"kserket\[umap\]"):
         model.fit(moons[0], verbose=0)
     assert not model.is_fitted
+
+
+def test_kept_groups_hold_where_sweeps_would_leave_them(moons):
+    x, labels = moons
+    scores = {}
+    for keep in (False, True):
+        model = GaussianMixture(2, init="umap", keep_groups=keep, warm_start=False, seed=0)
+        model.fit(x, epochs=100, verbose=0)
+        scores[keep] = metrics.clustering_accuracy(labels, model.assignments)
+    assert scores[True] > scores[False]
+    groups = model.groups
+    model.fit(x, epochs=5, verbose=0)  # starts afresh, and numbers stay
+    np.testing.assert_array_equal(model.groups, groups)
+
+
+def test_groups_and_a_class_prior_speak_together(moons):
+    """Where they are all that is said, the posterior is their product, of fits and in rounds."""
+    x = moons[0]
+    prior = np.tile([0.3, 0.7], (len(x), 1))
+    source = srk.Observation(x)
+    module = gmm.GMM(2, itr=1, init="umap", keep_groups=True, save_dir=None, seed=0)
+    module.connect(source)
+    module.update()
+    module.set_backward_msg(prior)
+    module.update()
+    kept = group_probabilities(module.model.groups, 2)
+    expected = kept * prior * np.exp(module.model.log_likelihood(x))
+    expected /= expected.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(module.posterior, expected, rtol=1e-6, atol=1e-12)
+    evidence = module.get_forward_msg().probs * prior
+    evidence /= evidence.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(evidence, expected, rtol=1e-6, atol=1e-12)
+
+
+def test_rows_that_are_missing_are_in_no_group(moons):
+    x = moons[0].copy()
+    x[::7] = np.nan
+    module = gmm.GMM(2, itr=1, init="umap", keep_groups=True, save_dir=None, seed=0)
+    module.connect(srk.Observation(x, allow_missing=True))
+    module.update()
+    assert len(module.model.groups) == np.isfinite(x[:, 0]).sum()
+    np.testing.assert_allclose(module.get_forward_msg().probs[::7], 0.5)
+    seen = np.isfinite(x[:, 0])
+    np.testing.assert_array_equal(module.posterior[seen].argmax(axis=1), module.model.groups)
+
+
+def test_kept_groups_are_saved_and_new_data_are_in_none(moons, tmp_path):
+    x = moons[0]
+    module = gmm.GMM(2, itr=1, init="umap", keep_groups=True, save_dir=None, seed=0)
+    module.connect(srk.Observation(x, name="obs"))
+    graph = srk.Graph(module, seed=0)
+    graph.fit(1, verbose=0)
+    graph.save(tmp_path / "graph.kserket")
+    loaded = srk.load_graph(tmp_path / "graph.kserket")
+    for each in (graph, loaded):
+        each.fit(1, verbose=0)
+        np.testing.assert_array_equal(each.tops[0].posterior, module.posterior)
+    np.testing.assert_allclose(graph.predict(x), module.model.predict(x))
+    assert (graph.predict(x) != module.posterior).any()
+
+
+def test_groups_are_kept_of_a_start_by_umap_only():
+    with pytest.raises(ValueError, match="init='umap'"):
+        GaussianMixture(2, keep_groups=True)
+    model = GaussianMixture(2, init="umap", keep_groups=True)
+    assert GaussianMixture.from_config(model.get_config()).keep_groups
