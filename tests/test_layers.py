@@ -28,8 +28,11 @@ FILES = {place(path): path for path in sorted(PACKAGE.rglob("*.py")) if place(pa
 
 
 def imported_rooms(source, package=()):
-    """The first names below `kserket` that a file imports, wherever in the file."""
-    rooms = set()
+    """The first names below `kserket` that a file imports, wherever in the file.
+
+    A room within a room, such as `core.messages`, may import its own files.
+    """
+    rooms, own = set(), ".".join(["kserket", *package, ""]) if len(package) > 1 else None
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -39,7 +42,11 @@ def imported_rooms(source, package=()):
             names = [f"{module}.{alias.name}" for alias in node.names]
         else:
             continue
-        rooms |= {name.split(".")[1] for name in names if name.startswith("kserket.")}
+        rooms |= {
+            name.split(".")[1]
+            for name in names
+            if name.startswith("kserket.") and not (own and name.startswith(own))
+        }
     return rooms
 
 
@@ -72,6 +79,8 @@ def test_rooms_are_found():
         ("def f():\n    from ..gmm import model", ("vae",), {"gmm"}),
         ("from . import messages", ("core",), {"core"}),
         ("from .module import Module", ("core",), {"core"}),
+        ("from kserket.core.messages.kinds import Gaussian", ("core", "messages"), set()),
+        ("from kserket.core.module import Module", ("core", "messages"), {"core"}),
         ("import numpy\nfrom kserketing import x", (), set()),
     ],
 )

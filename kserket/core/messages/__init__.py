@@ -1,0 +1,42 @@
+"""What travels along an edge of a graph.
+
+A message states what one module knows of the variable it shares with another: a class
+(`Categorical`), a real vector (`Gaussian`), a vector through the classes it may belong to
+(`Mixture`), or something that is only worth computing when somebody looks at it
+(`Deferred`). Every message is immutable and acts as the array that Serket would have sent,
+and wherever a message is expected a plain array is accepted.
+"""
+
+from kserket.core.messages.combining import (
+    as_categorical,
+    as_gaussian,
+    change,
+    is_categorical,
+    missing_rows,
+    product,
+)
+from kserket.core.messages.kinds import (
+    LOG_FLOOR,
+    SUM_TOLERANCE,
+    Categorical,
+    Deferred,
+    Gaussian,
+    Message,
+    Mixture,
+)
+
+__all__ = [
+    "LOG_FLOOR",
+    "SUM_TOLERANCE",
+    "Categorical",
+    "Deferred",
+    "Gaussian",
+    "Message",
+    "Mixture",
+    "as_categorical",
+    "as_gaussian",
+    "change",
+    "is_categorical",
+    "missing_rows",
+    "product",
+]
