@@ -58,7 +58,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         n_components=1,
         *,
         inference="variational",
-        n_init=10,
+        n_init=30,
         max_iter=100,
         tol=1e-6,
         weight_concentration=None,

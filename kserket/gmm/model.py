@@ -34,7 +34,7 @@ class GaussianMixture(SweepModel):
         inference: "variational" (variational Bayes), or "gibbs" (Serket's collapsed sampler).
         init: Where the first fit starts: "kmeans" (from k-means++), or "umap" (a mixture over a
             UMAP embedding, for data on curved sheets, such as images; needs umap-learn).
-        n_init: Number of starts by k-means, chosen by the bound.
+        n_init: Number of starts by k-means, of which the best by the bound is taken.
         warm_start: Whether a fit goes on from the last one. Else each starts afresh, on the data as
             they are then, and components take the numbers of the old ones that they share most
             samples with.
@@ -42,7 +42,8 @@ class GaussianMixture(SweepModel):
             of each sample's class, beside x, in its sweeps and in those of later fits that read
             as many samples (taken to be the same). Else they are a start and no more. New samples
             are in no group: `predict` knows x alone. A start under a class prior finds no groups.
-        weight_concentration: Dirichlet concentration of each mixing weight; None is 1.
+        weight_concentration: Dirichlet concentration of each mixing weight; None is learned with
+            the next two, and 1 where they are given or a class prior stands in place of weights.
         mean_precision: How many data the prior mean of a component counts as. If this and the
             next are None, both are learned from the data at the first fit, and with them which
             covariance to expect, by the bound (empirical Bayes); if one is given, the other is 1
@@ -79,7 +80,7 @@ class GaussianMixture(SweepModel):
         *,
         inference="variational",
         init="kmeans",
-        n_init=10,
+        n_init=30,
         warm_start=True,
         keep_groups=False,
         weight_concentration=None,
@@ -225,25 +226,23 @@ class GaussianMixture(SweepModel):
         if self.knows_groups_of(len(data["x"])):
             data = {**data, "class_prior": self._beside_groups(data["class_prior"])}
         if self.inference == "variational":
-            run, adopt, figure = self._run_variational, self._assign, "bound"
+            adopt, figure = self._assign, "bound"
+
+            def run(report):
+                return self._run_variational(data, epochs, report)
         else:
-            x = data["x"]
+            x, figure = data["x"], "log_joint"
             if data["variance"] is not None:
                 x = x + np.sqrt(data["variance"]) * rng.standard_normal(x.shape)
             data = {**data, "x": x}
-            run, figure = self._run_gibbs, "log_joint"
+
+            def run(report):
+                return self._run_gibbs(data, epochs, rng, report)
 
             def adopt(chain):
                 self._assign_chain(chain, x)
 
-        history = self._sweep(
-            lambda report: run(data, epochs, rng, report),
-            adopt,
-            figure,
-            epochs,
-            callbacks,
-            verbose,
-        )
+        history = self._sweep(run, adopt, figure, epochs, callbacks, verbose)
         if not self.warm_start:
             self.assignments = self._classes(data)
             if before is not None and not told:
@@ -294,17 +293,31 @@ class GaussianMixture(SweepModel):
         return storage.apply(lambda part: part.argmax(axis=1), log_posterior)
 
     def _start(self, data, rng):
-        """Hyper-parameters, and with `init="umap"` the state that learning begins with."""
-        prior = data["class_prior"]
-        if self.init == "umap" and not _tells_classes(data):
+        """Hyper-parameters, and where variational sweeps, or any from groups, begin."""
+        grouped = self.init == "umap" and not _tells_classes(data)
+        if grouped:
             groups = umap_clusters(data["x"], self.num_components, rng, self._weight(data) > 0)
             if self.keep_groups:
                 self.groups = groups
             groups = group_probabilities(groups, self.num_components)
             data = {**data, "class_prior": groups}
-        self._assign(self._make_prior(data, rng), prefix="prior_")
-        if data["class_prior"] is not prior:
-            state, _, _ = gaussian_mixture.fit(prior=self.prior, num_sweeps=0, **data)
+        given = {name: value for name, value in self.hyper_parameters.items() if value is not None}
+        prior, state = self._default_prior(data, given), None
+        learns_prior = given.keys() <= {"weight_concentration"}
+        if learns_prior or self.inference == "variational":
+            state, prior, _ = gaussian_mixture.start(
+                prior=prior,
+                num_components=self.num_components,
+                n_init=self.n_init,
+                rng=rng,
+                learn_prior=learns_prior,
+                learn_weights=not given,
+                **data,
+            )
+        self._assign(prior, prefix="prior_")
+        if grouped:
+            state = gaussian_mixture.fit(prior=prior, num_sweeps=0, **data)[0]
+        if grouped or self.inference == "variational":
             self._assign(state)
 
     def knows_groups_of(self, num_samples):
@@ -318,16 +331,13 @@ class GaussianMixture(SweepModel):
             return kept
         return messages.product([messages.Categorical(part) for part in (kept, prior)]).probs
 
-    def _run_variational(self, data, epochs, rng, report):
+    def _run_variational(self, data, epochs, report):
         """The `State` that sweeps lead to."""
         state, _, _ = gaussian_mixture.fit(
             prior=self.prior,
             state=self.state,
-            num_components=self.num_components,
             num_sweeps=epochs,
-            n_init=self.n_init,
             tolerance=self.tolerance,
-            rng=rng,
             callback=report,
             **data,
         )
@@ -358,31 +368,20 @@ class GaussianMixture(SweepModel):
             gaussian_gibbs.posterior_state(self.prior, x, self.assignments, self.num_components)
         )
 
-    def _make_prior(self, data, rng):
-        """Hyper-parameters learned from the data, or the user's and defaults for the rest."""
+    def _default_prior(self, data, given):
+        """The user's hyper-parameters, a dict, and defaults that suit the data for the rest."""
         weight = self._weight(data)
         mean, variance = storage.moments(data["x"], weight)
         if data["variance"] is not None:
             variance = (
                 variance + storage.total(_finite_sum, data["variance"], weight) / weight.sum()
             )
-        given = {name: value for name, value in self.hyper_parameters.items() if value is not None}
-        prior = gaussian_mixture.default_prior(mean, variance, self.num_components)
-        if given.keys() <= {"weight_concentration"}:
-            return gaussian_mixture.empirical_prior(
-                x=data["x"],
-                prior=prior._replace(**given),
-                num_components=self.num_components,
-                variance=data["variance"],
-                class_prior=data["class_prior"],
-                sample_weight=data["sample_weight"],
-                rng=rng,
-            )
         if not given.get("degrees_of_freedom", len(mean)) > len(mean) - 1:
             raise ValueError(
                 f"`degrees_of_freedom` must be above D - 1 = {len(mean) - 1}. "
                 f"Received: {given['degrees_of_freedom']}"
             )
+        prior = gaussian_mixture.default_prior(mean, variance, self.num_components)
         return prior._replace(**given)
 
     @staticmethod

@@ -29,7 +29,7 @@ class GMM(LearningModule):
         mode: "learn" or "recog" (recognition).
         inference: "variational", or "gibbs" for Serket's sampler.
         init: How the first update starts: "kmeans" or "umap", see `GaussianMixture`.
-        n_init: Number of starts by k-means, chosen by the bound.
+        n_init: Number of starts by k-means, of which the best by the bound is taken.
         save_dir: Folder in which `module002_gmm/` is made; None writes nothing.
         load_dir: A module's own folder to take parameters from.
         seed: Integer that determines all randomness.
@@ -76,7 +76,7 @@ class GMM(LearningModule):
         *,
         inference="variational",
         init="kmeans",
-        n_init=10,
+        n_init=30,
         save_dir=".",
         load_dir=None,
         seed=None,

@@ -187,11 +187,13 @@ class TriangularSolves:
         freedom = belief.degrees_of_freedom
         shift = belief.mean - origin
         diagonal, trace, mean_distance = np.empty_like(shift), None, np.empty(len(shift))
+        correlated, total = False, None
         if prior is not None:
             trace = np.empty(len(shift))
             prior_scatter = prior.belief.scatter[0]
             prior_diagonal = np.diagonal(prior_scatter)
             correlated = np.any(prior_scatter != np.diag(prior_diagonal))
+            total = np.zeros_like(prior_scatter) if correlated else None
         roots = []
         for k, factor in enumerate(factors):
             # A C-ordered lower factor L is, read in Fortran's order, L': this is L'^-1.
@@ -199,19 +201,21 @@ class TriangularSolves:
             roots.append(root)
             diagonal[k] = freedom[k] * np.einsum("ij,ij->i", root, root)
             mean_distance[k] = freedom[k] * np.square(shift[k] @ root).sum()
-            if prior is not None and correlated:
-                trace[k] = freedom[k] * (root * (prior_scatter @ root)).sum()
+            if correlated:
+                precision = freedom[k] * root @ root.T
+                trace[k] = np.vdot(prior_scatter, precision)
+                total += precision
             elif prior is not None:
                 trace[k] = prior_diagonal @ diagonal[k]
         constant, divergence = _constants(belief, factors, prior, trace, mean_distance)
-        parts = (constant, roots, shift, freedom, diagonal)
+        parts = (constant, roots, shift, freedom, diagonal, total)
         return Terms(divergence, trace, mean_distance, parts)
 
     def log_density(self, terms, block, out=None):
         """E[log N(y_n; mu_k, Lambda_k^-1)] of a block, (K, C)."""
         from scipy.linalg.blas import dtrmm
 
-        constant, roots, shift, freedom, diagonal = terms.parts
+        constant, roots, shift, freedom, diagonal, _ = terms.parts
         deviations, variance = block
         density = np.empty((len(shift), deviations.shape[1])) if out is None else out
         for k, root in enumerate(roots):
@@ -226,7 +230,9 @@ class TriangularSolves:
 
     def total_precision(self, terms):
         """The sum of E[Lambda_k] over components, (D, D)."""
-        _, roots, _, freedom, _ = terms.parts
+        _, roots, _, freedom, _, total = terms.parts
+        if total is not None:
+            return total
         return sum(nu * root @ root.T for nu, root in zip(freedom, roots, strict=True))
 
     def no_moments(self, num_components):

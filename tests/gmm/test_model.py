@@ -172,7 +172,7 @@ def test_a_fresh_start_that_fails_loses_nothing(data, monkeypatch):
     def fail(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(model, "_make_prior", fail)
+    monkeypatch.setattr(model, "_default_prior", fail)
     with pytest.raises(KeyboardInterrupt):
         model.fit(data["x"], epochs=20, verbose=0)
     for got, wanted in zip(model.get_weights(), before, strict=True):

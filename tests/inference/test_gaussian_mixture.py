@@ -292,7 +292,7 @@ def test_clusters_are_found(rng):
     state, _, start_bounds = gm.fit(x, prior_of(x), num_components=3, rng=0)
     found = gm.log_responsibilities(state, x)[0].argmax(1)
     assert len({(a, b) for a, b in zip(found, classes, strict=True)}) == 3
-    assert len(start_bounds) == 10
+    assert len(start_bounds) == 30
     np.testing.assert_allclose(gm.mean_weights(state), 1 / 3, atol=0.01)
     order = [found[classes == k][0] for k in range(3)]
     for k in range(3):
@@ -480,7 +480,7 @@ def test_a_start_under_a_class_prior_keeps_its_ids(rng):
     state, _, start_bounds = gm.fit(x, prior_of(x), class_prior=class_prior, rng=0)
     found = gm.log_responsibilities(state, x, class_prior=class_prior)[0].argmax(1)
     assert (found == classes).mean() > 0.98
-    assert len(start_bounds) == 1
+    assert len(start_bounds) == 0
 
 
 def test_a_few_known_classes_name_all_of_them(rng):
@@ -557,7 +557,7 @@ def test_the_prior_scales_with_the_data():
 
 @pytest.mark.parametrize("with_class_prior", [False, True])
 def test_the_empirical_prior_is_the_best_by_the_bound(rng, with_class_prior):
-    classes = np.arange(600) % 3
+    classes = np.repeat(np.arange(3), (300, 180, 120))
     shape = np.linalg.cholesky(np.eye(4) + 0.8 * (1.0 - np.eye(4)))
     x = (
         4.0 * np.eye(4)[classes]
@@ -565,7 +565,7 @@ def test_the_empirical_prior_is_the_best_by_the_bound(rng, with_class_prior):
     )
     class_prior = 0.1 + 0.7 * np.eye(3)[classes] if with_class_prior else None
     default = prior_of(x)
-    prior = gm.empirical_prior(x, default, 3, class_prior=class_prior, rng=0)
+    prior = gm.start(x, default, 3, class_prior=class_prior, rng=0).prior
     bounds = []
     for p in (default, prior):
         state, trace, _ = gm.fit(x, p, class_prior=class_prior, num_components=3, rng=0)
@@ -584,6 +584,11 @@ def test_the_empirical_prior_is_the_best_by_the_bound(rng, with_class_prior):
             for freedom in (0.8 * prior.degrees_of_freedom, 1.25 * prior.degrees_of_freedom)
         ),
         prior._replace(scatter=tilted),
+        *(
+            prior._replace(weight_concentration=change * prior.weight_concentration)
+            for change in (0.8, 1.25)
+            if not with_class_prior
+        ),
     ):
         assert gm.lower_bound(other, state, sums, with_class_prior) < here
 
@@ -593,9 +598,9 @@ def test_degrees_of_freedom_tell_shared_covariances_from_different_ones(rng, num
     classes = np.arange(900) % 3
     noise = rng.normal(size=(900, num_features))
     distant = 30.0 * np.eye(num_features)[classes]
-    alike = gm.empirical_prior(distant + noise, prior_of(distant + noise), 3, rng=0)
+    alike = gm.start(distant + noise, prior_of(distant + noise), 3, rng=0).prior
     different = distant + noise * np.array([0.3, 1.0, 3.0])[classes, None]
-    apart = gm.empirical_prior(different, prior_of(different), 3, rng=0)
+    apart = gm.start(different, prior_of(different), 3, rng=0).prior
     assert num_features <= apart.degrees_of_freedom < 2 * num_features
     assert alike.degrees_of_freedom > 4 * num_features
     assert alike.degrees_of_freedom <= 900
@@ -607,7 +612,7 @@ def test_a_shared_covariance_is_estimated_from_all_components(rng):
     covariance = shape @ shape.T
     x = 9.0 * np.eye(num_features)[classes] @ shape.T
     x += rng.normal(size=(120, num_features)) @ shape.T
-    learned = gm.empirical_prior(x, prior_of(x, 4), 4, rng=0)
+    learned = gm.start(x, prior_of(x, 4), 4, rng=0).prior
     errors = []
     for prior in (learned, prior_of(x, 4)):
         state = gm.fit(x, prior, num_components=4, rng=0)[0]
@@ -615,10 +620,33 @@ def test_a_shared_covariance_is_estimated_from_all_components(rng):
     assert errors[0] < 0.6 * errors[1]
 
 
+def test_even_weights_are_known_to_be_even(rng):
+    learned = {}
+    for name, sizes in {"even": (200, 200, 200), "uneven": (540, 40, 20)}.items():
+        x = 9.0 * np.repeat(np.eye(3), sizes, axis=0) + rng.normal(size=(600, 3))
+        learned[name] = gm.start(x, prior_of(x), 3, rng=0).prior.weight_concentration
+        given = gm.start(x, prior_of(x), 3, rng=0, learn_weights=False).prior
+        assert given.weight_concentration == 1.0
+    assert learned["even"] > 20.0
+    assert 1.0 <= learned["uneven"] < 2.0
+
+
+def test_of_many_starts_the_best_is_taken(rng):
+    x = rng.normal(size=(1500, 4)) + 4.0 * rng.normal(size=(15, 4))[np.arange(1500) % 15]
+    prior = prior_of(x, 15)
+    alone = [gm.start(x, prior, 15, n_init=1, rng=seed).bounds.item() for seed in range(5)]
+    many = gm.start(x, prior, 15, rng=0)
+    assert len(many.bounds) == 30
+    assert many.bounds.max() > np.mean(alone) + 5.0
+    assert many.bounds.max() > np.max(alone) - 1.0
+    sums = gm.statistics(many.prior, many.state, x)
+    assert gm.lower_bound(many.prior, many.state, sums) >= many.bounds.max() - 1e-6 * len(x)
+
+
 def test_the_empirical_prior_scales_with_the_data(rng):
     x, _ = clusters(rng)
-    here = gm.empirical_prior(x, prior_of(x), 3, rng=0)
-    there = gm.empirical_prior(1e6 * x, prior_of(1e6 * x), 3, rng=0)
+    here = gm.start(x, prior_of(x), 3, rng=0).prior
+    there = gm.start(1e6 * x, prior_of(1e6 * x), 3, rng=0).prior
     np.testing.assert_allclose(there.scatter, 1e12 * here.scatter, rtol=1e-6)
     assert there.mean_precision == pytest.approx(here.mean_precision, rel=1e-6)
     assert there.degrees_of_freedom == pytest.approx(here.degrees_of_freedom, rel=1e-6)
@@ -627,7 +655,7 @@ def test_the_empirical_prior_scales_with_the_data(rng):
 def test_the_empirical_prior_does_not_collapse(rng):
     for x in (np.repeat(np.eye(3), 20, axis=0), np.zeros((10, 2)), np.ones((1, 2))):
         default = prior_of(x, 5)
-        prior = gm.empirical_prior(x, default, 5, rng=0)
+        prior = gm.start(x, default, 5, rng=0).prior
         assert (np.linalg.eigvalsh(prior.scatter) > 1e-5 * np.diag(default.scatter).min()).all()
         assert prior.degrees_of_freedom >= x.shape[1]
         sound(gm.fit(x, prior, num_components=5, rng=0)[0], x)

@@ -8,6 +8,8 @@
 A sweep is `statistics` (E step: one pass over the data) then `maximize` (M step). Statistics are
 plain sums over data about the prior's mean: those of chunks add up to those of the whole.
 
+Cold sweeps begin at a `start`, which also learns the prior.
+
 Reference:
     C. M. Bishop, Pattern Recognition and Machine Learning (2006), section 10.2. Default prior:
     C. Fraley and A. E. Raftery, Bayesian regularization for normal mixture estimation and
@@ -31,10 +33,11 @@ from kserket.inference.gaussian_mixture.parameters import (
     statistics_of,
 )
 from kserket.inference.gaussian_mixture.starts import (
-    empirical_prior,
+    Start,
     initialise,
     prior_information,
     says_something,
+    start,
 )
 from kserket.inference.gaussian_mixture.sweep import (
     log_likelihood,
@@ -45,11 +48,11 @@ from kserket.inference.gaussian_mixture.sweep import (
 
 __all__ = [
     "Prior",
+    "Start",
     "State",
     "Statistics",
     "covariances",
     "default_prior",
-    "empirical_prior",
     "expected_log_weights",
     "fit",
     "initialise",
@@ -63,6 +66,7 @@ __all__ = [
     "prior_information",
     "prior_state",
     "says_something",
+    "start",
     "statistics",
     "statistics_from_responsibilities",
     "statistics_of",

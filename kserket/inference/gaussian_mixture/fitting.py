@@ -6,9 +6,8 @@ from kserket.inference import quadratic_form
 from kserket.inference.gaussian_mixture.blocks import Data
 from kserket.inference.gaussian_mixture.parameters import maximize
 from kserket.inference.gaussian_mixture.starts import (
-    START_SWEEPS,
-    best_start,
     check_num_components,
+    start,
 )
 from kserket.inference.gaussian_mixture.sweep import expect, terms_of
 
@@ -21,7 +20,7 @@ def fit(
     class_prior=None,
     sample_weight=None,
     num_sweeps=100,
-    n_init=10,
+    n_init=30,
     tolerance=1e-6,
     rng=None,
     callback=None,
@@ -30,10 +29,7 @@ def fit(
 ):
     """Sweeps until the bound has settled, from a given state or from the best of several starts.
 
-    Cold starts are compared by their bound after `START_SWEEPS` sweeps, on at most
-    `MAX_START_SAMPLES` rows (fewer of many features); the best goes on. A cold start under a class
-    prior is a single one, from the prior, so that classes keep their meaning; each row counts there
-    by how much its prior says.
+    `start` tells how starts are made and compared; the best goes on.
 
     Args:
         x: (N, D) data, or the means of Gaussian data; anything with a length and slices.
@@ -42,7 +38,7 @@ def fit(
         variance: (N, D) or None. Rows that hold an infinite variance say nothing.
         class_prior: (N, K) probabilities that stand in place of the mixing weights, or None.
         sample_weight: (N,) or None: how often each datum counts.
-        num_sweeps: how many sweeps to do at most, beside those that compare starts.
+        num_sweeps: how many sweeps to do at most, beside those of the starts.
         n_init: how many cold starts to compare.
         tolerance: stop when a sweep raises the bound by less than this, in nats for each datum;
             None never stops early.
@@ -54,7 +50,7 @@ def fit(
 
     Returns:
         `State`; (sweeps,) bounds, each of the state that the sweep started from; (n_init,) bounds
-        of the starts, empty after a warm start.
+        of the starts, empty where none were compared.
 
     Raises:
         ValueError: shapes do not agree, or K is not known.
@@ -64,8 +60,18 @@ def fit(
     data = Data(prior, x, variance, class_prior, sample_weight, chunk_size)
     start_bounds = np.empty(0)
     if state is None:
-        sweeps = min(START_SWEEPS, num_sweeps)
-        state, _, start_bounds = best_start(data, prior, num_components, sweeps, n_init, rng)
+        state, _, start_bounds = start(
+            x,
+            prior,
+            num_components,
+            variance,
+            class_prior,
+            sample_weight,
+            n_init,
+            rng,
+            chunk_size,
+            learn_prior=False,
+        )
     before = quadratic_form.prior_terms(prior.normal_wishart)
     bounds = []
     for sweep in range(1, num_sweeps + 1):

@@ -1,14 +1,14 @@
-"""Where sweeps begin: from k-means, from a class prior, under a prior learned from the data."""
+"""Where sweeps begin: from k-means or a class prior, under a prior learned from the data."""
 
 from typing import NamedTuple
 
 import numpy as np
 
 from kserket import storage
-from kserket.inference import normal_wishart as nw
 from kserket.inference import quadratic_form
+from kserket.inference.gaussian_mixture import empirical_bayes
 from kserket.inference.gaussian_mixture.blocks import Data, take_rows
-from kserket.inference.gaussian_mixture.parameters import Prior, State, maximize
+from kserket.inference.gaussian_mixture.parameters import Prior, State, Statistics, maximize
 from kserket.inference.gaussian_mixture.sweep import (
     expect,
     statistics_from_responsibilities,
@@ -20,23 +20,38 @@ MAX_START_VALUES = 4_000_000
 START_SWEEPS = 20
 
 
-def empirical_prior(
+class Start(NamedTuple):
+    """Where sweeps begin."""
+
+    state: State
+    prior: Prior
+    bounds: np.ndarray  # of those compared
+
+
+def start(
     x,
     prior,
     num_components=None,
     variance=None,
     class_prior=None,
     sample_weight=None,
-    n_init=4,
+    n_init=30,
     rng=None,
+    chunk_size=None,
+    learn_prior=True,
+    learn_weights=True,
 ):
-    """The prior learned from the data, by the bound: empirical Bayes.
+    """The best of several cold starts, under a prior learned from the data: empirical Bayes.
 
-    Which covariance to expect of a component, how much components differ in it, and how far their
-    means lie apart, is what a default cannot know and results hang on. Here `scatter`,
-    `degrees_of_freedom` and `mean_precision` are those under which the bound is highest, in the
-    short runs from several cold starts that `fit` makes too; the best run's prior is returned.
-    Few degrees of freedom leave each component a covariance of its own, many make all share one.
+    Starts by k-means, in turn on the data as they are and with each feature at unit variance, are
+    compared by their bound after `START_SWEEPS` sweeps, on at most `MAX_START_SAMPLES` rows (fewer
+    of many features). A start under a class prior is a single one, from the prior, so that classes
+    keep their meaning; each row counts there by how much its prior says.
+
+    Which covariance to expect of a component, how much components differ in it and in size, and how
+    far their means lie apart, is what a default cannot know and results hang on. Where the prior is
+    learned, it is the one under which the bound is highest in each of these runs: few degrees of
+    freedom leave each component a covariance of its own, many make all share one.
 
     Args:
         x: (N, D) data, or the means of Gaussian data; anything with a length and slices.
@@ -45,11 +60,18 @@ def empirical_prior(
         variance: (N, D) or None. Rows that hold an infinite variance say nothing.
         class_prior: (N, K) probabilities that stand in place of the mixing weights, or None.
         sample_weight: (N,) or None: how often each datum counts.
-        n_init: how many cold starts to make.
+        n_init: how many cold starts to compare.
         rng: `numpy.random.Generator`, or a seed.
+        chunk_size: how many rows to work on at a time.
+        learn_prior: whether to return a better prior, or the one given.
+        learn_weights: whether a better prior has a `weight_concentration` of its own; it has not
+            where a class prior stands in place of the weights.
 
     Returns:
-        `Prior`, otherwise like the one given.
+        `Start`.
+
+    Raises:
+        ValueError: shapes do not agree, or K is not known.
 
     Reference:
         C.-F. Chen, Bayesian inference for a normal dispersion matrix and its application to
@@ -59,8 +81,35 @@ def empirical_prior(
     """
     rng = np.random.default_rng(rng)
     num_components = check_num_components(num_components, None, class_prior)
-    data = Data(prior, x, variance, class_prior, sample_weight)
-    return best_start(data, prior, num_components, START_SWEEPS, n_init, rng, adapt=True)[1]
+    data = Data(prior, x, variance, class_prior, sample_weight, chunk_size)
+    learner = None
+    if learn_prior:
+        learn_weights = learn_weights and class_prior is None
+        learner = empirical_bayes.Learner(prior, data.form, learn_weights)
+    information = None if class_prior is None else prior_information(class_prior)
+    if information is not None and information.any():
+        weight = information if data.sample_weight is None else information * data.sample_weight
+        responsibilities = initialise(x, variance, num_components, rng, class_prior)
+        num_sweeps = START_SWEEPS if learn_prior else 0
+        run = _short_run(data, prior, responsibilities, weight, num_sweeps, learner)
+        return Start(maximize(run.prior, run.sums), run.prior, np.empty(0))
+    data = data.sample(_max_start_samples(len(prior.mean)), rng)
+    best, bounds = None, []
+    for number in range(max(1, n_init)):
+        responsibilities = initialise(
+            data.x,
+            data.variance,
+            num_components,
+            rng,
+            sample_weight=data.sample_weight,
+            standardise=number % 2 == 1,
+        )
+        run = _short_run(data, prior, responsibilities, data.sample_weight, START_SWEEPS, learner)
+        bounds.append(run.bound)
+        # Of starts that differ by rounding alone the first is taken, whatever the data's units.
+        if best is None or run.bound > best.bound + 1e-6 * data.total_weight:
+            best = run
+    return Start(maximize(best.prior, best.sums), best.prior, np.array(bounds))
 
 
 def initialise(
@@ -114,10 +163,10 @@ def initialise(
         scale = scale.max()
     weight = None if sample_weight is None else np.asarray(sample_weight, np.float64)[chosen]
     kmeans = _kmeans((sample - centre) / scale, num_components, weight, rng)
-    for start in range(0, num_samples, MAX_START_SAMPLES):
-        rows = start + np.flatnonzero(counted[start : start + MAX_START_SAMPLES])
+    for first in range(0, num_samples, MAX_START_SAMPLES):
+        rows = first + np.flatnonzero(counted[first : first + MAX_START_SAMPLES])
         if len(rows):
-            chunk = storage.read(x, slice(start, start + MAX_START_SAMPLES))[rows - start]
+            chunk = storage.read(x, slice(first, first + MAX_START_SAMPLES))[rows - first]
             responsibilities[rows] = 0.0
             responsibilities[rows, kmeans.predict((chunk - centre) / scale)] = 1.0
     return responsibilities
@@ -131,34 +180,6 @@ def says_something(class_prior):
 def prior_information(class_prior):
     """How much each row says, (N,): 1 for one class for sure, 0 for all alike."""
     return storage.apply(_information, class_prior)
-
-
-def best_start(data, prior, num_components, num_sweeps, n_init, rng, adapt=False):
-    """The best cold start: its `State`, its `Prior`, and the bounds (n_init,) of all."""
-    information = None if data.class_prior is None else prior_information(data.class_prior)
-    if information is not None and information.any():
-        weight = information if data.sample_weight is None else information * data.sample_weight
-        responsibilities = initialise(data.x, data.variance, num_components, rng, data.class_prior)
-        run = _short_run(data, prior, responsibilities, weight, num_sweeps if adapt else 0, adapt)
-        return run.state, run.prior, np.array([run.bound])
-    sample = data.sample(_max_start_samples(len(prior.mean)), rng)
-    runs = []
-    for start in range(max(1, n_init)):
-        responsibilities = initialise(
-            sample.x,
-            sample.variance,
-            num_components,
-            rng,
-            sample_weight=sample.sample_weight,
-            standardise=start % 2 == 1,
-        )
-        runs.append(
-            _short_run(sample, prior, responsibilities, sample.sample_weight, num_sweeps, adapt)
-        )
-    bounds = np.array([run.bound for run in runs])
-    # Of starts that differ by rounding alone the first is taken, whatever the data's units.
-    best = runs[np.argmax(bounds >= bounds.max() - 1e-6 * sample.total_weight)]
-    return best.state, best.prior, bounds
 
 
 def check_num_components(num_components, state, class_prior):
@@ -179,80 +200,27 @@ def check_num_components(num_components, state, class_prior):
 
 
 class _Run(NamedTuple):
-    """Where a short run from a cold start has come to."""
+    """How far a start has come."""
 
-    state: State
     prior: Prior
+    sums: Statistics
     bound: float
 
 
-def _short_run(data, prior, responsibilities, weight, num_sweeps, adapt):
+def _short_run(data, prior, responsibilities, weight, num_sweeps, learner):
     """A few sweeps from responsibilities (N, K) that count with weight (N,), or None."""
     sums = statistics_from_responsibilities(prior, responsibilities, data.x, data.variance, weight)
-    adapted = prior._replace(scatter=_share_of_all(prior, sums)) if adapt else prior
-    before = quadratic_form.prior_terms(adapted.normal_wishart)
+    if learner is not None:
+        prior = learner.before_sweeps(sums)
+    before, bound = quadratic_form.prior_terms(prior.normal_wishart), -np.inf
     for _ in range(num_sweeps):
-        state = maximize(adapted, sums)
+        state = maximize(prior, sums)
         terms = terms_of(data, before, state)
-        sums, _ = expect(data, adapted, state, terms)
-        if adapt:
-            adapted = _adapted(prior, state, terms, sums, data.form)
-            before = quadratic_form.prior_terms(adapted.normal_wishart)
-    state = maximize(adapted, sums)
-    _, bound = expect(data, adapted, state, terms_of(data, before, state))
-    return _Run(state, adapted, bound)
-
-
-def _share_of_all(prior, sums):
-    """The covariance (D, D) of all data as one component, shrunk by as much as components share."""
-    num_components, num_features = sums.sums.shape
-    weight = sums.counts.sum() + prior.degrees_of_freedom
-    whole = (sums.scatters.sum(axis=0) + prior.scatter) / weight
-    return whole / num_components ** (2.0 / num_features)
-
-
-def _adapted(prior, state, terms, sums, form):
-    """The prior under which the bound of this state is highest, within limits.
-
-    There the derivatives of sum_k E[log p(mu_k, Lambda_k)] vanish. The covariance that it expects,
-    scatter / degrees of freedom, is the harmonic mean of the components'. A hundredth of their
-    share of the data's covariance is added to the scatter and keeps it from vanishing. The mean is
-    worth between a hundredth of what the given prior says and all of it.
-    """
-    num_components, num_features = state.mean.shape
-    factor = nw.cholesky(form.total_precision(terms)[None] / num_components)
-    spread = nw.log_det(factor)[0] - nw.expected_log_det(state.normal_wishart).mean()
-    freedom = _degrees_of_freedom(spread, num_features, sums.weight)
-    energy = num_components * num_features
-    precision = energy / (num_features / state.mean_precision + terms.mean_distance).sum()
-    return prior._replace(
-        degrees_of_freedom=freedom,
-        scatter=freedom * nw.invert(factor)[0] + 0.01 * _share_of_all(prior, sums),
-        mean_precision=prior.mean_precision * np.clip(precision / prior.mean_precision, 0.01, 1.0),
-    )
-
-
-def _degrees_of_freedom(spread, num_features, weight):
-    """The best degrees of freedom, from D to the number of data.
-
-    Args:
-        spread: How much components differ: log |mean_k E[Lambda_k]| - mean_k E[log |Lambda_k|].
-        num_features: D.
-        weight: How many data there are.
-    """
-    from scipy.optimize import brentq
-    from scipy.special import digamma
-
-    def slope(freedom):
-        halves = 0.5 * (freedom - np.arange(num_features))
-        return num_features * np.log(0.5 * freedom) - digamma(halves).sum() - spread
-
-    lowest, highest = float(num_features), max(float(weight), num_features + 2.0)
-    if slope(lowest) <= 0.0:
-        return lowest
-    if slope(highest) >= 0.0:
-        return highest
-    return brentq(slope, lowest, highest)
+        sums, bound = expect(data, prior, state, terms)
+        if learner is not None:
+            prior = learner.after_sweep(state, terms, sums)
+            before = quadratic_form.prior_terms(prior.normal_wishart)
+    return _Run(prior, sums, bound)
 
 
 def _normalise(rows):
