@@ -308,6 +308,7 @@ def main(argv=None):
     )
     parser.add_argument("--members", type=int, default=1, help="how many VAEs, joined by an MLDA")
     parser.add_argument("--deskew", action="store_true", help="make slanted images upright first")
+    parser.add_argument("--whiten", action="store_true", help="give all directions unit variance")
     parser.add_argument(
         "--hold",
         action="store_true",
@@ -330,6 +331,10 @@ def main(argv=None):
     if arguments.deskew:
         x = srk.preprocessing.deskew(x)
         held_out = held_out and (srk.preprocessing.deskew(held_out[0]), held_out[1])
+    if arguments.whiten:
+        from sklearn.decomposition import PCA
+
+        x, held_out = PCA(whiten=True).fit_transform(x), None
     arguments.num_classes = len(np.unique(labels))
 
     results = {}
