@@ -293,7 +293,7 @@ class GaussianMixture(SweepModel):
         return storage.apply(lambda part: part.argmax(axis=1), log_posterior)
 
     def _start(self, data, rng):
-        """Hyper-parameters, and where variational sweeps, or any from groups, begin."""
+        """Sets hyper-parameters and, for variational sweeps or a start from groups, a state."""
         grouped = self.init == "umap" and not _tells_classes(data)
         if grouped:
             groups = umap_clusters(data["x"], self.num_components, rng, self._weight(data) > 0)
@@ -316,7 +316,7 @@ class GaussianMixture(SweepModel):
             )
         self._assign(prior, prefix="prior_")
         if grouped:
-            state = gaussian_mixture.fit(prior=prior, num_sweeps=0, **data)[0]
+            state = gaussian_mixture.start(prior=prior, learn_prior=False, **data).state
         if grouped or self.inference == "variational":
             self._assign(state)
 

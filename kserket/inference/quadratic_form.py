@@ -39,7 +39,6 @@ class Terms(NamedTuple):
     """What a belief about the components contributes to a sweep, computed once before it."""
 
     divergence: np.ndarray | None  # (K,), KL(belief || prior), where a prior was given
-    trace: np.ndarray | None  # (K,), tr(prior.scatter E[Lambda]), where a prior was given
     mean_distance: np.ndarray  # (K,), (m - origin)' E[Lambda] (m - origin)
     parts: tuple  # what `log_density` needs beside, depending on the way
 
@@ -117,7 +116,7 @@ class FeatureProducts:
             trace = -2.0 * (quadratic @ prior.belief.scatter[0][self.upper])
         constant, divergence = _constants(belief, factors, prior, trace, mean_distance)
         np.subtract(constant, 0.5 * mean_distance, out=coefficients[:, 0])
-        return Terms(divergence, trace, mean_distance, (coefficients,))
+        return Terms(divergence, mean_distance, (coefficients,))
 
     def log_density(self, terms, block, out=None):
         """E[log N(y_n; mu_k, Lambda_k^-1)] of a block, (K, C)."""
@@ -209,7 +208,7 @@ class TriangularSolves:
                 trace[k] = prior_diagonal @ diagonal[k]
         constant, divergence = _constants(belief, factors, prior, trace, mean_distance)
         parts = (constant, roots, shift, freedom, diagonal, total)
-        return Terms(divergence, trace, mean_distance, parts)
+        return Terms(divergence, mean_distance, parts)
 
     def log_density(self, terms, block, out=None):
         """E[log N(y_n; mu_k, Lambda_k^-1)] of a block, (K, C)."""

@@ -25,7 +25,7 @@ class Start(NamedTuple):
 
     state: State
     prior: Prior
-    bounds: np.ndarray  # of those compared
+    bounds: np.ndarray  # (n_init,), of the starts compared; (0,) where there was one alone
 
 
 def start(
@@ -68,7 +68,7 @@ def start(
             where a class prior stands in place of the weights.
 
     Returns:
-        `Start`.
+        `Start`: the `State` and `Prior` reached, and what was compared.
 
     Raises:
         ValueError: shapes do not agree, or K is not known.
@@ -208,7 +208,10 @@ class _Run(NamedTuple):
 
 
 def _short_run(data, prior, responsibilities, weight, num_sweeps, learner):
-    """A few sweeps from responsibilities (N, K) that count with weight (N,), or None."""
+    """A few sweeps from responsibilities (N, K) that count with weight (N,), or None.
+
+    The prior is the given one, or that of the `Learner`, unless None.
+    """
     sums = statistics_from_responsibilities(prior, responsibilities, data.x, data.variance, weight)
     if learner is not None:
         prior = learner.before_sweeps(sums)
