@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from kserket.core import results, tensors
 from kserket.core.learning_module import LearningModule
+from kserket.core.options import check_choice
 from kserket.core.saving.graph_file import NotSaved
 
 MAX_PASSES, TOLERANCE = 50, 1e-8  # where messages go round: settled better than predict's
@@ -19,12 +20,8 @@ _CHECKED_ROWS, _CHECK_TOLERANCE = 16, 1e-3
 
 def export(graph, path, format="tf_saved_model", dtype="float32"):
     """Writes the graph for serving; see `Graph.export`."""
-    if format not in ("tf_saved_model", "litert"):
-        raise ValueError(
-            f"`format` must be 'tf_saved_model' or 'litert'. Received: format={format!r}"
-        )
-    if dtype not in ("float32", "float64"):
-        raise ValueError(f"`dtype` must be 'float32' or 'float64'. Received: dtype={dtype!r}")
+    check_choice("format", format, "tf_saved_model", "litert")
+    check_choice("dtype", dtype, "float32", "float64")
     if format == "litert" and not str(path).endswith(".tflite"):
         raise ValueError(f"A LiteRT file's path must end in '.tflite'. Received: {path}")
     if format == "litert":

@@ -7,8 +7,9 @@ import keras
 import numpy as np
 
 from kserket.core import drawing, messages
-from kserket.core.learning_module import LearningModule, check_seed
+from kserket.core.learning_module import LearningModule
 from kserket.core.module import Module, Observation
+from kserket.core.options import check_seed
 from kserket.core.prediction import generate, pass_messages, read_data
 from kserket.core.progress import Progress, stopping_on_interrupt
 

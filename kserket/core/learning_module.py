@@ -1,8 +1,6 @@
 """The one `update()` that every learning module shares."""
 
 import contextlib
-import math
-import os
 import pathlib
 import random
 import warnings
@@ -12,8 +10,9 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from kserket.core import messages, results
+from kserket.core import messages, module_files
 from kserket.core.module import Module, Observation, check_data
+from kserket.core.options import check_choice, check_labels, check_seed
 from kserket.core.progress import showing_steps
 
 
@@ -71,9 +70,8 @@ class LearningModule(Module):
     evidence_uses_prior = True  # whether `infer` gives other evidence or messages under a prior
 
     def __init__(self, name, mode="learn", *, labels=None, save_dir=".", load_dir=None, seed=None):
-        mode, seed = _check_mode(mode), check_seed(seed)
-        if labels is not None:
-            labels = _check_labels(labels)
+        check_choice("mode", mode, "learn", "recog")
+        seed, labels = check_seed(seed), check_labels(labels)
         super().__init__(name, learnable=mode == "learn")
         self.mode = mode
         self.labels = labels
@@ -237,7 +235,7 @@ class LearningModule(Module):
             **self._score(inference),
             "message_change": messages.change(self.get_forward_msg(), inference.evidence),
         }
-        self._write(inference)
+        module_files.write(self, inference)
         self.set_forward_msg(inference.evidence)
         self._posterior = inference.posterior
         self.send_backward_msgs(inference.downward)
@@ -262,7 +260,7 @@ class LearningModule(Module):
                 )
             return self.model
         must_load = self.mode == "recog" or not self.trainable or self.load_dir is not None
-        found = self._read_parameters(shapes) if must_load else None
+        found = module_files.read_parameters(self, shapes) if must_load else None
         with _python_seed(int(self._make_rng().integers(2**31))), self._devices():
             self.model = self.build_model(inputs)
         if found is not None:
@@ -343,6 +341,16 @@ class LearningModule(Module):
             raise ValueError(f"{name} reads missing rows only. It needs one that was observed.")
         self.check(inputs, prior)
 
+    def _check_classes(self, prior, num_classes):
+        """Raises ValueError unless a prior is class probabilities (N, K), or None."""
+        if prior is not None:
+            try:
+                messages.as_categorical(prior, num_classes)
+            except ValueError as error:
+                raise ValueError(
+                    f"{self.get_name()} needs class probabilities from above. {error}"
+                ) from error
+
     def _make_rng(self):
         if self.seed is None:
             self.seed = random.randrange(2**31)
@@ -356,92 +364,6 @@ class LearningModule(Module):
 
         classes = inference.posterior.classes
         return metrics.clustering_scores(self.labels, classes)
-
-    def _write(self, inference):
-        """The result files of this update: parameters first, then the texts."""
-        if self.folder is None:
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if self.mode == "learn":
-            self.fingerprint = results.write_parameters(
-                self.folder / self.parameters_file, self.get_parameters(), self._metadata()
-            )
-        files = self.text_files(inference)
-        if "accuracy" in self.logs:
-            files["acc_{mode}.txt"] = np.array([self.logs["accuracy"]])
-        for pattern, array in files.items():
-            path = self.folder / pattern.format(mode=self.mode)
-            size = math.prod(np.shape(array))
-            if self.text_limit is not None and size > self.text_limit:
-                path.unlink(missing_ok=True)  # that of an earlier round would be taken for this one
-                self._warn_once(
-                    f"does not write {path.name}, a text of {size:,} numbers. Its text_limit is "
-                    f"{self.text_limit:,}; None writes texts of any size."
-                )
-                continue
-            results.write_text(path, array)
-
-    def _metadata(self):
-        return {
-            "module": type(self).__name__,
-            "settings": self.settings(),
-            "input_shapes": self._input_shapes,
-            "inputs": [getattr(module, "fingerprint", None) for module in self.inputs],
-        }
-
-    def _read_parameters(self, shapes):
-        """Saved parameters that fit module, settings and inputs, and their fingerprint."""
-        name = self.get_name()
-        folder = self.load_dir or (self.save_dir or pathlib.Path(".")) / name
-        path = os.path.join(folder, self.parameters_file)
-        try:
-            arrays, metadata = results.read_parameters(path)
-        except FileNotFoundError as error:
-            raise FileNotFoundError(
-                f"{name} has learned nothing that it could use: {error} Run update() with "
-                "mode='learn' first, or say with load_dir= where its folder is."
-            ) from None
-        here = {"module": type(self).__name__, "input_shapes": shapes, **self.settings()}
-        there = {key: metadata.get(key) for key in ("module", "input_shapes")}
-        there |= metadata.get("settings", {})
-        for key, value in here.items():
-            if there.get(key) != value:
-                raise ValueError(
-                    f"{path} was learned with {key}={there.get(key)!r}, but this module has "
-                    f"{key}={value!r}. Use the same, or another load_dir."
-                )
-        for module, fingerprint in zip(self.inputs, metadata.get("inputs", ()), strict=True):
-            loaded = getattr(module, "_belongs_to", None)
-            if self.mode == "recog" and loaded and fingerprint and loaded != fingerprint:
-                raise ValueError(
-                    f"{path} does not belong together with the parameters that "
-                    f"{module.get_name()} loaded: it was learned on those with fingerprint "
-                    f"{fingerprint}, not {loaded}. Take both from one run."
-                )
-        return arrays, metadata["fingerprint"]
-
-
-class Steps(keras.callbacks.Callback):
-    """Tells a module's observer how far an update is, and stops where it answers true.
-
-    One step is one of the model's epochs.
-
-    Args:
-        module: The `LearningModule` whose `learn` trains the model.
-        total: Number of steps planned.
-        unit: What a step is: "epoch", "sweep".
-    """
-
-    reads_weights = False
-
-    def __init__(self, module, total, unit):
-        super().__init__()
-        self.module, self.total, self.unit = module, total, unit
-
-    def on_epoch_end(self, epoch, logs=None):
-        watch = self.module.on_step
-        if watch is not None and watch(epoch + 1, self.total, self.unit):
-            self.model.stop_training = True
 
 
 @contextlib.contextmanager
@@ -462,34 +384,6 @@ def _weight_names(model):
         seen[weight.name] = seen.get(weight.name, 0) + 1
         names.append(weight.name + (f"_{seen[weight.name]}" if seen[weight.name] > 1 else ""))
     return names
-
-
-def check_seed(seed):
-    """The seed as an int, or None; ValueError unless it is an integer >= 0 or None."""
-    if seed is None:
-        return None
-    if isinstance(seed, (bool, str)) or int(seed) != seed or seed < 0:
-        raise ValueError(f"`seed` must be an integer >= 0 or None. Received: seed={seed!r}")
-    return int(seed)
-
-
-def _check_mode(mode):
-    if mode not in ("learn", "recog"):
-        raise ValueError(f"`mode` must be 'learn' or 'recog'. Received: mode={mode!r}")
-    return mode
-
-
-def _check_labels(labels):
-    labels = np.asarray(labels)
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.ndim != 1:
-        raise ValueError(
-            f"`category` must hold one label per sample, shape (N,). Received: {labels.shape}"
-        )
-    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
-        raise ValueError("`category` must not hold NaN or infinity.")
-    return labels
 
 
 def _join(shapes):

@@ -175,6 +175,29 @@ def showing_steps(module):
         line.clear()
 
 
+class Steps(keras.callbacks.Callback):
+    """Tells a module's observer how far an update is, and stops where it answers true.
+
+    One step is one of the model's epochs.
+
+    Args:
+        module: The `LearningModule` whose `learn` trains the model.
+        total: Number of steps planned.
+        unit: What a step is: "epoch", "sweep".
+    """
+
+    reads_weights = False
+
+    def __init__(self, module, total, unit):
+        super().__init__()
+        self.module, self.total, self.unit = module, total, unit
+
+    def on_epoch_end(self, epoch, logs=None):
+        watch = self.module.on_step
+        if watch is not None and watch(epoch + 1, self.total, self.unit):
+            self.model.stop_training = True
+
+
 @contextlib.contextmanager
 def stopping_on_interrupt(graph):
     """Ctrl-C sets `graph.interrupted` and `graph.stop_training`; the second one raises.

@@ -7,7 +7,9 @@ import tensorflow as tf
 
 from kserket import storage
 from kserket.core import messages, tensors
-from kserket.core.learning_module import Inference, LearningModule, Steps
+from kserket.core.learning_module import Inference, LearningModule
+from kserket.core.options import check_counts
+from kserket.core.progress import Steps
 from kserket.core.registry import register_module
 from kserket.gmm.model import GaussianMixture
 from kserket.inference.umap_clusters import group_probabilities
@@ -87,8 +89,7 @@ class GMM(LearningModule):
                 "GMM takes `category`; `catogory`, a misprint, is read as that.", stacklevel=2
             )
             category = kwargs.pop("catogory") if category is None else category
-        if isinstance(itr, bool) or int(itr) != itr or itr < 1:
-            raise ValueError(f"`itr` must be a positive integer. Received: {itr!r}")
+        check_counts(itr=itr)
         self._options = {"inference": inference, "init": init, "n_init": n_init, **kwargs}
         GaussianMixture(K, **self._options)  # an unknown option is told here, not in update()
         super().__init__(
@@ -106,13 +107,7 @@ class GMM(LearningModule):
                 f"{self.get_name()} reads one module of shape (N, D). Received: {shapes}. "
                 "Reshape or concatenate the data."
             )
-        if prior is not None:
-            try:
-                messages.as_categorical(prior, self.K)
-            except ValueError as error:
-                raise ValueError(
-                    f"{self.get_name()} needs class probabilities from above. {error}"
-                ) from error
+        self._check_classes(prior, self.K)
 
     def build_model(self, inputs):
         model = GaussianMixture(self.K, **self._options, name=self.name)

@@ -5,8 +5,10 @@ import tensorflow as tf
 
 from kserket import storage
 from kserket.core import messages, tensors
-from kserket.core.learning_module import Inference, LearningModule, Steps
+from kserket.core.learning_module import Inference, LearningModule
 from kserket.core.module import Observation
+from kserket.core.options import check_counts
+from kserket.core.progress import Steps
 from kserket.core.registry import register_module
 from kserket.inference import word_counts
 from kserket.mlda.model import MultimodalLDA
@@ -98,8 +100,7 @@ class MLDA(LearningModule):
         seed=None,
         **kwargs,
     ):
-        if isinstance(itr, bool) or int(itr) != itr or itr < 1:
-            raise ValueError(f"`itr` must be a positive integer. Received: {itr!r}")
+        check_counts(itr=itr)
         self._options = {
             "modality_weights": weights,
             "alpha": alpha,
@@ -140,11 +141,7 @@ class MLDA(LearningModule):
                     f"{storage.extent(values)[0]:g}. Count something, or sort it into classes "
                     "with a gmm.GMM between."
                 )
-        if prior is not None:
-            try:
-                messages.as_categorical(prior, self.K)
-            except ValueError as error:
-                raise ValueError(f"{name} needs class probabilities from above. {error}") from error
+        self._check_classes(prior, self.K)
 
     def build_model(self, inputs):
         model = MultimodalLDA(self.K, **self._options, name=self.name)

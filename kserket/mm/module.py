@@ -4,7 +4,9 @@ import numpy as np
 import tensorflow as tf
 
 from kserket.core import messages, tensors
-from kserket.core.learning_module import Inference, LearningModule, Steps
+from kserket.core.learning_module import Inference, LearningModule
+from kserket.core.options import check_choice, check_counts
+from kserket.core.progress import Steps
 from kserket.core.registry import register_module
 from kserket.inference import markov_chain, reported_chain
 from kserket.mm.model import MarkovChain, tensor_context
@@ -91,13 +93,8 @@ class MarkovModel(LearningModule):
         seed=None,
         **kwargs,
     ):
-        for option, value in {"num_samp": num_samp, "itr": itr}.items():
-            if isinstance(value, bool) or int(value) != value or value < 1:
-                raise ValueError(f"`{option}` must be a positive integer. Received: {value!r}")
-        if inference not in ("exact", "sampled"):
-            raise ValueError(
-                f"`inference` must be 'exact' or 'sampled'. Received: inference={inference!r}"
-            )
+        check_counts(num_samp=num_samp, itr=itr)
+        check_choice("inference", inference, "exact", "sampled")
         num_paths = int(num_samp) if inference == "sampled" else None
         self._options = {"n_init": n_init, "trust": trust, "num_paths": num_paths, **kwargs}
         MarkovChain(1, **self._options)  # an unknown option is told here, not in update()
@@ -121,13 +118,7 @@ class MarkovModel(LearningModule):
             raise ValueError(
                 f"{self.get_name()} reads class probabilities (N, K), such as a GMM sends. {error}"
             ) from None
-        if prior is not None:
-            try:
-                messages.as_categorical(prior, reported.shape[1])
-            except ValueError as error:
-                raise ValueError(
-                    f"{self.get_name()} needs class probabilities from above. {error}"
-                ) from None
+        self._check_classes(prior, reported.shape[1])
 
     def build_model(self, inputs):
         return MarkovChain(np.shape(inputs[0])[1], **self._options, name=self.name)

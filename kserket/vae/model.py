@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras import ops
 
 from kserket import storage
+from kserket.core.options import check_choice, check_counts
 from kserket.core.replicas import place_in_batch
 from kserket.vae.inputs import by_name, check, check_validation, is_shape
 from kserket.vae.networks import Networks
@@ -86,18 +87,10 @@ class VariationalAutoencoder(keras.Model):
         seed=None,
         **kwargs,
     ):
-        if likelihood not in ("bernoulli", "gaussian"):
-            raise ValueError(
-                "`likelihood` must be 'bernoulli' or 'gaussian'. "
-                f"Received: likelihood={likelihood!r}"
-            )
-        for option, value in {
-            "latent_dim": latent_dim,
-            "encoder_units": encoder_units,
-            "decoder_units": decoder_units,
-        }.items():
-            if isinstance(value, bool) or int(value) != value or value < 1:
-                raise ValueError(f"`{option}` must be a positive integer. Received: {value!r}")
+        check_choice("likelihood", likelihood, "bernoulli", "gaussian")
+        check_counts(
+            latent_dim=latent_dim, encoder_units=encoder_units, decoder_units=decoder_units
+        )
         if not kernel_stddev > 0:
             raise ValueError(f"`kernel_stddev` must be positive. Received: {kernel_stddev!r}")
         if not kl_weight >= 0:

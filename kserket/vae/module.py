@@ -1,7 +1,6 @@
 """Its module: `VAE`."""
 
 import collections
-import numbers
 
 import keras
 import numpy as np
@@ -9,7 +8,9 @@ from keras import ops
 
 from kserket import storage
 from kserket.core import messages, resident, tensors
-from kserket.core.learning_module import Inference, LearningModule, Steps
+from kserket.core.learning_module import Inference, LearningModule
+from kserket.core.options import check_counts
+from kserket.core.progress import Steps
 from kserket.core.registry import register_module
 from kserket.vae.model import VariationalAutoencoder
 
@@ -99,11 +100,7 @@ class VAE(LearningModule):
         load_dir=None,
         seed=None,
     ):
-        sizes = {"itr": itr, "batch_size": 1 if batch_size is None else batch_size}
-        for option, value in sizes.items():
-            is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-            if not is_number or value % 1 or value < 1:
-                raise ValueError(f"`{option}` must be a positive integer. Received: {value!r}")
+        check_counts(itr=itr, batch_size=1 if batch_size is None else batch_size)
         if not learning_rate > 0:
             raise ValueError(f"`learning_rate` must be positive. Received: {learning_rate!r}")
         self._options = {

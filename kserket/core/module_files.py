@@ -1,0 +1,96 @@
+"""A module's own folder: which files an update leaves there, and whose parameters it may take up.
+
+What the files look like inside is written in `kserket.core.results`.
+"""
+
+import math
+import os
+import pathlib
+
+import numpy as np
+
+from kserket.core import results
+
+
+def write(module, inference):
+    """Writes the result files of an update: parameters first, then the texts.
+
+    Where it has learned, the module's `fingerprint` becomes that of its parameters. Without a
+    folder nothing is written.
+
+    Args:
+        module: A `LearningModule`.
+        inference: The `Inference` that the update arrived at.
+    """
+    if module.folder is None:
+        return
+    module.folder.mkdir(parents=True, exist_ok=True)
+    if module.mode == "learn":
+        metadata = {
+            "module": type(module).__name__,
+            "settings": module.settings(),
+            "input_shapes": module._input_shapes,
+            "inputs": [getattr(below, "fingerprint", None) for below in module.inputs],
+        }
+        module.fingerprint = results.write_parameters(
+            module.folder / module.parameters_file, module.get_parameters(), metadata
+        )
+    files = module.text_files(inference)
+    if "accuracy" in module.logs:
+        files["acc_{mode}.txt"] = np.array([module.logs["accuracy"]])
+    for pattern, array in files.items():
+        path = module.folder / pattern.format(mode=module.mode)
+        size = math.prod(np.shape(array))
+        if module.text_limit is not None and size > module.text_limit:
+            path.unlink(missing_ok=True)  # that of an earlier round would be taken for this one
+            module._warn_once(
+                f"does not write {path.name}, a text of {size:,} numbers. Its text_limit is "
+                f"{module.text_limit:,}; None writes texts of any size."
+            )
+            continue
+        results.write_text(path, array)
+
+
+def read_parameters(module, input_shapes):
+    """Reads parameters that an earlier run saved, for a module that has no model yet.
+
+    Args:
+        module: A `LearningModule`.
+        input_shapes: Shapes of a sample of each of its inputs, lists.
+
+    Returns:
+        Dict from name to array; the fingerprint of these parameters.
+
+    Raises:
+        FileNotFoundError: If there are none.
+        ValueError: If they are of another kind of module, of other settings or inputs, or learned
+            on parameters that a module below did not load.
+    """
+    name = module.get_name()
+    folder = module.load_dir or (module.save_dir or pathlib.Path(".")) / name
+    path = os.path.join(folder, module.parameters_file)
+    try:
+        arrays, metadata = results.read_parameters(path)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{name} has learned nothing that it could use: {error} Run update() with "
+            "mode='learn' first, or say with load_dir= where its folder is."
+        ) from None
+    here = {"module": type(module).__name__, "input_shapes": input_shapes, **module.settings()}
+    there = {key: metadata.get(key) for key in ("module", "input_shapes")}
+    there |= metadata.get("settings", {})
+    for key, value in here.items():
+        if there.get(key) != value:
+            raise ValueError(
+                f"{path} was learned with {key}={there.get(key)!r}, but this module has "
+                f"{key}={value!r}. Use the same, or another load_dir."
+            )
+    for below, fingerprint in zip(module.inputs, metadata.get("inputs", ()), strict=True):
+        loaded = getattr(below, "_belongs_to", None)
+        if module.mode == "recog" and loaded and fingerprint and loaded != fingerprint:
+            raise ValueError(
+                f"{path} does not belong together with the parameters that "
+                f"{below.get_name()} loaded: it was learned on those with fingerprint "
+                f"{fingerprint}, not {loaded}. Take both from one run."
+            )
+    return arrays, metadata["fingerprint"]
