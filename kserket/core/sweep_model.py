@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from kserket.core.options import check_counts
 from kserket.core.progress import showing_sweeps
 
 
@@ -13,13 +14,21 @@ class SweepModel(keras.Model):
     weights. A subclass has `is_fitted` and `state`, and writes `_update` and `_signature`.
 
     Args:
+        n_init: Number of starts of the first fit.
+        tolerance: What a sweep must gain for another one to follow; None does every sweep.
         seed: Integer that determines starts and sampling, or None.
         **kwargs: What `keras.Model` takes.
+
+    Raises:
+        ValueError: If `n_init` is not a positive integer.
     """
 
-    def __init__(self, *, seed=None, **kwargs):
+    def __init__(self, *, n_init, tolerance, seed=None, **kwargs):
+        check_counts(n_init=n_init)
         kwargs.setdefault("dtype", "float64")
         super().__init__(**kwargs)
+        self.n_init = int(n_init)
+        self.tolerance = tolerance
         self.seed = seed
         self._num_fits = 0
 
@@ -71,6 +80,10 @@ class SweepModel(keras.Model):
         self._num_fits = int(np.asarray(entries.pop("num_fits", 0)))
         super().load_own_variables(entries)
 
+    def get_config(self):
+        options = {"n_init": self.n_init, "tolerance": self.tolerance, "seed": self.seed}
+        return {**super().get_config(), **options}
+
     def _update(self, statistics):
         """Puts in the parameters that follow from a tuple of statistics."""
         raise TypeError(f"{type(self).__name__} must define _update(statistics).")
@@ -87,6 +100,15 @@ class SweepModel(keras.Model):
             )
             for name, shape in shapes.items()
         }
+
+    def _gather(self, kind, prefix=""):
+        """The weights named by the fields of a `NamedTuple` class, after a prefix, as one."""
+        return kind(*(self._parameters[prefix + name].numpy() for name in kind._fields))
+
+    def _assign(self, values, prefix=""):
+        """Puts the fields of a `NamedTuple` into the weights named by them, after a prefix."""
+        for name, value in zip(values._fields, values, strict=True):
+            self._parameters[prefix + name].assign(value)
 
     def _fitted(self):
         """`state`; RuntimeError before the first fit."""

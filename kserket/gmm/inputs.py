@@ -4,6 +4,7 @@ import numpy as np
 
 from kserket import storage
 from kserket.core import messages
+from kserket.core.inputs import class_prior, named_inputs
 
 
 def check(x, sample_weight, num_components, num_features, inference):
@@ -22,15 +23,10 @@ def check(x, sample_weight, num_components, num_features, inference):
     Raises:
         ValueError: If names, shapes or values do not fit.
     """
-    parts = dict(x) if isinstance(x, dict) else {"x": x}
+    parts = named_inputs(x, "variance", "class_prior")
     if isinstance(parts.get("x"), messages.Gaussian):
         gaussian = parts["x"]
         parts |= {"x": gaussian.mean, "variance": parts.get("variance", gaussian.variance)}
-    unknown = parts.keys() - {"x", "variance", "class_prior"}
-    if unknown or "x" not in parts:
-        raise ValueError(
-            f"Inputs must be x, variance and class_prior, x at least. Received: {sorted(parts)}"
-        )
     x = parts["x"] = np.asarray(parts["x"])
     if x.ndim != 2 or 0 in x.shape or x.dtype.kind not in "fiub":
         raise ValueError(
@@ -43,7 +39,7 @@ def check(x, sample_weight, num_components, num_features, inference):
         raise ValueError(
             f"GaussianMixture was fitted to {num_features} features. Received: shape {x.shape}"
         )
-    variance, prior = parts.get("variance"), parts.get("class_prior")
+    variance = parts.get("variance")
     if variance is not None:
         variance = np.asarray(variance)
         if inference == "gibbs" and not storage.every(np.isfinite, variance):
@@ -53,12 +49,7 @@ def check(x, sample_weight, num_components, num_features, inference):
                 f"`variance` must have the shape of x, {x.shape}, and not be negative. "
                 f"Received: shape {variance.shape}"
             )
-    if prior is not None:
-        prior = messages.as_categorical(prior, num_components).probs
-        if len(prior) != len(x):
-            raise ValueError(
-                f"`class_prior` must hold one row per sample, {len(x)}. Received: {len(prior)}"
-            )
+    prior = class_prior(parts.get("class_prior"), num_components, len(x), "sample")
     if sample_weight is not None:
         sample_weight = np.asarray(sample_weight, "float64")
         if inference == "gibbs":
@@ -72,6 +63,6 @@ def check(x, sample_weight, num_components, num_features, inference):
     return {
         "x": x,
         "variance": variance,
-        "class_prior": prior,
+        "class_prior": None if prior is None else prior.probs,
         "sample_weight": sample_weight,
     }

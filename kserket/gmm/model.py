@@ -7,6 +7,7 @@ from keras import ops
 
 from kserket import storage
 from kserket.core import messages
+from kserket.core.options import check_choice, check_counts
 from kserket.core.sweep_model import SweepModel
 from kserket.gmm import tensors
 from kserket.gmm.inputs import check
@@ -90,17 +91,11 @@ class GaussianMixture(SweepModel):
         seed=None,
         **kwargs,
     ):
-        if inference not in ("variational", "gibbs"):
-            raise ValueError(
-                f"`inference` must be 'variational' or 'gibbs'. Received: inference={inference!r}"
-            )
-        if init not in ("kmeans", "umap"):
-            raise ValueError(f"`init` must be 'kmeans' or 'umap'. Received: init={init!r}")
+        check_choice("inference", inference, "variational", "gibbs")
+        check_choice("init", init, "kmeans", "umap")
         if keep_groups and init != "umap":
             raise ValueError(f"`keep_groups` needs init='umap'. Received: init={init!r}")
-        for option, value in {"num_components": num_components, "n_init": n_init}.items():
-            if isinstance(value, bool) or int(value) != value or value < 1:
-                raise ValueError(f"`{option}` must be a positive integer. Received: {value!r}")
+        check_counts(num_components=num_components)
         hyper = {
             "weight_concentration": weight_concentration,
             "mean_precision": mean_precision,
@@ -109,15 +104,13 @@ class GaussianMixture(SweepModel):
         for option, value in hyper.items():
             if value is not None and not value > 0:
                 raise ValueError(f"`{option}` must be positive or None. Received: {value!r}")
-        super().__init__(seed=seed, **kwargs)
+        super().__init__(n_init=n_init, tolerance=tolerance, seed=seed, **kwargs)
         self.num_components = int(num_components)
         self.inference = inference
         self.init = init
-        self.n_init = int(n_init)
         self.warm_start = bool(warm_start)
         self.keep_groups = bool(keep_groups)
         self.hyper_parameters = hyper
-        self.tolerance = tolerance
         self.assignments = self.groups = None
 
     # Parameters -------------------------------------------------------------------------
@@ -151,12 +144,12 @@ class GaussianMixture(SweepModel):
         """The hyper-parameters in force, `inference.gaussian_mixture.Prior`."""
         if not self.built:
             self._fitted()  # raises
-        return self._read(gaussian_mixture.Prior, "prior_")
+        return self._gather(gaussian_mixture.Prior, "prior_")
 
     @property
     def state(self):
         """The posterior over parameters, `inference.gaussian_mixture.State`; None before fit."""
-        return self._read(gaussian_mixture.State) if self.is_fitted else None
+        return self._gather(gaussian_mixture.State) if self.is_fitted else None
 
     @property
     def means(self):
@@ -173,13 +166,6 @@ class GaussianMixture(SweepModel):
         """Expected mixing weights (K,)."""
         concentration = self._fitted().weight_concentration
         return concentration / concentration.sum()
-
-    def _read(self, kind, prefix=""):
-        return kind(*(self._parameters[prefix + name].numpy() for name in kind._fields))
-
-    def _assign(self, values, prefix=""):
-        for name, value in zip(values._fields, values, strict=True):
-            self._parameters[prefix + name].assign(value)
 
     # Learning ---------------------------------------------------------------------------
 
@@ -602,12 +588,9 @@ class GaussianMixture(SweepModel):
             "num_components": self.num_components,
             "inference": self.inference,
             "init": self.init,
-            "n_init": self.n_init,
             "warm_start": self.warm_start,
             "keep_groups": self.keep_groups,
             **self.hyper_parameters,
-            "tolerance": self.tolerance,
-            "seed": self.seed,
         }
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from kserket.core import messages
+from kserket.core.inputs import class_prior, named_inputs
 from kserket.inference import document_classes, word_counts
 
 _FLAT = 1e-6  # a report whose probabilities differ less says nothing
@@ -126,10 +127,7 @@ def read(x, name, num_topics, sizes=None, reports=None):
     Raises:
         ValueError: If they do not agree with each other or with the model.
     """
-    parts = dict(x) if isinstance(x, dict) else {"x": x}
-    unknown = parts.keys() - {"x", "class_prior"}
-    if unknown or "x" not in parts:
-        raise ValueError(f"Inputs must be x and class_prior, x at least. Received: {sorted(parts)}")
+    parts = named_inputs(x, "class_prior")
     given = parts["x"]
     given = list(given) if isinstance(given, (list, tuple)) else [given]
     if sizes is not None and len(given) != len(sizes):
@@ -156,15 +154,8 @@ def read(x, name, num_topics, sizes=None, reports=None):
                 f"Modality {m} of {name} has {sizes[m]} words. Received: shape {part.shape}"
             )
         values.append(part)
-    prior = parts.get("class_prior")
-    if prior is not None:
-        prior = messages.as_categorical(prior, num_topics).probs
-        if len(prior) != num_documents:
-            raise ValueError(
-                f"`class_prior` must hold one row per document, {num_documents}. "
-                f"Received: {len(prior)}"
-            )
-    return Documents(values, reports, prior)
+    prior = class_prior(parts.get("class_prior"), num_topics, num_documents, "document")
+    return Documents(values, reports, None if prior is None else prior.probs)
 
 
 def warn_of_proportions(values, reports, name):

@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from kserket.core.options import check_choice, check_counts
 from kserket.core.sweep_model import SweepModel
 from kserket.inference import document_classes, topic_gibbs, topic_model, word_counts
 from kserket.mlda import evidence, inputs
@@ -93,13 +94,8 @@ class MultimodalLDA(SweepModel):
         seed=None,
         **kwargs,
     ):
-        if inference not in ("variational", "gibbs"):
-            raise ValueError(
-                f"`inference` must be 'variational' or 'gibbs'. Received: inference={inference!r}"
-            )
-        for option, value in {"num_topics": num_topics, "n_init": n_init}.items():
-            if isinstance(value, bool) or int(value) != value or value < 1:
-                raise ValueError(f"`{option}` must be a positive integer. Received: {value!r}")
+        check_choice("inference", inference, "variational", "gibbs")
+        check_counts(num_topics=num_topics)
         alpha = float(inference == "gibbs") if alpha is None else alpha
         is_mixed = bool(np.all(np.asarray(alpha) > 0))
         if not (is_mixed or (np.ndim(alpha) == 0 and alpha == 0)) or not np.all(np.isfinite(alpha)):
@@ -118,14 +114,12 @@ class MultimodalLDA(SweepModel):
                 np.all((np.asarray(one) > 0) & np.isfinite(one)) for one in inputs.listed(value)
             ):
                 raise ValueError(f"`{option}` must be positive and finite. Received: {value!r}")
-        super().__init__(seed=seed, **kwargs)
+        super().__init__(n_init=n_init, tolerance=tolerance, seed=seed, **kwargs)
         self.num_topics = int(num_topics)
         self.alpha, self.is_mixed = alpha, is_mixed
         self.beta, self.modality_weights = beta, modality_weights
         self.inference = inference
         self.design_effects = design_effects
-        self.n_init = int(n_init)
-        self.tolerance = tolerance
         self.reports = None
 
     # Parameters -------------------------------------------------------------------------
@@ -645,9 +639,6 @@ class MultimodalLDA(SweepModel):
             "modality_weights": _plain(self.modality_weights),
             "inference": self.inference,
             "design_effects": _plain(self.design_effects),
-            "n_init": self.n_init,
-            "tolerance": self.tolerance,
-            "seed": self.seed,
         }
 
 

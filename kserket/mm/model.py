@@ -6,6 +6,8 @@ import tensorflow as tf
 from keras import ops
 
 from kserket.core import messages
+from kserket.core.inputs import class_prior, named_inputs
+from kserket.core.options import check_counts
 from kserket.core.sweep_model import SweepModel
 from kserket.inference import markov_chain, reported_chain
 
@@ -78,11 +80,7 @@ class MarkovChain(SweepModel):
         seed=None,
         **kwargs,
     ):
-        counts = {"num_states": num_states, "n_init": n_init}
-        counts |= {} if num_paths is None else {"num_paths": num_paths}
-        for option, value in counts.items():
-            if isinstance(value, bool) or int(value) != value or value < 1:
-                raise ValueError(f"`{option}` must be a positive integer. Received: {value!r}")
+        check_counts(num_states=num_states, num_paths=1 if num_paths is None else num_paths)
         for option, value in {
             "initial_prior": initial_prior,
             "transition_prior": transition_prior,
@@ -92,12 +90,10 @@ class MarkovChain(SweepModel):
                 raise ValueError(f"`{option}` must be positive and finite. Received: {value!r}")
         if not trust >= 0:
             raise ValueError(f"`trust` must not be negative. Received: {trust!r}")
-        super().__init__(seed=seed, **kwargs)
+        super().__init__(n_init=n_init, tolerance=tolerance, seed=seed, **kwargs)
         self.num_states = int(num_states)
-        self.n_init = int(n_init)
         self.prior = reported_chain.Prior(initial_prior, transition_prior, report_prior, trust)
         self.num_paths = num_paths
-        self.tolerance = tolerance
         self.build()
 
     # Parameters -------------------------------------------------------------------------
@@ -116,9 +112,7 @@ class MarkovChain(SweepModel):
     @property
     def state(self):
         """The parameters, `inference.reported_chain.State`; None before fit."""
-        if not self.is_fitted:
-            return None
-        return reported_chain.State(*(weight.numpy() for weight in self._parameters.values()))
+        return self._gather(reported_chain.State) if self.is_fitted else None
 
     @property
     def initial_distribution(self):
@@ -134,10 +128,6 @@ class MarkovChain(SweepModel):
     def reports(self):
         """P(class in x = column | state = row), (K, K)."""
         return self._fitted().reports
-
-    def _assign(self, state):
-        for weight, value in zip(self._parameters.values(), state, strict=True):
-            weight.assign(value)
 
     # Learning ---------------------------------------------------------------------------
 
@@ -310,21 +300,9 @@ class MarkovChain(SweepModel):
 
     def _data(self, x, lengths=None):
         """Checked inputs as the inference functions take them."""
-        parts = dict(x) if isinstance(x, dict) else {"x": x}
-        unknown = parts.keys() - {"x", "class_prior"}
-        if unknown or "x" not in parts:
-            raise ValueError(
-                f"Inputs must be x and class_prior, x at least. Received: {sorted(parts)}"
-            )
+        parts = named_inputs(x, "class_prior")
         reported = messages.as_categorical(parts["x"], self.num_states)
-        prior = parts.get("class_prior")
-        if prior is not None:
-            prior = messages.as_categorical(prior, self.num_states)
-            if len(prior) != len(reported):
-                raise ValueError(
-                    "`class_prior` must hold one row per step, "
-                    f"{len(reported)}. Received: {len(prior)}"
-                )
+        prior = class_prior(parts.get("class_prior"), self.num_states, len(reported), "step")
         return {
             "log_reported": reported.log_probs,
             "log_prior": None if prior is None else prior.log_probs,
@@ -340,14 +318,11 @@ class MarkovChain(SweepModel):
         return {
             **super().get_config(),
             "num_states": self.num_states,
-            "n_init": self.n_init,
             "initial_prior": initial_prior,
             "transition_prior": transition_prior,
             "report_prior": report_prior,
             "trust": trust,
             "num_paths": self.num_paths,
-            "tolerance": self.tolerance,
-            "seed": self.seed,
         }
 
 

@@ -3,24 +3,19 @@
 import numpy as np
 
 from kserket import storage
+from kserket.core.inputs import named_inputs
 
 NAMES = ("x", "mu", "mu_variance")
 
 
 def by_name(inputs, is_leaf=None):
     """Inputs by name: x, mu, mu_variance (None where not given)."""
-    if isinstance(inputs, dict):
-        unknown = inputs.keys() - set(NAMES)
-        if unknown or "x" not in inputs:
-            raise ValueError(
-                f"Inputs must be x, mu and mu_variance, x at least. Received: {sorted(inputs)}"
-            )
-        return {name: inputs.get(name) for name in NAMES}
     if isinstance(inputs, (list, tuple)) and not (is_leaf is not None and is_leaf(inputs)):
         if not 1 <= len(inputs) <= 3:
             raise ValueError(f"Inputs must be [x, mu, mu_variance]. Received: {len(inputs)} items")
         return dict(zip(NAMES, [*inputs, None, None][:3], strict=True))
-    return {"x": inputs, "mu": None, "mu_variance": None}
+    parts = named_inputs(inputs, *NAMES[1:])
+    return {name: parts.get(name) for name in NAMES}
 
 
 def is_shape(value):

@@ -1,0 +1,37 @@
+"""Options are checked where they are given, in one way for all."""
+
+import numpy as np
+import pytest
+
+import kserket as srk
+from kserket.core import options
+
+COUNTED = {
+    "num_components": lambda value: srk.GaussianMixture(value),
+    "num_topics": lambda value: srk.MultimodalLDA(value),
+    "num_states": lambda value: srk.MarkovChain(value),
+    "latent_dim": lambda value: srk.VariationalAutoencoder(value),
+    "n_init": lambda value: srk.MultimodalLDA(3, n_init=value),
+    "itr": lambda value: srk.gmm.GMM(3, itr=value),
+    "num_samp": lambda value: srk.mm.MarkovModel(value),
+    "batch_size": lambda value: srk.vae.VAE(2, batch_size=value),
+}
+
+
+@pytest.mark.parametrize("value", [3, 3.0, np.int64(3), np.float32(3), np.array(3)])
+def test_any_whole_number_is_a_count(value):
+    options.check_counts(number=value)
+    assert srk.GaussianMixture(value).num_components == 3
+
+
+@pytest.mark.parametrize("value", [0, -1, 2.5, True, np.True_, "3", np.nan, np.inf, [3]], ids=repr)
+@pytest.mark.parametrize("option", COUNTED)
+def test_nothing_else_is(option, value):
+    with pytest.raises(ValueError, match=f"`{option}` must be a positive integer"):
+        COUNTED[option](value)
+
+
+def test_a_wrong_word_is_told_with_the_right_ones():
+    with pytest.raises(ValueError, match="`mode` must be 'learn' or 'recog'. Received: mode='on'"):
+        options.check_choice("mode", "on", "learn", "recog")
+    options.check_choice("mode", "recog", "learn", "recog")
