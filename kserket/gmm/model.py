@@ -6,13 +6,12 @@ import tensorflow as tf
 from keras import ops
 
 from kserket import storage
-from kserket.core import messages
 from kserket.core.options import check_choice, check_counts
 from kserket.core.sweep_model import SweepModel
 from kserket.gmm import tensors
 from kserket.gmm.inputs import check
+from kserket.gmm.learning import learn
 from kserket.inference import gaussian_gibbs, gaussian_mixture
-from kserket.inference.umap_clusters import group_probabilities, umap_clusters
 
 
 @keras.saving.register_keras_serializable(package="kserket")
@@ -197,189 +196,11 @@ class GaussianMixture(SweepModel):
             ValueError: If shapes do not agree or values are not finite.
         """
         data = self._data(x, sample_weight)
-        return self._fit(data, epochs, callbacks, verbose, self._make_rng())
-
-    def _fit(self, data, epochs, callbacks, verbose, rng):
-        """`fit` on checked data with a given generator."""
-        if not self.built:
-            self.build(data["x"].shape)
-        before = None
-        if not self.is_fitted:
-            self._start(data, rng)
-        elif not self.warm_start:
-            before = self._start_afresh(data, rng)
-        told = _tells_classes(data)
-        if self.knows_groups_of(len(data["x"])):
-            data = {**data, "class_prior": self._beside_groups(data["class_prior"])}
-        if self.inference == "variational":
-            adopt, figure = self._assign, "bound"
-
-            def run(report):
-                return self._run_variational(data, epochs, report)
-        else:
-            x, figure = data["x"], "log_joint"
-            if data["variance"] is not None:
-                x = x + np.sqrt(data["variance"]) * rng.standard_normal(x.shape)
-            data = {**data, "x": x}
-
-            def run(report):
-                return self._run_gibbs(data, epochs, rng, report)
-
-            def adopt(chain):
-                self._assign_chain(chain, x)
-
-        history = self._sweep(run, adopt, figure, epochs, callbacks, verbose)
-        if not self.warm_start:
-            self.assignments = self._classes(data)
-            if before is not None and not told:
-                self._renumber(before)
-        return history
-
-    def _start_afresh(self, data, rng):
-        """As before the first fit; what was learned stays if that fails.
-
-        Returns:
-            The classes (N,) of the data until now.
-        """
-        learned, before = self.get_weights(), self.assignments
-        if before is None or len(before) != len(data["x"]):  # other data
-            before = self._classes(data)
-        assignments, groups = self.assignments, self.groups
-        self.assignments = self.groups = None
-        self.set_weights([np.zeros_like(weight) for weight in learned])
-        try:
-            self._start(data, rng)
-        except BaseException:
-            self.set_weights(learned)
-            self.assignments, self.groups = assignments, groups
-            raise
-        return before
-
-    def _renumber(self, before):
-        """Gives each component the number of the old one that it shares most data with.
-
-        Args:
-            before: Classes (N,) of the data under the old components.
-        """
-        from scipy.optimize import linear_sum_assignment
-
-        shared = np.zeros((self.num_components, self.num_components))
-        np.add.at(shared, (before, self.assignments), 1)
-        _, order = linear_sum_assignment(shared, maximize=True)
-        self._assign(gaussian_mixture.State(*(field[order] for field in self.state)))
-        numbers = np.argsort(order)
-        self.assignments = numbers[self.assignments]
-        if self.groups is not None:
-            self.groups = np.where(self.groups < 0, -1, numbers[self.groups])
-
-    def _classes(self, data):
-        """The most probable class (N,) of each datum."""
-        log_likelihood = self.log_likelihood(data["x"], data["variance"])
-        log_posterior = self._log_posterior(log_likelihood, data["class_prior"])
-        return storage.apply(lambda part: part.argmax(axis=1), log_posterior)
-
-    def _start(self, data, rng):
-        """Sets hyper-parameters and, for variational sweeps or a start from groups, a state."""
-        grouped = self.init == "umap" and not _tells_classes(data)
-        if grouped:
-            groups = umap_clusters(data["x"], self.num_components, rng, self._weight(data) > 0)
-            if self.keep_groups:
-                self.groups = groups
-            groups = group_probabilities(groups, self.num_components)
-            data = {**data, "class_prior": groups}
-        given = {name: value for name, value in self.hyper_parameters.items() if value is not None}
-        prior, state = self._default_prior(data, given), None
-        learns_prior = given.keys() <= {"weight_concentration"}
-        if learns_prior or self.inference == "variational":
-            state, prior, _ = gaussian_mixture.start(
-                prior=prior,
-                num_components=self.num_components,
-                n_init=self.n_init,
-                rng=rng,
-                learn_prior=learns_prior,
-                learn_weights=not given,
-                **data,
-            )
-        self._assign(prior, prefix="prior_")
-        if grouped:
-            state = gaussian_mixture.start(prior=prior, learn_prior=False, **data).state
-        if grouped or self.inference == "variational":
-            self._assign(state)
+        return learn(self, data, epochs, callbacks, verbose, self._make_rng())
 
     def knows_groups_of(self, num_samples):
         """Whether groups of that many samples were found and kept."""
         return self.groups is not None and len(self.groups) == num_samples
-
-    def _beside_groups(self, prior):
-        """Class probabilities (N, K) of what the groups and a prior, or None, say together."""
-        kept = group_probabilities(self.groups, self.num_components)
-        if prior is None:
-            return kept
-        return messages.product([messages.Categorical(part) for part in (kept, prior)]).probs
-
-    def _run_variational(self, data, epochs, report):
-        """The `State` that sweeps lead to."""
-        state, _, _ = gaussian_mixture.fit(
-            prior=self.prior,
-            state=self.state,
-            num_sweeps=epochs,
-            tolerance=self.tolerance,
-            callback=report,
-            **data,
-        )
-        return state
-
-    def _run_gibbs(self, data, epochs, rng, report):
-        """The `GibbsState` that sweeps over x, a draw where it has a variance, lead to."""
-        x, assignments = data["x"], self.assignments
-        if assignments is None or len(assignments) != len(x):
-            assignments = None  # a start, or the classes that were learned before, on other data
-            if self.is_fitted:
-                assignments = self._classes({**data, "variance": None})
-        chain, _ = gaussian_gibbs.sample(
-            x,
-            self.prior,
-            num_components=self.num_components,
-            num_sweeps=epochs,
-            rng=rng,
-            assignments=assignments,
-            class_prior=data["class_prior"],
-            callback=report,
-        )
-        return chain
-
-    def _assign_chain(self, chain, x):
-        self.assignments = np.array(chain.assignments)
-        self._assign(
-            gaussian_gibbs.posterior_state(self.prior, x, self.assignments, self.num_components)
-        )
-
-    def _default_prior(self, data, given):
-        """The user's hyper-parameters, a dict, and defaults that suit the data for the rest."""
-        weight = self._weight(data)
-        mean, variance = storage.moments(data["x"], weight)
-        if data["variance"] is not None:
-            variance = (
-                variance + storage.total(_finite_sum, data["variance"], weight) / weight.sum()
-            )
-        if not given.get("degrees_of_freedom", len(mean)) > len(mean) - 1:
-            raise ValueError(
-                f"`degrees_of_freedom` must be above D - 1 = {len(mean) - 1}. "
-                f"Received: {given['degrees_of_freedom']}"
-            )
-        prior = gaussian_mixture.default_prior(mean, variance, self.num_components)
-        return prior._replace(**given)
-
-    @staticmethod
-    def _weight(data):
-        """How much each datum counts, (N,): nothing where its variance is infinite."""
-        weight, variance = data["sample_weight"], data["variance"]
-        weight = np.ones(len(data["x"])) if weight is None else np.asarray(weight, "float64")
-        if variance is not None:
-            weight = weight * storage.apply(lambda part: np.isfinite(part).all(axis=1), variance)
-        if not weight.sum() > 0:
-            raise ValueError("No datum counts: `sample_weight` is zero or `variance` infinite.")
-        return weight
 
     def partial_fit(self, x, *, sample_weight=None):
         """Adds data to what was learned, in one pass, and forgets them.
@@ -427,14 +248,8 @@ class GaussianMixture(SweepModel):
         inputs = inputs if isinstance(inputs, dict) else {"x": inputs}
         double = {name: ops.cast(part, "float64") for name, part in inputs.items()}
         belief = {name: weight.value for name, weight in self._parameters.items()}
-        log_likelihood = tensors.log_likelihood(
-            belief, double["x"], double.get("variance"), self.inference
-        )
-        if "class_prior" in double:
-            log_prior = ops.log(ops.maximum(double["class_prior"], 1e-300))
-        else:
-            log_prior = tensors.expected_log_weights(belief["weight_concentration"], self.inference)
-        return ops.softmax(log_likelihood + log_prior, axis=-1)
+        others = (double.get(name) for name in ("variance", "class_prior"))
+        return tensors.responsibilities(belief, double["x"], *others, self.inference)
 
     def predict(self, x, batch_size=None, verbose=0, **kwargs):
         """Responsibilities of data.
@@ -500,9 +315,7 @@ class GaussianMixture(SweepModel):
         log_likelihood = gaussian_gibbs.log_predictive(self._fitted(), np.asarray(x))
         log_weights = np.log(self.mixing_weights)
         return storage.apply(
-            lambda part, prior: np.logaddexp.reduce(
-                part + (log_weights if prior is None else _floored_log(prior)), axis=1
-            ),
+            lambda part, prior: np.logaddexp.reduce(_joint(part, log_weights, prior), axis=1),
             log_likelihood,
             class_prior,
         )
@@ -545,14 +358,11 @@ class GaussianMixture(SweepModel):
 
     def _log_posterior(self, log_likelihood, class_prior):
         """Normalised log responsibilities (N, K)."""
-        log_weights = ops.convert_to_numpy(
-            tensors.expected_log_weights(
-                ops.convert_to_tensor(self.state.weight_concentration), self.inference
-            )
-        )
+        concentration = self._parameters["weight_concentration"].numpy()
+        log_weights = tensors.expected_log_weights(concentration, self.inference).numpy()
 
-        def normalise(log_likelihood, prior):
-            joint = log_likelihood + (log_weights if prior is None else _floored_log(prior))
+        def normalise(part, prior):
+            joint = _joint(part, log_weights, prior)
             return joint - np.logaddexp.reduce(joint, axis=1, keepdims=True)
 
         return storage.apply(normalise, log_likelihood, class_prior)
@@ -594,17 +404,8 @@ class GaussianMixture(SweepModel):
         }
 
 
-def _tells_classes(data):
-    """Whether a class prior says of some datum which class it is in."""
-    prior = data["class_prior"]
-    return prior is not None and gaussian_mixture.says_something(prior)
-
-
-def _floored_log(probs):
-    """Logarithms of probabilities, finite."""
-    return np.log(np.maximum(probs, 1e-300))
-
-
-def _finite_sum(variance, weight):
-    """Weighted sum (D,) of the rows (n, D) of variances that are finite."""
-    return weight @ np.where(np.isfinite(variance), variance, 0.0)
+def _joint(log_likelihood, log_weights, class_prior):
+    """log p(x, component), (n, K): a class prior stands in the place of the mixing weights."""
+    if class_prior is None:
+        return log_likelihood + log_weights
+    return log_likelihood + np.log(np.maximum(class_prior, 1e-300))

@@ -11,6 +11,7 @@ from kserket.core.learning_module import Inference, LearningModule
 from kserket.core.options import check_counts
 from kserket.core.progress import Steps
 from kserket.core.registry import register_module
+from kserket.gmm.learning import learn
 from kserket.gmm.model import GaussianMixture
 from kserket.inference.umap_clusters import group_probabilities
 
@@ -120,9 +121,8 @@ class GMM(LearningModule):
         if missing is not None:
             seen = np.flatnonzero(~missing)
             data = {name: storage.take(part, seen) for name, part in data.items()}
-        history = self.model._fit(
-            data, self.itr, [*self.callbacks, Steps(self, self.itr, "sweep")], verbose=0, rng=rng
-        )
+        steps = Steps(self, self.itr, "sweep")
+        history = learn(self.model, data, self.itr, [*self.callbacks, steps], verbose=0, rng=rng)
         (figure, values), *_ = history.history.items()
         return {figure: values[-1], **self.evaluate(inputs, prior)}
 

@@ -5,6 +5,26 @@ import tensorflow as tf
 from keras import ops
 
 
+def responsibilities(belief, x, variance=None, class_prior=None, inference="variational"):
+    """P(component | x) of data under parameters that may still change.
+
+    Args:
+        belief: Dict of tensors as in `log_likelihood`, and weight_concentration (K,).
+        x: Tensor (N, D), double precision.
+        variance: Tensor (N, D), or None.
+        class_prior: Tensor (N, K) in the place of the mixing weights, or None.
+        inference: "variational" or "gibbs".
+
+    Returns:
+        Tensor (N, K).
+    """
+    if class_prior is None:
+        log_prior = expected_log_weights(belief["weight_concentration"], inference)
+    else:
+        log_prior = ops.log(ops.maximum(class_prior, 1e-300))
+    return ops.softmax(log_likelihood(belief, x, variance, inference) + log_prior, axis=-1)
+
+
 def log_likelihood(belief, x, variance=None, inference="variational"):
     """log p(x | component), up to a constant, of data under parameters that may still change.
 

@@ -169,10 +169,10 @@ def test_a_fresh_start_that_fails_loses_nothing(data, monkeypatch):
     model.fit(data["x"], epochs=20, verbose=0)
     before, classes = model.get_weights(), model.assignments
 
-    def fail(*arguments):
+    def fail(**arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(model, "_default_prior", fail)
+    monkeypatch.setattr(gaussian_mixture, "start", fail)
     with pytest.raises(KeyboardInterrupt):
         model.fit(data["x"], epochs=20, verbose=0)
     for got, wanted in zip(model.get_weights(), before, strict=True):
