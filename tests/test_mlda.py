@@ -380,7 +380,7 @@ def test_weights_say_how_much_modalities_count_beside_each_other():
     once, twice = (model[total].predict([words, sounds]) for total in (100, 200))
     same = (once.T @ twice).argmax(axis=1)  # starts are drawn, and number topics
     assert_allclose(twice[:, same], once, atol=0.02)
-    powers = {name: one._powers(one._effects()) for name, one in model.items()}
+    powers = {name: np.array(one.prior.words) / one.beta for name, one in model.items()}
     assert_allclose(powers[10], powers[100], rtol=0.3)  # of the tenth of the sounds
 
 

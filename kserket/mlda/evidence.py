@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from kserket.inference import topic_model
+
 SMALLEST = 1e-300
 _FOLD_IN_SWEEPS = 200
 _TINY = np.finfo("float32").tiny
@@ -38,21 +40,45 @@ def of_classes(logs, log_weights, log_prior):
     return Beliefs(total + log_weights if log_prior is None else total, others, total + above)
 
 
-def of_proportions(log_proportions, num_modalities, log_weights, log_prior):
+def of_proportions(values, topics, alphas, log_prior):
     """`Beliefs` where a document mixes topics.
 
     Args:
-        log_proportions: Function from numbers of modalities to the proportions of topics that
-            these say, (N, K).
-        num_modalities: M.
-        log_weights: What nothing at all says, (N, K).
+        values: M arrays (N, V_m), rows of zeros say nothing.
+        topics: M arrays (K, V_m), P(word | topic).
+        alphas: Dirichlet parameters of topics, (K,).
         log_prior: Class prior, (N, K); or None.
     """
-    above, every = 0.0 if log_prior is None else log_prior, range(num_modalities)
-    evidence, others = log_proportions(every), [log_weights + above]
-    if num_modalities > 1:
-        parts = [[other for other in every if other != m] for m in every]
-        others = [log_proportions(part) + above for part in parts]
+
+    def log_proportions(*parts):
+        return np.log(topic_model.proportions(*parts, alphas))
+
+    shape = values[0].shape[0], len(alphas)
+    alone = np.log(np.broadcast_to(alphas / alphas.sum(), shape))
+    return _of_proportions(log_proportions, values, topics, alone, log_prior)
+
+
+def tensor_of_proportions(values, topics, alphas, log_prior):
+    """`of_proportions` in TensorFlow operations: `alphas` are an array, all else tensors."""
+
+    def log_proportions(*parts):
+        return tf.math.log(tensor_proportions(*parts, alphas))
+
+    log_weights = tf.constant(np.log(alphas / alphas.sum())[None], values[0].dtype)
+    alone = tf.zeros((tf.shape(values[0])[0], 1), values[0].dtype) + log_weights
+    return _of_proportions(log_proportions, values, topics, alone, log_prior)
+
+
+def _of_proportions(log_proportions, values, topics, alone, log_prior):
+    """`Beliefs` from a function of modalities and their topics; `alone` is what nothing says."""
+    above, every = 0.0 if log_prior is None else log_prior, range(len(values))
+    evidence, others = log_proportions(values, topics), [alone + above]
+    if len(values) > 1:
+        used = [[other for other in every if other != m] for m in every]
+        others = [
+            log_proportions([values[m] for m in part], [topics[m] for m in part]) + above
+            for part in used
+        ]
     return Beliefs(evidence, others, evidence + above)
 
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 from kserket.core import messages
 from kserket.core.inputs import class_prior, named_inputs
 from kserket.inference import document_classes, word_counts
+from kserket.mlda.options import listed
 
 _FLAT = 1e-6  # a report whose probabilities differ less says nothing
 
@@ -178,13 +179,6 @@ def warn_of_proportions(values, reports, name):
                 "kserket.Categorical.",
                 stacklevel=5,  # where fit() was called
             )
-
-
-def listed(value, number=1):
-    """One entry per modality from a list of them, or from one for all."""
-    if isinstance(value, (list, tuple)) or np.ndim(value):
-        return list(value)
-    return [value] * number
 
 
 def _read_report(part):

@@ -7,8 +7,9 @@ from keras import ops
 
 from kserket.core.options import check_choice, check_counts
 from kserket.core.sweep_model import SweepModel
-from kserket.inference import document_classes, topic_gibbs, topic_model, word_counts
-from kserket.mlda import evidence, inputs
+from kserket.inference import document_classes, topic_model
+from kserket.mlda import evidence, inputs, options
+from kserket.mlda.learning import learn
 
 
 @keras.saving.register_keras_serializable(package="kserket")
@@ -97,23 +98,12 @@ class MultimodalLDA(SweepModel):
         check_choice("inference", inference, "variational", "gibbs")
         check_counts(num_topics=num_topics)
         alpha = float(inference == "gibbs") if alpha is None else alpha
-        is_mixed = bool(np.all(np.asarray(alpha) > 0))
-        if not (is_mixed or (np.ndim(alpha) == 0 and alpha == 0)) or not np.all(np.isfinite(alpha)):
-            raise ValueError(f"`alpha` must be 0, or positive and finite. Received: {alpha!r}")
-        if np.ndim(alpha) and np.shape(alpha) != (num_topics,):
-            raise ValueError(f"`alpha` must hold {num_topics} numbers, or be one: {alpha!r}")
+        is_mixed = options.mixes_topics(alpha, num_topics)
         if inference == "gibbs" and not is_mixed:
             raise ValueError("The Gibbs sampler draws a topic for each word: it needs `alpha` > 0.")
-        numbers = {
-            "beta": beta,
-            "modality_weights": modality_weights,
-            "design_effects": design_effects,
-        }
-        for option, value in numbers.items():
-            if value is not None and not all(
-                np.all((np.asarray(one) > 0) & np.isfinite(one)) for one in inputs.listed(value)
-            ):
-                raise ValueError(f"`{option}` must be positive and finite. Received: {value!r}")
+        options.check_positive(
+            beta=beta, modality_weights=modality_weights, design_effects=design_effects
+        )
         super().__init__(n_init=n_init, tolerance=tolerance, seed=seed, **kwargs)
         self.num_topics = int(num_topics)
         self.alpha, self.is_mixed = alpha, is_mixed
@@ -135,13 +125,12 @@ class MultimodalLDA(SweepModel):
         shapes = [shapes] if not isinstance(shapes[0], (list, tuple)) else list(shapes)
         self.vocabulary_sizes = [int(shape[-1]) for shape in shapes]
         self.reports = [False] * len(shapes) if reports is None else list(map(bool, reports))
-        for option in ("beta", "modality_weights", "design_effects"):
-            value = getattr(self, option)
-            if value is not None and len(inputs.listed(value, len(shapes))) != len(shapes):
-                raise ValueError(
-                    f"`{option}` must hold one number per modality, {len(shapes)}. "
-                    f"Received: {value!r}"
-                )
+        options.check_lengths(
+            len(shapes),
+            beta=self.beta,
+            modality_weights=self.modality_weights,
+            design_effects=self.design_effects,
+        )
         sizes = {f"words_{m}": (self.num_topics, v) for m, v in enumerate(self.vocabulary_sizes)}
         sizes |= {"documents": (self.num_topics,)}
         sizes |= dict.fromkeys(("effects", "lengths"), (len(shapes),))
@@ -210,7 +199,7 @@ class MultimodalLDA(SweepModel):
         return np.maximum(np.rint(self._parameters["lengths"].numpy()), 1).astype(int)
 
     def _prior(self, effects):
-        pairs = zip(self._betas(), self._powers(effects), strict=True)
+        pairs = zip(self._betas(), self._weighing.powers(effects), strict=True)
         return document_classes.Prior(tuple(beta * power for beta, power in pairs))
 
     def _effects(self):
@@ -219,7 +208,7 @@ class MultimodalLDA(SweepModel):
 
     def _betas(self):
         """One Dirichlet parameter of words, or (V_m,), for each modality."""
-        return [np.asarray(b, float) for b in inputs.listed(self.beta, self.num_modalities)]
+        return [np.asarray(b, float) for b in options.listed(self.beta, self.num_modalities)]
 
     def _alphas(self):
         """Dirichlet parameters of topics, (K,)."""
@@ -250,119 +239,7 @@ class MultimodalLDA(SweepModel):
         Raises:
             ValueError: If shapes do not agree or values are negative or not finite.
         """
-        return self._fit(x, epochs, callbacks, verbose, self._make_rng())
-
-    def _fit(self, x, epochs, callbacks, verbose, rng):
-        """`fit` with a given generator."""
-        given = self._read(x)
-        values, reports, _ = given
-        if not self.built:
-            self.build([part.shape for part in values], reports)
-        effects, lengths = self._meet(values, rng)
-        data = given._replace(values=self._weighing.scale(values))
-        figure = "log_posterior" if not self.is_mixed else "log_predictive"
-        figure = "log_joint" if self.inference == "gibbs" else figure
-
-        def adopt(reached):
-            self._parameters["lengths"].assign(lengths)
-            self._parameters["effects"].assign(effects)
-            self._assign(self._as_state(reached))
-
-        return self._sweep(
-            lambda report: self._run(data, effects, epochs, rng, report),
-            adopt,
-            figure,
-            epochs,
-            callbacks,
-            verbose,
-        )
-
-    def _run(self, data, effects, epochs, rng, report):
-        """Learns; returns what `_as_state` understands."""
-        betas = self._betas()
-        if not self.is_mixed:
-            return document_classes.fit(
-                self._modalities(data.values, effects),
-                self._prior(effects),
-                self.num_topics,
-                state=self.state,
-                class_prior=data.class_prior,
-                n_init=self.n_init,
-                num_sweeps=epochs,
-                tolerance=self.tolerance,
-                rng=rng,
-                callback=report,
-            ).state
-        start = self.topics if self.is_fitted else self._start(data, rng)
-        options = {"class_prior": data.class_prior, "num_sweeps": epochs, "callback": report}
-        if self.inference == "variational":
-            return topic_model.fit(
-                data.values, self._alphas(), betas, start, tolerance=self.tolerance, **options
-            )
-        topics, theta = None, start
-        if self.is_fitted:
-            topics = start
-            theta = topic_model.proportions(data.values, topics, self._alphas())
-        whole = [word_counts.rounded(part) for part in data.values]
-        chain, _ = topic_gibbs.sample(
-            whole, self._alphas(), betas, theta, topics, rng=rng, **options
-        )
-        return chain
-
-    def _as_state(self, reached):
-        """The `State` of what a sweep reached: itself, CVB0's `Fit`, or the sampler's `Chain`."""
-        if not self.is_mixed:
-            return reached
-        is_chain = self.inference == "gibbs"
-        words = topic_gibbs.words(reached) if is_chain else reached.words
-        return document_classes.State(words, reached.documents.sum(axis=0))
-
-    def _start(self, data, rng):
-        """First topics of documents (N, K), each document having one, for models that mix them."""
-        prior = document_classes.Prior(tuple(self._betas()))
-        modalities = [document_classes.Modality(part) for part in data.values]
-        return document_classes.fit(
-            modalities,
-            prior,
-            self.num_topics,
-            class_prior=data.class_prior,
-            n_init=self.n_init,
-            num_sweeps=document_classes.START_SWEEPS,
-            rng=rng,
-        ).responsibilities
-
-    def _meet(self, values, rng):
-        """Design effects and mean lengths (M,), found when a modality is first heard of."""
-        effects, lengths = self._effects(), self._parameters["lengths"].numpy()
-        spoken = [total[total > 0] for total in map(word_counts.totals, values)]
-        now = np.array([total.mean() if len(total) else 0.0 for total in spoken])
-        new = (lengths == 0) & (now > 0)
-        if new.any() or not self.is_fitted:
-            if self.modality_weights is None:
-                inputs.warn_of_proportions(values, self.reports, self.name)
-            effects = np.where(lengths > 0, effects, self._find_effects(values, rng))
-        return effects, np.where(new, now, lengths)
-
-    def _find_effects(self, values, rng):
-        """Design effects (M,), relative to the largest of the modality weights; 1 for reports.
-
-        Modality weights then say how much a modality counts beside the others, not how many
-        independent words it has.
-        """
-        number, weights = len(values), self.modality_weights
-        if self.is_mixed or self.design_effects is not None:
-            given = 1.0 if self.is_mixed else self.design_effects
-            effects = np.array(inputs.listed(given, number), float)
-            if not self.is_mixed:
-                effects[self.reports] = 1.0
-            return effects
-        largest = None if weights is None else np.max(weights)
-        effects = np.ones(number)
-        for m, beta in enumerate(self._betas()):
-            if not self.reports[m]:
-                counts = values[m] if largest is None else word_counts.scale(values[m], largest)
-                effects[m] = document_classes.design_effect(counts, beta, self.num_topics, rng)
-        return effects
+        return learn(self, x, epochs, callbacks, verbose, self._make_rng())
 
     def partial_fit(self, x):
         """Adds documents to what was learned, in one pass, and forgets them.
@@ -393,14 +270,15 @@ class MultimodalLDA(SweepModel):
         """
         data = self._data(x)
         if not self.is_mixed:
-            modalities = self._modalities(data.values, self._effects())
+            modalities = self._weighing.modalities(data.values, self._effects())
             return document_classes.expect(modalities, self.state, self.prior, data.class_prior)[0]
         topics, alphas = self.topics, self._alphas()
         theta = topic_model.proportions(data.values, topics, alphas, class_prior=data.class_prior)
         theta = theta if data.class_prior is None else theta * data.class_prior
         words = topic_model.expected_words(data.values, theta, topics)
         state = document_classes.State(words, sum(part.sum(axis=1) for part in words))
-        return document_classes.Statistics(state, self._log_probability(data.values, theta))
+        logs = self._log_probabilities(data.values, theta)
+        return document_classes.Statistics(state, float(sum(part.sum() for part in logs)))
 
     def _update(self, statistics):
         self._assign(document_classes.merge(*statistics).state)
@@ -450,19 +328,10 @@ class MultimodalLDA(SweepModel):
         if data.class_prior is not None:
             log_prior = np.log(np.maximum(data.class_prior, evidence.SMALLEST))
         if not self.is_mixed:
-            modalities = self._modalities(data.values, self._effects())
+            modalities = self._weighing.modalities(data.values, self._effects())
             logs = document_classes.log_likelihoods(modalities, self.state, self.prior)
             return evidence.of_classes(logs, np.log(self.topic_weights), log_prior)
-        topics = self.topics
-
-        def log_proportions(used):
-            values = [data.values[m] for m in used]
-            phi = [topics[m] for m in used]
-            return np.log(topic_model.proportions(values, phi, self._alphas()))
-
-        num_documents = data.values[0].shape[0]
-        alone = np.log(np.broadcast_to(self.topic_weights, (num_documents, self.num_topics)))
-        return evidence.of_proportions(log_proportions, self.num_modalities, alone, log_prior)
+        return evidence.of_proportions(data.values, self.topics, self._alphas(), log_prior)
 
     def predict_modality(self, x, modality):
         """P(word | document) of one modality from all others.
@@ -487,17 +356,14 @@ class MultimodalLDA(SweepModel):
         """
         data = self._data(x)
         if not self.is_mixed:
-            modalities = self._modalities(data.values, self._effects())
+            modalities = self._weighing.modalities(data.values, self._effects())
             logs = sum(document_classes.log_likelihoods(modalities, self.state, self.prior))
             weights = self.topic_weights if data.class_prior is None else data.class_prior
             return np.logaddexp.reduce(
                 logs + np.log(np.maximum(weights, evidence.SMALLEST)), axis=1
             )
         theta = evidence.probabilities(self.beliefs(x).posterior)
-        return sum(
-            topic_model.log_probabilities(part, theta, phi)
-            for part, phi in zip(data.values, self.topics, strict=True)
-        )
+        return sum(self._log_probabilities(data.values, theta))
 
     def perplexity(self, x, given=None):
         """exp of the mean negative log probability of a word, for each modality.
@@ -516,10 +382,8 @@ class MultimodalLDA(SweepModel):
         """
         theta = evidence.probabilities(self.beliefs(x if given is None else given).posterior)
         values = self._read(x).values
-        scores = [
-            topic_model.log_probabilities(part, theta, phi).sum() / part.sum()
-            for part, phi in zip(values, self.topics, strict=True)
-        ]
+        logs = self._log_probabilities(values, theta)
+        scores = [log.sum() / part.sum() for log, part in zip(logs, values, strict=True)]
         return np.exp(-np.array(scores))
 
     def sample(self, num_samples, topic=None, lengths=None, seed=None):
@@ -565,20 +429,13 @@ class MultimodalLDA(SweepModel):
         with tf.init_scope():  # the values of now, also while a function is being traced
             topics = [tf.constant(phi, dtype) for phi in self.topics]
             log_weights = tf.constant(np.log(self.topic_weights)[None], dtype)
-            powers = self._powers(self._effects())
-        weighing = self._weighing
-        scaled = [weighing.tensor_scale(part, m) for m, part in enumerate(values)]
-        if not self.is_mixed:
-            parts = zip(scaled, topics, powers, self.reports, strict=True)
-            logs = [evidence.tensor_log_likelihood(*part) for part in parts]
-            return evidence.of_classes(logs, log_weights, log_prior)
-
-        def log_proportions(used):
-            parts = [scaled[m] for m in used], [topics[m] for m in used]
-            return tf.math.log(evidence.tensor_proportions(*parts, self._alphas()))
-
-        alone = tf.zeros((tf.shape(scaled[0])[0], 1), dtype) + log_weights
-        return evidence.of_proportions(log_proportions, self.num_modalities, alone, log_prior)
+            powers = self._weighing.powers(self._effects())
+        scaled = [self._weighing.tensor_scale(part, m) for m, part in enumerate(values)]
+        if self.is_mixed:
+            return evidence.tensor_of_proportions(scaled, topics, self._alphas(), log_prior)
+        parts = zip(scaled, topics, powers, self.reports, strict=True)
+        logs = [evidence.tensor_log_likelihood(*part) for part in parts]
+        return evidence.of_classes(logs, log_weights, log_prior)
 
     # Private ----------------------------------------------------------------------------
 
@@ -598,18 +455,10 @@ class MultimodalLDA(SweepModel):
         """How much modalities count, `inputs.Weighing`."""
         return inputs.Weighing(self.reports, self.modality_weights, self.is_mixed)
 
-    def _powers(self, effects):
-        """Power of each modality's likelihood, (M,)."""
-        return self._weighing.powers(effects)
-
-    def _modalities(self, values, effects):
-        """`inference.document_classes.Modality` of each."""
-        return self._weighing.modalities(values, effects)
-
-    def _log_probability(self, values, theta):
-        """Summed over documents and modalities."""
+    def _log_probabilities(self, values, theta):
+        """log P(words | proportions of topics) of each document, (N,) for each modality."""
         pairs = zip(values, self.topics, strict=True)
-        return float(sum(topic_model.log_probabilities(x, theta, phi).sum() for x, phi in pairs))
+        return [topic_model.log_probabilities(part, theta, phi) for part, phi in pairs]
 
     # Files ------------------------------------------------------------------------------
 
@@ -634,16 +483,9 @@ class MultimodalLDA(SweepModel):
         return {
             **super().get_config(),
             "num_topics": self.num_topics,
-            "alpha": _plain(self.alpha),
-            "beta": _plain(self.beta),
-            "modality_weights": _plain(self.modality_weights),
+            "alpha": options.plain(self.alpha),
+            "beta": options.plain(self.beta),
+            "modality_weights": options.plain(self.modality_weights),
             "inference": self.inference,
-            "design_effects": _plain(self.design_effects),
+            "design_effects": options.plain(self.design_effects),
         }
-
-
-def _plain(value):
-    """Numbers and lists of them, for a configuration."""
-    if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
-    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value

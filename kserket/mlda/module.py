@@ -11,6 +11,7 @@ from kserket.core.options import check_counts
 from kserket.core.progress import Steps
 from kserket.core.registry import register_module
 from kserket.inference import word_counts
+from kserket.mlda.learning import learn
 from kserket.mlda.model import MultimodalLDA
 
 
@@ -152,9 +153,8 @@ class MLDA(LearningModule):
     def learn(self, inputs, prior, rng):
         spoken = ~self._missing(inputs)
         data = self._data(inputs, prior, spoken)
-        history = self.model._fit(
-            data, self.itr, [*self.callbacks, Steps(self, self.itr, "sweep")], verbose=0, rng=rng
-        )
+        steps = Steps(self, self.itr, "sweep")
+        history = learn(self.model, data, self.itr, [*self.callbacks, steps], verbose=0, rng=rng)
         (figure, values), *_ = history.history.items()
         return {figure: values[-1], **self.evaluate(inputs, prior)}
 

@@ -1,0 +1,69 @@
+"""Options of a topic model: what they may be, for one modality or for all, and as written down."""
+
+import numpy as np
+
+
+def mixes_topics(alpha, num_topics):
+    """Whether documents mix topics under a Dirichlet parameter, or have one each.
+
+    Args:
+        alpha: A number, or (K,).
+        num_topics: K.
+
+    Raises:
+        ValueError: If `alpha` can be no Dirichlet parameter.
+    """
+    is_mixed = bool(np.all(np.asarray(alpha) > 0))
+    if not (is_mixed or (np.ndim(alpha) == 0 and alpha == 0)) or not np.all(np.isfinite(alpha)):
+        raise ValueError(f"`alpha` must be 0, or positive and finite. Received: {alpha!r}")
+    if np.ndim(alpha) and np.shape(alpha) != (num_topics,):
+        raise ValueError(f"`alpha` must hold {num_topics} numbers, or be one: {alpha!r}")
+    return is_mixed
+
+
+def check_positive(**options):
+    """Checks that options are positive and finite, or None.
+
+    Args:
+        **options: Numbers by name, or lists of one number or (V,) per modality.
+
+    Raises:
+        ValueError: If one is not.
+    """
+    for option, value in options.items():
+        if value is not None and not all(
+            np.all((np.asarray(one) > 0) & np.isfinite(one)) for one in listed(value)
+        ):
+            raise ValueError(f"`{option}` must be positive and finite. Received: {value!r}")
+
+
+def check_lengths(num_modalities, **options):
+    """Checks that options that are lists hold one entry per modality.
+
+    Args:
+        num_modalities: M.
+        **options: Values by name.
+
+    Raises:
+        ValueError: If one does not.
+    """
+    for option, value in options.items():
+        if value is not None and len(listed(value, num_modalities)) != num_modalities:
+            raise ValueError(
+                f"`{option}` must hold one number per modality, {num_modalities}. "
+                f"Received: {value!r}"
+            )
+
+
+def listed(value, number=1):
+    """One entry per modality from a list of them, or from one for all."""
+    if isinstance(value, (list, tuple)) or np.ndim(value):
+        return list(value)
+    return [value] * number
+
+
+def plain(value):
+    """Numbers and lists of them, for a configuration."""
+    if isinstance(value, (list, tuple)):
+        return [plain(one) for one in value]
+    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
