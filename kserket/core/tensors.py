@@ -22,7 +22,10 @@ class Categorical(NamedTuple):
 
 
 class Gaussian(NamedTuple):
-    """A mean (N, D), a diagonal variance (N, D) or None for the identity, and missing rows."""
+    """A mean (N, D), a diagonal variance (N, D) or None for the identity, and missing rows.
+
+    Data read as one may have samples of any shape: then its mean is (N, ...).
+    """
 
     mean: Any
     variance: Any = None
@@ -59,12 +62,13 @@ def product(categoricals):
 
 
 def as_gaussian(message):
-    """Reads a message or a tensor (N, D) as a `Gaussian`, its missing rows at zero."""
+    """Reads a message or a tensor (N, ...) as a `Gaussian`, its missing rows at zero."""
     if isinstance(message, Gaussian):
         return message
     x = as_array(message)
     missing = missing_rows(x)
-    return Gaussian(tf.where(missing[:, None], tf.zeros_like(x), x), None, missing)
+    silent = tf.reshape(missing, [-1] + [1] * (len(x.shape) - 1))
+    return Gaussian(tf.where(silent, tf.zeros_like(x), x), None, missing)
 
 
 def as_array(message):

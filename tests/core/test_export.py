@@ -142,6 +142,33 @@ def test_rows_that_were_not_observed(digits):
     np.testing.assert_allclose(answer, digits.predict(rows), atol=1e-5)
 
 
+def image_graph(shape):
+    """VAE+GMM over samples of a shape, with a convolution where they are images."""
+    data = np.random.default_rng(0).random((40, *shape)).astype("float32")
+    encoder = None
+    if len(shape) == 3:
+        encoder = keras.Sequential([keras.Input(shape), keras.layers.Conv2D(2, 3, strides=2)])
+    vae1 = vae.VAE(2, itr=2, batch_size=20, encoder=encoder, save_dir=None)
+    gmm1 = gmm.GMM(2, itr=5, save_dir=None)
+    vae1.connect(srk.Observation(data))
+    gmm1.connect(vae1)
+    graph = srk.Graph(gmm1, seed=0)
+    graph.fit(1, verbose=0)
+    return graph, data
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 1), (8, 8), (4, 16), (16, 16, 1)])
+def test_samples_of_any_shape(shape):
+    graph, data = image_graph(shape)
+    rows = data[:17].copy()
+    rows[3] = np.nan  # not observed
+    call = serve(graph)
+    for part in (rows, rows[:1], data[:16]):
+        answer = call(obs=part)["gmm"]
+        np.testing.assert_allclose(answer, graph.predict(part), atol=1e-5)
+    assert graph.export("graph.tflite", format="litert") == ["classify"]
+
+
 def test_generated_data_are_those_of_the_component(digits):
     graph = mixture_graph()
     call = serve(graph, "generate")
