@@ -40,8 +40,9 @@ def fit(model, data, batch_size, epochs, seed, callbacks=(), dtype=None):
     callbacks = keras.callbacks.CallbackList(
         callbacks, add_history=True, model=model, epochs=epochs, steps=1, verbose=0
     )
-    with strategy.scope():
-        model.optimizer.build(model.trainable_variables)
+    if not model.optimizer.built:  # some make all their variables anew in every build()
+        with strategy.scope():
+            model.optimizer.build(model.trainable_variables)
     run = _steps_function(model, data, dtype)
     num_samples = len(tf.nest.flatten(data)[0])
     batch_size = tf.constant(batch_size, "int32")

@@ -282,6 +282,7 @@ class VAE(LearningModule):
     def tensor_infer(self, inputs, prior):
         x = tensors.as_gaussian(inputs[0])
         mean, log_variance = self.model.encoder(ops.cast(x.mean, "float32"), training=False)
+        mean, log_variance = ops.cast(mean, "float32"), ops.cast(log_variance, "float32")
         return tensors.Inference(tensors.Gaussian(mean, ops.exp(log_variance), x.missing), [None])
 
     def tensor_decode(self, latent):
@@ -301,21 +302,37 @@ class VAE(LearningModule):
         return files
 
     def get_parameters(self):
-        optimizer = self.model.optimizer
-        state = {
-            f"optimizer/{index}": variable.numpy()
-            for index, variable in enumerate(optimizer.variables)
-        }
-        return {**super().get_parameters(), **state}
+        state = _optimizer_state(self.model)
+        return {**super().get_parameters(), **{name: part.numpy() for name, part in state.items()}}
 
     def set_parameters(self, arrays):
         alpha = self.kl_weight
         super().set_parameters(arrays)
         self.model.kl_weight.assign(alpha)
-        for index, variable in enumerate(self.model.optimizer.variables):
-            array = arrays.get(f"optimizer/{index}")
-            if array is not None and array.shape == tuple(variable.shape):
-                variable.assign(array)
+        state = _optimizer_state(self.model)
+        saved = {name: part for name, part in arrays.items() if name.startswith("optimizer/")}
+        if _shapes(saved) == _shapes(state):
+            for name, variable in state.items():
+                variable.assign(saved[name])
+        elif self.mode == "learn":
+            self._warn_once(
+                "takes the saved weights, but starts its optimizer afresh: the one that was saved "
+                "has other variables."
+            )
+
+
+def _optimizer_state(model):
+    """The variables of Adam, by name.
+
+    In float16 Keras puts another optimizer around it, which scales the loss and finds soon by how
+    much: that is not kept.
+    """
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    return {f"optimizer/{index}": variable for index, variable in enumerate(optimizer.variables)}
+
+
+def _shapes(arrays):
+    return {name: tuple(array.shape) for name, array in arrays.items()}
 
 
 def _variance(x):

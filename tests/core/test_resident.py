@@ -112,3 +112,13 @@ def test_a_second_fit_and_another_batch_size_trace_nothing_anew(data):
     assert len(traces) == count
     for got, wanted in zip(model.get_weights(), before, strict=True):
         assert_array_equal(got, wanted)  # and a changed learning rate takes effect
+
+
+def test_a_second_fit_goes_on_with_the_optimizer_of_half_precision(data):
+    model = make(optimizer=keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam()))
+    resident.fit(model, data, batch_size=5, epochs=1, seed=0)
+    scale, size = model.optimizer.dynamic_scale, len(model.optimizer.variables)
+    resident.fit(model, data, batch_size=5, epochs=1, seed=0)
+    assert model.optimizer.dynamic_scale is scale
+    assert len(model.optimizer.variables) == size
+    assert int(model.optimizer.iterations) == 4

@@ -124,6 +124,58 @@ def test_rounds_are_warm():
     assert int(module.model.optimizer.iterations) == 2 * 3 * 4
 
 
+@pytest.fixture
+def half_precision():
+    keras.config.set_dtype_policy("mixed_float16")
+    yield
+    keras.config.set_dtype_policy("float32")
+
+
+def optimizer_values(module):
+    optimizer = getattr(module.model.optimizer, "inner_optimizer", module.model.optimizer)
+    return [variable.numpy() for variable in optimizer.variables]
+
+
+def test_learning_goes_on_from_a_folder_in_half_precision(tmp_path, half_precision):
+    module = make(save_dir=tmp_path)
+    for _ in range(2):
+        module.update()
+    again = make(load_dir=module.folder)
+    again.ensure_model([make_data()[0]])
+    for saved, loaded in zip(optimizer_values(module), optimizer_values(again), strict=True):
+        assert_array_equal(saved, loaded)
+    assert int(again.model.optimizer.iterations) == 2 * 3 * 4
+    again.update()
+    assert np.isfinite(again.logs["loss"])
+
+
+@pytest.mark.parametrize(
+    "before, after", [("float32", "mixed_float16"), ("mixed_float16", "float32")]
+)
+def test_a_folder_is_read_under_another_precision(before, after, tmp_path, half_precision):
+    keras.config.set_dtype_policy(before)
+    module = make(save_dir=tmp_path)
+    module.update()
+    keras.config.set_dtype_policy(after)
+    again = make(load_dir=module.folder)
+    again.ensure_model([make_data()[0]])
+    for saved, loaded in zip(optimizer_values(module), optimizer_values(again), strict=True):
+        assert_array_equal(saved, loaded)
+
+
+def test_an_optimizer_of_other_variables_starts_afresh():
+    module, other = make(), make()
+    module.update()
+    other.ensure_model([make_data()[0]])
+    arrays = module.get_parameters()
+    arrays["optimizer/99"] = np.float32(1.0)
+    with pytest.warns(UserWarning, match="optimizer afresh"):
+        other.set_parameters(arrays)
+    assert int(other.model.optimizer.iterations) == 0
+    for mine, saved in zip(other.model.get_weights(), module.model.get_weights(), strict=True):
+        assert_array_equal(mine, saved)
+
+
 def test_alpha_can_be_changed_between_rounds():
     module = make(learning_rate=1e-12)
     module.update()
