@@ -40,7 +40,7 @@ class VAE(LearningModule):
         decoder: Likewise; subclasses may define `build_decoder(z)`, which returns logits
             (Bernoulli) or the mean (Gaussian).
         likelihood: "bernoulli" for data in [0, 1], or "gaussian".
-        learning_rate: Step size of Adam.
+        learning_rate: Step size of Adam; also on parameters that were learned with another.
         save_dir: Folder in which `module001_vae/` is made; None writes nothing.
         load_dir: A module's own folder to take parameters from.
         seed: Integer that determines all randomness.
@@ -314,6 +314,7 @@ class VAE(LearningModule):
         if _shapes(saved) == _shapes(state):
             for name, variable in state.items():
                 variable.assign(saved[name])
+            self.model.optimizer.learning_rate = self.learning_rate
         elif self.mode == "learn":
             self._warn_once(
                 "takes the saved weights, but starts its optimizer afresh: the one that was saved "

@@ -163,6 +163,16 @@ def test_a_folder_is_read_under_another_precision(before, after, tmp_path, half_
         assert_array_equal(saved, loaded)
 
 
+def test_learning_from_a_folder_goes_on_at_the_modules_own_rate(tmp_path):
+    module = make(save_dir=tmp_path, learning_rate=0.01, KL_param=2)
+    module.update()
+    again = make(load_dir=module.folder, learning_rate=1e-4, KL_param=3)
+    again.ensure_model([make_data()[0]])
+    assert float(again.model.optimizer.learning_rate) == pytest.approx(1e-4)
+    assert again.kl_weight == 3
+    assert int(again.model.optimizer.iterations) == 3 * 4
+
+
 def test_an_optimizer_of_other_variables_starts_afresh():
     module, other = make(), make()
     module.update()
