@@ -37,8 +37,9 @@ class VariationalAutoencoder(keras.Model):
 
     Args:
         latent_dim: Number of latent dimensions L.
-        encoder: Keras model from x to `[mean, log_variance]`, each (N, L), or to features on
-            which two dense layers are put. None makes one hidden ReLU layer.
+        encoder: Keras model from x to `[mean, log_variance]`, each (N, L), to a dict of these two
+            under these names, or to features on which two dense layers are put. None makes one
+            hidden ReLU layer.
         decoder: Keras model from z (N, L) to logits (Bernoulli) or means (Gaussian) of the
             shape of x. None makes one hidden ReLU layer.
         encoder_units: Width of the default encoder's hidden layer.

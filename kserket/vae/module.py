@@ -36,7 +36,7 @@ class VAE(LearningModule):
         mode: "learn" or "recog" (recognition).
         encoder: Keras model in place of the documented network, see
             `VariationalAutoencoder`. Subclasses may define `build_encoder(x, latent_dim)`
-            instead, which returns mean and log variance.
+            instead, which returns mean and log variance, or what else such a model may.
         decoder: Likewise; subclasses may define `build_decoder(z)`, which returns logits
             (Bernoulli) or the mean (Gaussian).
         likelihood: "bernoulli" for data in [0, 1], or "gaussian".
@@ -186,8 +186,10 @@ class VAE(LearningModule):
         networks = {"encoder": self.encoder, "decoder": self.decoder}
         if self.build_encoder is not None:
             x = keras.Input(shape)
-            mean, log_variance = self.build_encoder(x, self.latent_dim)
-            networks["encoder"] = keras.Model(x, [mean, log_variance])
+            outputs = self.build_encoder(x, self.latent_dim)
+            if isinstance(outputs, tuple):
+                outputs = list(outputs)
+            networks["encoder"] = keras.Model(x, outputs)
         if self.build_decoder is not None:
             z = keras.Input((self.latent_dim,))
             decoded = self.build_decoder(z)

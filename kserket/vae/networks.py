@@ -33,7 +33,7 @@ class Networks:
         if given is None:
             outputs = [self._dense(units, "encoder_hidden", 1, "relu")(_flat(x))]
         else:
-            outputs = tf.nest.flatten(given(x))
+            outputs = _in_order(given(x))
         if len(outputs) == 1:
             features = _flat(outputs[0])
             outputs = [
@@ -44,7 +44,8 @@ class Networks:
         if shapes != [(None, self.latent_dim)] * 2:
             raise ValueError(
                 "`encoder` must return [mean, log_variance], each of shape "
-                f"(None, {self.latent_dim}), or one tensor of features. Received: {shapes}"
+                f"(None, {self.latent_dim}), a dict of these two, or one tensor of features. "
+                f"Received: {shapes}"
             )
         return keras.Model(x, outputs, name="encoder")
 
@@ -81,3 +82,15 @@ class Networks:
 
 def _flat(tensor):
     return keras.layers.Flatten()(tensor) if len(tensor.shape) > 2 else tensor
+
+
+def _in_order(outputs):
+    """What the user's encoder returns, as a list: mean and log variance, or features."""
+    if not isinstance(outputs, dict):
+        return tf.nest.flatten(outputs)
+    if outputs.keys() != {"mean", "log_variance"}:
+        raise ValueError(
+            'An `encoder` that returns a dict must name its entries "mean" and "log_variance". '
+            f"Received: {sorted(outputs)}"
+        )
+    return [outputs["mean"], outputs["log_variance"]]

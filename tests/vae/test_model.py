@@ -416,6 +416,31 @@ def test_convolutional_networks_learn_and_are_saved(tmp_path):
     assert len(loaded.weights) == len(model.weights)
 
 
+def named(*names):
+    """An encoder that returns its two outputs under these names, zeros first, then ones."""
+    x = keras.Input((D,))
+    parts = [
+        keras.layers.Dense(L, kernel_initializer="zeros", bias_initializer=start)(x)
+        for start in ("zeros", "ones")
+    ]
+    return keras.Model(x, dict(zip(names, parts, strict=True)))
+
+
+@pytest.mark.parametrize("names", [("mean", "log_variance"), ("log_variance", "mean")])
+def test_an_encoder_may_name_its_outputs(arrays, names):
+    model = make(encoder=named(*names))
+    mean, variance = model.encode(arrays["x"])
+    expected = dict(zip(names, (0.0, 1.0), strict=True))
+    assert_allclose(mean, expected["mean"])
+    assert_allclose(variance, np.exp(expected["log_variance"]), rtol=1e-6)
+    assert_allclose(model.predict(arrays["x"], verbose=0)["z_mean"], expected["mean"])
+
+
+def test_other_names_are_refused():
+    with pytest.raises(ValueError, match='"mean" and "log_variance".*log_var'):
+        make(encoder=named("mean", "log_var")).build((None, D))
+
+
 def test_networks_that_do_not_fit_are_refused():
     encoder = keras.Sequential([keras.Input((D,)), keras.layers.Dense(L)])
     three = keras.Model(x := keras.Input((D,)), [encoder(x)] * 3)

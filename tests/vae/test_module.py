@@ -270,6 +270,21 @@ def test_subclasses_build_networks_of_their_own(tmp_path):
     assert_array_equal(np.asarray(again.get_forward_msg()), np.asarray(module.get_forward_msg()))
 
 
+def test_build_encoder_may_name_its_outputs():
+    class Named(vae.VAE):
+        def build_encoder(self, x, latent_dim):
+            return {
+                "mean": keras.layers.Dense(latent_dim, bias_initializer="ones", name="m")(x),
+                "log_variance": keras.layers.Dense(latent_dim, name="v")(x),
+            }
+
+    module = Named(L, seed=0, save_dir=None)
+    model = module.build_model([make_data()[0]])
+    mean, variance = model.encode(np.zeros((1, D)))
+    assert_allclose(mean, 1.0)
+    assert_allclose(variance, 1.0)
+
+
 RECOGNISE = """
 import sys
 import numpy as np
