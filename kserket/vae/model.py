@@ -166,7 +166,8 @@ class VariationalAutoencoder(keras.Model):
         z, size = z_mean, ops.shape(z_mean)[0]
         first, batch_size = place_in_batch(size)
         if training and noise is None:
-            noise = keras.random.normal((batch_size, self.latent_dim), seed=self.seed_generator)
+            shape = (batch_size, self.latent_dim)
+            noise = keras.random.normal(shape, dtype="float32", seed=self.seed_generator)
             if batch_size is not size:
                 noise = noise[first : first + size]
         if noise is not None:

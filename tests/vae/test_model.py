@@ -381,6 +381,23 @@ def test_half_precision_makes_progress_with_plain_gradients(arrays):
     assert results["mixed_float16"] > 0.5 * results["float32"] > 0
 
 
+def test_double_precision_learns_the_same(arrays):
+    options = {"epochs": 3, "batch_size": N, "shuffle": False, "verbose": 0}
+    single = make(0.05, eager=False)
+    single.build((None, D))
+    start = single.get_weights()
+    expected = single.fit(_xm(arrays), **options).history["loss"]
+    keras.config.set_floatx("float64")
+    try:
+        double = make(0.05, eager=False)
+        double.build((None, D))
+        double.set_weights(start)
+        losses = double.fit(_xm(arrays), **options).history["loss"]
+    finally:
+        keras.config.set_floatx("float32")
+    assert_allclose(losses, expected, rtol=1e-4)
+
+
 # Networks of the user's ----------------------------------------------------------------------
 
 
