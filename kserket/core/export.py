@@ -1,7 +1,7 @@
 """A graph as TensorFlow operations, in files that are served without kserket."""
 
+import itertools
 import pathlib
-import re
 import tempfile
 from typing import NamedTuple
 
@@ -51,7 +51,7 @@ class _Tracer:
 
     def __init__(self, graph, dtype, inner):
         self.graph, self.dtype, self.inner = graph, dtype, inner
-        self.names = {module: _identifier(name) for module, name in graph.names.items()}
+        self.names = _identifiers(graph.names)
         self.observations = list(graph.observations.values())
         self.learners = [module for module in graph.modules if module not in self.observations]
         for module in self.learners:
@@ -314,7 +314,12 @@ def _check_classes(graph, tracer):
             )
 
 
-def _identifier(name):
-    """A name that TensorFlow takes for an input."""
-    name = re.sub(r"\W", "_", name, flags=re.ASCII)
-    return name if name[:1].isalpha() else f"x{name}"
+def _identifiers(names):
+    """Dict from module to its name as TensorFlow takes it, numbered where two become one."""
+    identifiers = {}
+    for module, name in names.items():
+        base = tensors.identifier(name)
+        numbered = (f"{base}_{number}" for number in itertools.count(2))
+        candidates = itertools.chain([base], numbered)
+        identifiers[module] = next(c for c in candidates if c not in identifiers.values())
+    return identifiers

@@ -4,6 +4,7 @@ The tensor twins of `kserket.core.messages`, without checks. Rows that say nothi
 `missing`, a boolean tensor (N,); None where every row says something.
 """
 
+import re
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -86,3 +87,9 @@ def cast(message, dtype):
     return tf.nest.map_structure(
         lambda part: part if part.dtype == tf.bool else tf.cast(part, dtype), message
     )
+
+
+def identifier(name):
+    """A module's name as TensorFlow takes it for inputs, outputs and models."""
+    name = re.sub(r"\W", "_", name, flags=re.ASCII)
+    return name if name[:1].isalpha() else f"x{name}"

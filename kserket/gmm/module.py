@@ -111,7 +111,7 @@ class GMM(LearningModule):
         self._check_classes(prior, self.K)
 
     def build_model(self, inputs):
-        model = GaussianMixture(self.K, **self._options, name=self.name)
+        model = GaussianMixture(self.K, **self._options, name=tensors.identifier(self.name))
         model.build(np.shape(inputs[0]))
         return model
 

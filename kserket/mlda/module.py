@@ -145,7 +145,7 @@ class MLDA(LearningModule):
         self._check_classes(prior, self.K)
 
     def build_model(self, inputs):
-        model = MultimodalLDA(self.K, **self._options, name=self.name)
+        model = MultimodalLDA(self.K, **self._options, name=tensors.identifier(self.name))
         reports = [isinstance(part, messages.Categorical) for part in self._modalities(inputs)]
         model.build([np.shape(message) for message in inputs], reports)
         return model

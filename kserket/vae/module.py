@@ -171,7 +171,7 @@ class VAE(LearningModule):
         shape = np.shape(inputs[0])[1:]
         seed = int(self._make_rng().integers(2**31 - 8))
         model = VariationalAutoencoder(
-            **self._options, **self._networks(shape), seed=seed, name=self.name
+            **self._options, **self._networks(shape), seed=seed, name=tensors.identifier(self.name)
         )
         model.build((None, *shape))
         if self.likelihood == "gaussian":

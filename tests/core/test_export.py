@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 import kserket as srk
-from kserket import gmm, mm, vae
+from kserket import gmm, mlda, mm, vae
 from kserket.core import tensors
 
 X = srk.datasets.load_digits()[0][:250]
@@ -269,6 +269,35 @@ def test_a_markov_model_hears_the_samples_of_a_call_as_one_sequence():
     expected = graph.generate(4000, component=1, seed=0)
     error = 6 * expected.std(axis=0) / np.sqrt(4000)
     assert (np.abs(drawn.mean(axis=0) - expected.mean(axis=0)) < error).all()
+
+
+def test_names_of_any_letters():
+    vae1 = vae.VAE(2, itr=2, batch_size=50, name="two words", save_dir=None)
+    gmm1 = gmm.GMM(3, itr=5, name="größe", save_dir=None)
+    mm1 = mm.MarkovModel(itr=2, n_init=1, name="a$b", save_dir=None)
+    mlda1 = mlda.MLDA(3, itr=2, n_init=1, name="_hidden", save_dir=None)
+    vae1.connect(srk.Observation(X[:60], name="画像"))
+    gmm1.connect(vae1)
+    mm1.connect(gmm1)
+    mlda1.connect(mm1)
+    graph = srk.Graph(mlda1, seed=0)
+    graph.fit(1, verbose=0)
+    answers = serve(graph, "encode")(x__=X[:9])
+    assert answers.keys() == {"two_words", "two_words_variance", "gr__e", "a_b", "x_hidden"}
+    np.testing.assert_allclose(answers["x_hidden"], graph.predict(X[:9]), atol=1e-5)
+
+
+def test_names_that_become_one_are_numbered():
+    modules = []
+    for name in ("春", "夏"):
+        modules.append(gmm.GMM(3, itr=5, name=name, save_dir=None))
+        modules[-1].connect(srk.Observation(POINTS[:, : len(modules)], name=f"{name}のデータ"))
+    graph = srk.Graph(*modules, seed=0)
+    graph.fit(1, verbose=0)
+    answers = serve(graph)(x_____=POINTS[:, :1], x______2=POINTS[:, :2])
+    expected = graph.predict({"春のデータ": POINTS[:, :1], "夏のデータ": POINTS[:, :2]})
+    np.testing.assert_allclose(answers["x_"], expected["春"], atol=1e-5)
+    np.testing.assert_allclose(answers["x__2"], expected["夏"], atol=1e-5)
 
 
 # Modules of one's own -----------------------------------------------------------------------
