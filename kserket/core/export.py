@@ -1,5 +1,6 @@
 """A graph as TensorFlow operations, in files that are served without kserket."""
 
+import contextlib
 import itertools
 import pathlib
 import tempfile
@@ -24,9 +25,17 @@ def export(graph, path, format="tf_saved_model", dtype="float32"):
     check_choice("dtype", dtype, "float32", "float64")
     if format == "litert" and not str(path).endswith(".tflite"):
         raise ValueError(f"A LiteRT file's path must end in '.tflite'. Received: {path}")
-    if format == "litert":
-        return _write_litert(graph, path, _Tracer(graph, "float32", "float32"))
-    tracer = _Tracer(graph, dtype, "float64")
+    with contextlib.ExitStack() as on:
+        for module in graph.modules:
+            if hasattr(module, "as_served"):  # a context in which infer() says what is served
+                on.enter_context(module.as_served())
+        if format == "litert":
+            return _write_litert(graph, path, _Tracer(graph, "float32", "float32"))
+        return _write_signatures(graph, path, _Tracer(graph, dtype, "float64"))
+
+
+def _write_signatures(graph, path, tracer):
+    """Writes a SavedModel; the names of its signatures."""
     signatures = {
         "classify": (tracer.classify, tracer.data_specs()),
         "encode": (tracer.encode, tracer.data_specs()),

@@ -1,5 +1,8 @@
 """Its module: `MarkovModel`."""
 
+import contextlib
+import warnings
+
 import numpy as np
 import tensorflow as tf
 
@@ -27,7 +30,8 @@ class MarkovModel(LearningModule):
         name: Module name.
         mode: "learn" or "recog" (recognition).
         lengths: Lengths of the sequences that the samples are; None is one sequence. Set
-            `module.lengths` before other data come.
+            `module.lengths` before other data come. An exported graph knows none: there one call
+            is one sequence.
         itr: Number of sweeps in one update at most.
         category: Optional labels (N,), used to score and for nothing else.
         inference: "exact" counts transitions by forward-backward, "sampled" in `num_samp` paths.
@@ -150,6 +154,22 @@ class MarkovModel(LearningModule):
             {"x": reported, "class_prior": prior}, lengths=self._lengths_of(reported)
         )
         return {"log_likelihood": log_likelihood / len(reported)}
+
+    @contextlib.contextmanager
+    def as_served(self):
+        """The module as an export has it: the samples of a call are one sequence."""
+        lengths, self.lengths = self.lengths, None
+        if lengths is not None:
+            warnings.warn(
+                f"{self.get_name()} is exported without its `lengths`: what is served takes the "
+                "samples of one call as one sequence. Send each sequence in a call of its own, or "
+                "its answers differ from predict().",
+                stacklevel=6,
+            )
+        try:
+            yield
+        finally:
+            self.lengths = lengths
 
     def tensor_infer(self, inputs, prior):
         if isinstance(inputs[0], tensors.Categorical):
