@@ -1,5 +1,7 @@
 """The estimators keep scikit-learn's promises."""
 
+import pickle
+
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -37,6 +39,19 @@ def test_any_graph_clusters_and_transforms():
     assert latent.shape == (10, 10)
     assert np.allclose(clusterer.predict_proba(x[:300]).argmax(axis=1), clusterer.labels_)
     assert np.isfinite(clusterer.score(x[:300]))
+
+
+def test_a_graph_survives_pickling():
+    x, _ = datasets.load_digits()
+    clusterer = GraphClusterer(vae_graph, n_clusters=3, rounds=1, random_state=0).fit(x[:100])
+    expected = clusterer.predict_proba(x[:20])
+    again = pickle.loads(pickle.dumps(clusterer))
+    assert np.array_equal(again.predict_proba(x[:20]), expected)
+    graph = pickle.loads(pickle.dumps(clusterer.graph_))
+    assert np.array_equal(graph.predict(x[:20]), expected)
+    graph.fit(1, verbose=0)
+    clusterer.graph_.fit(1, verbose=0)
+    assert graph.history.history == clusterer.graph_.history.history
 
 
 def test_random_state_determines_everything():

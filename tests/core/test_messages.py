@@ -1,5 +1,7 @@
 """Messages: probabilities and densities multiply as they should, and act as arrays."""
 
+import pickle
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -55,6 +57,16 @@ def test_cannot_be_written_through(kind, rng):
     with pytest.raises(ValueError, match="read-only"):
         message += 1.0
     assert_array_equal(np.asarray(message), before)
+
+
+@pytest.mark.parametrize("kind", ["categorical", "gaussian", "mixture", "deferred"])
+def test_survives_pickling(kind, rng):
+    message = every_kind(rng)[kind]
+    again = pickle.loads(pickle.dumps(message))
+    assert type(again) is type(message) and again.shape == message.shape
+    assert_array_equal(np.asarray(again), np.asarray(message))
+    with pytest.raises(ValueError, match="read-only"):
+        np.asarray(again)[0] = 7.0
 
 
 def test_deferred_is_computed_once_and_only_when_read():

@@ -88,6 +88,11 @@ class Message(np.lib.mixins.NDArrayOperatorsMixin, abc.ABC):
             return self.shape  # known without computing a `Deferred`
         return function(*_as_arrays(args), **_as_arrays(kwargs))
 
+    def __setstate__(self, state):
+        """Takes what was pickled; arrays cannot be written through, as before."""
+        for name, value in state.items():
+            setattr(self, name, _frozen(value) if isinstance(value, np.ndarray) else value)
+
     def __repr__(self):
         return f"<{type(self).__name__} message, shape={self.shape}>"
 
@@ -352,6 +357,10 @@ class Deferred(Message):
 
     def take(self, rows):
         return self.array[rows]
+
+    def __getstate__(self):
+        """What is pickled: the array, not how it is computed."""
+        return {**vars(self), "_array": self.array, "_compute": None}
 
 
 def _row_sums(probs):
