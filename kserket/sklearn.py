@@ -236,7 +236,8 @@ def gaussian_mixture_graph(X, n_clusters, seed):
 def vae_graph(X, n_clusters, seed):
     """Data under a variational autoencoder under a Gaussian mixture.
 
-    The likelihood is Bernoulli if all data lie in [0, 1], else Gaussian.
+    The likelihood is Gaussian, which takes values of any range: held-out data may lie beyond the
+    training data. For binary data write such a function with `likelihood="bernoulli"`.
 
     Args:
         X: Array (N, D).
@@ -246,12 +247,11 @@ def vae_graph(X, n_clusters, seed):
     Returns:
         A `kserket.Graph`.
     """
-    is_unit = X.min() >= 0 and X.max() <= 1
     bottom = vae.VAE(
         min(10, X.shape[1]),
         itr=100,
         batch_size=min(256, len(X)),
-        likelihood="bernoulli" if is_unit else "gaussian",
+        likelihood="gaussian",
         save_dir=None,
     )
     top = gmm.GMM(n_clusters, save_dir=None)

@@ -5,9 +5,9 @@ import pickle
 import numpy as np
 import pytest
 from sklearn.base import clone
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from kserket import datasets, metrics
@@ -39,6 +39,14 @@ def test_any_graph_clusters_and_transforms():
     assert latent.shape == (10, 10)
     assert np.allclose(clusterer.predict_proba(x[:300]).argmax(axis=1), clusterer.labels_)
     assert np.isfinite(clusterer.score(x[:300]))
+
+
+def test_held_out_data_may_lie_beyond_the_training_data():
+    x, *_ = datasets.make_mixture(90, 4, 2, seed=0)
+    clusterer = GraphClusterer(vae_graph, n_clusters=2, rounds=1, random_state=0)
+    pipeline = make_pipeline(MinMaxScaler(), clusterer)
+    scores = cross_val_score(pipeline, x, cv=2, error_score="raise")
+    assert np.isfinite(scores).all()
 
 
 def test_a_graph_survives_pickling():
