@@ -46,7 +46,7 @@ class VAE(LearningModule):
         seed: Integer that determines all randomness.
 
     Messages:
-        Reads: x (N, ...), from one module.
+        Reads: x (N, ...), from one module; class probabilities with `backward=False` only.
         Forward: `Gaussian` q(z|x) (N, latent_dim); as an array its mean.
         Backward: the reconstruction, shape of x, made when somebody reads it.
         Prior: mu (N, latent_dim), or a `Gaussian` with its variance.
@@ -56,8 +56,8 @@ class VAE(LearningModule):
         update), `x_hat_{mode}.txt` (probabilities or means), `z_{mode}.txt` (posterior means).
 
     Raises:
-        ValueError: If an option is unknown, or data are outside [0, 1] with the Bernoulli
-            likelihood.
+        ValueError: If an option is unknown, data are outside [0, 1] with the Bernoulli
+            likelihood, or a reconstruction would have to be sent to a module of classes.
 
     Reference:
         Nakamura, Nagai and Taniguchi, "SERKET", Frontiers in Neurorobotics 12:25, 2018.
@@ -157,6 +157,13 @@ class VAE(LearningModule):
             raise ValueError(
                 f"{self.get_name()} needs a message of shape (N, {self.latent_dim}) from above. "
                 f"Received: shape {np.shape(prior)}"
+            )
+        if self.sends_back and isinstance(inputs[0], messages.Categorical):
+            below = self.inputs[0].get_name()
+            raise ValueError(
+                f"{self.get_name()} reads class probabilities of {below}, and a VAE predicts "
+                "numbers, which cannot be sent back there. Read without sending back: "
+                f"{self.name or 'vae'}.connect({self.inputs[0].name or 'module'}, backward=False)."
             )
         if self.likelihood == "bernoulli":
             low, high = storage.extent(np.asarray(inputs[0]))

@@ -392,6 +392,20 @@ def test_reads_one_module_and_hears_latent_vectors():
     assert module.model is None
 
 
+def test_above_classes_it_reads_without_sending_back(tmp_path):
+    gmm1 = gmm.GMM(3, itr=5, save_dir=None, seed=0)
+    gmm1.connect(srk.Observation(make_data()[0]))
+    gmm1.update()
+    module = vae.VAE(L, itr=2, batch_size=8, save_dir=tmp_path, seed=0)
+    module.connect(gmm1)
+    with pytest.raises(ValueError, match=r"_vae reads class prob.*vae.connect\(gmm, backward=False"):
+        module.update()
+    assert module.model is None and not module.folder.exists()
+    module.connect(gmm1, backward=False)
+    module.update()
+    assert module.get_forward_msg().shape == (N, L)
+
+
 def test_texts_that_are_too_large_are_written_on_request_only():
     x, _ = make_data()
     vae1 = vae.VAE(2, itr=1, batch_size=20, seed=0)
