@@ -146,6 +146,25 @@ def test_networks_given_as_models_come_back_before_and_after_training():
     assert_same(graph, srk.load_graph("after.kserket"))
 
 
+def test_a_network_that_two_modules_share_is_told_of():
+    encoders = [keras.Sequential([keras.Input((64,)), keras.layers.Dense(5)]) for _ in range(2)]
+    for first, second in ((encoders[0], encoders[0]), encoders):
+        modules = [
+            vae.VAE(2, itr=1, batch_size=200, encoder=encoder, name=name, save_dir=None)
+            for encoder, name in ((first, "left"), (second, "right"))
+        ]
+        for module in modules:
+            module.connect(srk.Observation(X))
+        graph = srk.Graph(*modules, seed=0)
+        graph.fit(1, verbose=0)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            graph.save("graph.kserket")
+        said = [str(warning.message) for warning in said if "share" in str(warning.message)]
+        assert len(said) == (first is second)
+    assert srk.load_graph("graph.kserket")["left"].model is not None
+
+
 def test_settings_changed_since_the_constructor_come_back():
     graph = digits_graph(rounds=1)
     graph["vae"].kl_weight = 0.25

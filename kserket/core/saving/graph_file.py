@@ -1,6 +1,7 @@
 """What of a graph is written to its file, and the graph that is made of it again."""
 
 import hashlib
+import warnings
 
 import keras
 import numpy as np
@@ -140,12 +141,30 @@ def pack_state(graph, packer):
         graph: The `Graph`.
         packer: The `Packer` that collects arrays and models.
     """
+    _warn_of_shared(graph)
     return {
         "round": graph.round,
         "history": packer.pack(dict(graph.history.history), "graph.history"),
         "epochs": list(graph.history.epoch),
         "modules": [_pack_module(graph, module, packer) for module in graph.modules],
     }
+
+
+def _warn_of_shared(graph):
+    """Warns of models that share variables: a file holds them apart."""
+    owners = {}
+    for module in graph.modules:
+        model = getattr(module, "model", None)
+        for weight in model.weights if isinstance(model, keras.Model) else ():
+            other = owners.setdefault(id(weight), module)
+            if other.model is not model:
+                warnings.warn(
+                    f"{module.get_name()} and {other.get_name()} share a network, and a file "
+                    "keeps it twice: the loaded graph predicts the same, but trains the two apart. "
+                    "Give each its own: keras.models.clone_model(encoder).",
+                    stacklevel=4,
+                )
+                break
 
 
 def restore_state(graph, packed, unpacker):
