@@ -125,7 +125,9 @@ class MarkovModel(LearningModule):
         self._check_classes(prior, reported.shape[1])
 
     def build_model(self, inputs):
-        return MarkovChain(np.shape(inputs[0])[1], **self._options, name=tensors.identifier(self.name))
+        return MarkovChain(
+            np.shape(inputs[0])[1], **self._options, name=tensors.identifier(self.name)
+        )
 
     def learn(self, inputs, prior, rng):
         data = self.model._data({"x": _as_reports(inputs[0]), "class_prior": prior}, self.lengths)

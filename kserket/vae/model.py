@@ -133,7 +133,20 @@ class VariationalAutoencoder(keras.Model):
         self.built = True
 
     def get_build_config(self):
-        return {"input_shape": (None, *self.data_shape)}
+        return {
+            "input_shape": (None, *self.data_shape),
+            "frozen": [not layer.trainable for layer in self._network_layers()],
+        }
+
+    def build_from_config(self, config):
+        super().build_from_config(config)
+        for layer, is_frozen in zip(self._network_layers(), config.get("frozen", ()), strict=False):
+            if is_frozen:
+                layer.trainable = False
+
+    def _network_layers(self):
+        """All layers of encoder and decoder, those within others after them."""
+        return [*self.encoder._flatten_layers(), *self.decoder._flatten_layers()]
 
     # Objective --------------------------------------------------------------------------
 

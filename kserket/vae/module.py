@@ -185,7 +185,6 @@ class VAE(LearningModule):
             spread = max(_variance(np.asarray(inputs[0])), 1e-12)
             model.log_variance.assign(np.log(spread))  # else the KL term wins before it is learned
         model.compile(keras.optimizers.Adam(self.learning_rate))
-        model.optimizer.build(model.trainable_variables)
         return model
 
     def _networks(self, shape):
@@ -318,6 +317,9 @@ class VAE(LearningModule):
         alpha = self.kl_weight
         super().set_parameters(arrays)
         self.model.kl_weight.assign(alpha)
+        if not self.model.optimizer.built:
+            with self._devices():
+                self.model.optimizer.build(self.model.trainable_variables)
         state = _optimizer_state(self.model)
         saved = {name: part for name, part in arrays.items() if name.startswith("optimizer/")}
         if _shapes(saved) == _shapes(state):

@@ -146,6 +146,42 @@ def test_networks_given_as_models_come_back_before_and_after_training():
     assert_same(graph, srk.load_graph("after.kserket"))
 
 
+@srk.register_module("test_saving")
+class Frozen(vae.VAE):
+    """Its encoder never learns."""
+
+    def build_model(self, inputs):
+        model = super().build_model(inputs)
+        model.encoder.trainable = False
+        return model
+
+
+@pytest.mark.parametrize("when", ["as it is built", "after a round"])
+@pytest.mark.parametrize("network", ["documented", "given"])
+def test_frozen_networks_come_back_frozen(when, network):
+    keras.utils.set_random_seed(0)
+    given = keras.Sequential([keras.Input((64,)), keras.layers.Dense(5)])
+    cls, options = (Frozen if when == "as it is built" else vae.VAE), {"save_dir": None, "seed": 0}
+    vae1 = cls(2, itr=2, batch_size=64, encoder=given if network == "given" else None, **options)
+    vae1.connect(srk.Observation(X))
+    graph = srk.Graph(vae1)
+    graph.fit(1, verbose=0)
+    if when == "after a round":
+        vae1.model.encoder.trainable = False
+        vae1.model.compile(keras.optimizers.Adam(0.01))
+        graph.fit(1, verbose=0)
+    graph.save("graph.kserket")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="Skipping variable loading")
+        other = srk.load_graph("graph.kserket")
+    before = vae1.model.encoder.get_weights()
+    graph.fit(1, verbose=0)
+    other.fit(1, verbose=0)
+    for weight, kept in zip(other["vae"].model.encoder.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, kept)
+    assert_same(graph, other)
+
+
 def test_a_network_that_two_modules_share_is_told_of():
     encoders = [keras.Sequential([keras.Input((64,)), keras.layers.Dense(5)]) for _ in range(2)]
     for first, second in ((encoders[0], encoders[0]), encoders):

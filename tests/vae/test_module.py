@@ -398,7 +398,9 @@ def test_above_classes_it_reads_without_sending_back(tmp_path):
     gmm1.update()
     module = vae.VAE(L, itr=2, batch_size=8, save_dir=tmp_path, seed=0)
     module.connect(gmm1)
-    with pytest.raises(ValueError, match=r"_vae reads class prob.*vae.connect\(gmm, backward=False"):
+    with pytest.raises(
+        ValueError, match=r"_vae reads class prob.*vae.connect\(gmm, backward=False"
+    ):
         module.update()
     assert module.model is None and not module.folder.exists()
     module.connect(gmm1, backward=False)
