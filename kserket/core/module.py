@@ -335,8 +335,8 @@ class Observation(Module):
             `keras.utils.PyDataset` or `tf.data.Dataset` of batches, a scipy sparse matrix. Data in
             files stay there; datasets are read once.
         name: Name of the module. The key under which `Graph.predict` takes new data.
-        allow_missing: Whether rows that are NaN throughout are taken as samples that were not
-            observed here. Otherwise they are an error.
+        allow_missing: Whether rows that are NaN throughout, or masked in a masked array, are taken
+            as samples that were not observed here. Otherwise they are an error.
 
     Messages:
         Forward: the data. Backward: kept, and ignored.
@@ -387,14 +387,14 @@ def check_data(data, name, allow_missing=False):
     Args:
         data: What a user gave: anything that `sources.as_array` takes.
         name: Who holds it, for the error.
-        allow_missing: Whether rows that are NaN throughout pass.
+        allow_missing: Whether rows that are NaN or masked throughout pass.
 
     Returns:
         The array, or a memory map.
 
     Raises:
         TypeError: If `data` are not numbers.
-        ValueError: If they are empty, ragged or not finite.
+        ValueError: If they are empty, ragged, not finite or masked.
     """
     data = as_array(data, name)
     if not (isinstance(getattr(data, "dtype", None), np.dtype) and hasattr(data, "shape")):
@@ -419,9 +419,25 @@ def check_data(data, name, allow_missing=False):
             f"{name} needs one row per sample, shape (N, D). Received: shape {data.shape}. "
             "Use data.reshape(-1, 1) for one feature, data.reshape(1, -1) for one sample."
         )
+    if isinstance(data, np.ma.MaskedArray):
+        data = _unmasked(data, name, allow_missing)
     if data.dtype.kind == "f":
         _check_finite(data, name, allow_missing)
     return data
+
+
+def _unmasked(data, name, allow_missing):
+    """A masked array as a plain one whose masked rows are NaN; ValueError if there may be none."""
+    if not np.ma.is_masked(data):
+        return data.data
+    mask = np.ma.getmaskarray(data).reshape(len(data), -1)
+    if not allow_missing or (mask.any(axis=1) != mask.all(axis=1)).any():
+        raise ValueError(
+            f"{name} is a masked array with {mask.sum()} masked values, the first in row "
+            f"{mask.any(axis=1).argmax()}. Its mask would be lost. Impute them, or pass "
+            "allow_missing=True if whole rows are masked because they were not observed."
+        )
+    return data.astype(np.result_type(data.dtype, "float32")).filled(np.nan)
 
 
 def _check_finite(data, name, allow_missing):

@@ -116,6 +116,18 @@ class TestObservation:
         with pytest.raises(ValueError, match="row 0, column 0"):
             srk.Observation(data, allow_missing=True)
 
+    def test_masked_values_are_refused_or_missing_rows(self):
+        data = np.ma.masked_array(np.arange(6).reshape(3, 2))
+        assert type(srk.Observation(data).data) is np.ndarray  # nothing is masked
+        data[1] = np.ma.masked
+        with pytest.raises(ValueError, match="2 masked values, the first in row 1.*allow_missing"):
+            srk.Observation(data)
+        held = srk.Observation(data, allow_missing=True).data
+        assert_array_equal(held, [[0, 1], [np.nan, np.nan], [4, 5]])
+        data[2, 0] = np.ma.masked  # part of a row
+        with pytest.raises(ValueError, match="3 masked values"):
+            srk.Observation(data, allow_missing=True)
+
     def test_new_data_are_checked_and_the_old_stay(self):
         observation = srk.Observation(np.ones((3, 2)))
         with pytest.raises(ValueError, match="not finite"):
