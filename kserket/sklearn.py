@@ -21,7 +21,8 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     Args:
         n_components: Number of components K.
         inference: "variational" or "gibbs".
-        n_init: Number of k-means++ starts, chosen by the bound.
+        n_init: Number of k-means++ starts, chosen by the bound; None makes 30, fewer of data of
+            more than 150 features.
         max_iter: Number of sweeps.
         tol: Sweeps end early when the bound per sample gains less; None does all.
         weight_concentration: Dirichlet concentration of each mixing weight; None is the
@@ -58,7 +59,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         n_components=1,
         *,
         inference="variational",
-        n_init=30,
+        n_init=None,
         max_iter=100,
         tol=1e-6,
         weight_concentration=None,

@@ -14,20 +14,21 @@ class SweepModel(keras.Model):
     weights. A subclass has `is_fitted` and `state`, and writes `_update` and `_signature`.
 
     Args:
-        n_init: Number of starts of the first fit.
+        n_init: Number of starts of the first fit; None where the model decides.
         tolerance: What a sweep must gain for another one to follow; None does every sweep.
         seed: Integer that determines starts and sampling, or None.
         **kwargs: What `keras.Model` takes.
 
     Raises:
-        ValueError: If `n_init` is not a positive integer.
+        ValueError: If `n_init` is neither a positive integer nor None.
     """
 
     def __init__(self, *, n_init, tolerance, seed=None, **kwargs):
-        check_counts(n_init=n_init)
+        if n_init is not None:
+            check_counts(n_init=n_init)
         kwargs.setdefault("dtype", "float64")
         super().__init__(**kwargs)
-        self.n_init = int(n_init)
+        self.n_init = n_init if n_init is None else int(n_init)
         self.tolerance = tolerance
         self.seed = seed
         self._num_fits = 0

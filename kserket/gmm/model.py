@@ -34,7 +34,8 @@ class GaussianMixture(SweepModel):
         inference: "variational" (variational Bayes), or "gibbs" (Serket's collapsed sampler).
         init: Where the first fit starts: "kmeans" (from k-means++), or "umap" (a mixture over a
             UMAP embedding, for data on curved sheets, such as images; needs umap-learn).
-        n_init: Number of starts by k-means, of which the best by the bound is taken.
+        n_init: Number of starts by k-means, of which the best by the bound is taken; None makes 30,
+            fewer of data of more than 150 features, whose sweeps take long.
         warm_start: Whether a fit goes on from the last one. Else each starts afresh, on the data as
             they are then, and components take the numbers of the old ones that they share most
             samples with.
@@ -80,7 +81,7 @@ class GaussianMixture(SweepModel):
         *,
         inference="variational",
         init="kmeans",
-        n_init=30,
+        n_init=None,
         warm_start=True,
         keep_groups=False,
         weight_concentration=None,

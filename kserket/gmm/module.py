@@ -32,7 +32,8 @@ class GMM(LearningModule):
         mode: "learn" or "recog" (recognition).
         inference: "variational", or "gibbs" for Serket's sampler.
         init: How the first update starts: "kmeans" or "umap", see `GaussianMixture`.
-        n_init: Number of starts by k-means, of which the best by the bound is taken.
+        n_init: Number of starts by k-means, of which the best by the bound is taken; None makes 30,
+            fewer of data of more than 150 features, whose sweeps take long.
         save_dir: Folder in which `module002_gmm/` is made; None writes nothing.
         load_dir: A module's own folder to take parameters from.
         seed: Integer that determines all randomness.
@@ -79,7 +80,7 @@ class GMM(LearningModule):
         *,
         inference="variational",
         init="kmeans",
-        n_init=30,
+        n_init=None,
         save_dir=".",
         load_dir=None,
         seed=None,

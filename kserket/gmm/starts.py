@@ -31,7 +31,7 @@ def start(data, num_components, rng, *, init, n_init, hyper_parameters, needs_st
         num_components: K.
         rng: `numpy.random.Generator`.
         init: "kmeans" or "umap"; a class prior that tells classes decides in place of either.
-        n_init: Number of starts by k-means.
+        n_init: Number of starts by k-means, or None for what suits the number of features.
         hyper_parameters: Dict; those that are None are learned or suit the data.
         needs_state: Whether a start by k-means is wanted, too; else only groups give a state.
 

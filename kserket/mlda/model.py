@@ -96,7 +96,7 @@ class MultimodalLDA(SweepModel):
         **kwargs,
     ):
         check_choice("inference", inference, "variational", "gibbs")
-        check_counts(num_topics=num_topics)
+        check_counts(num_topics=num_topics, n_init=n_init)
         alpha = float(inference == "gibbs") if alpha is None else alpha
         is_mixed = options.mixes_topics(alpha, num_topics)
         if inference == "gibbs" and not is_mixed:

@@ -80,7 +80,9 @@ class MarkovChain(SweepModel):
         seed=None,
         **kwargs,
     ):
-        check_counts(num_states=num_states, num_paths=1 if num_paths is None else num_paths)
+        check_counts(num_states=num_states, n_init=n_init)
+        if num_paths is not None:
+            check_counts(num_paths=num_paths)
         for option, value in {
             "initial_prior": initial_prior,
             "transition_prior": transition_prior,

@@ -24,6 +24,13 @@ def test_any_whole_number_is_a_count(value):
     assert srk.GaussianMixture(value).num_components == 3
 
 
+def test_where_a_mixture_chooses_its_starts_no_number_is_needed():
+    assert srk.GaussianMixture(3).get_config()["n_init"] is None
+    for model in (srk.MultimodalLDA, srk.MarkovChain):
+        with pytest.raises(ValueError, match="`n_init` must be a positive integer"):
+            model(3, n_init=None)
+
+
 @pytest.mark.parametrize("value", [0, -1, 2.5, True, np.True_, "3", np.nan, np.inf, [3]], ids=repr)
 @pytest.mark.parametrize("option", COUNTED)
 def test_nothing_else_is(option, value):

@@ -643,6 +643,14 @@ def test_of_many_starts_the_best_is_taken(rng):
     assert gm.lower_bound(many.prior, many.state, sums) >= many.bounds.max() - 1e-6 * len(x)
 
 
+def test_of_many_features_there_are_fewer_starts(rng):
+    numbers = {}
+    for features in (2, 150, 200, 500):
+        x = rng.normal(size=(20, features))
+        numbers[features] = len(gm.start(x, prior_of(x, 2), 2, rng=0).bounds)
+    assert numbers == {2: 30, 150: 30, 200: 17, 500: 4}
+
+
 def test_the_empirical_prior_scales_with_the_data(rng):
     x, _ = clusters(rng)
     here = gm.start(x, prior_of(x), 3, rng=0).prior

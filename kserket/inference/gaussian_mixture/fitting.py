@@ -20,7 +20,7 @@ def fit(
     class_prior=None,
     sample_weight=None,
     num_sweeps=100,
-    n_init=30,
+    n_init=None,
     tolerance=1e-6,
     rng=None,
     callback=None,
@@ -39,7 +39,7 @@ def fit(
         class_prior: (N, K) probabilities that stand in place of the mixing weights, or None.
         sample_weight: (N,) or None: how often each datum counts.
         num_sweeps: how many sweeps to do at most, beside those of the starts.
-        n_init: how many cold starts to compare.
+        n_init: how many cold starts to compare; None as in `start`.
         tolerance: stop when a sweep raises the bound by less than this, in nats for each datum;
             None never stops early.
         rng: `numpy.random.Generator`, or a seed.

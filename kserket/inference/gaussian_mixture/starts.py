@@ -18,6 +18,8 @@ from kserket.inference.gaussian_mixture.sweep import (
 MAX_START_SAMPLES = 20_000
 MAX_START_VALUES = 4_000_000
 START_SWEEPS = 20
+MIN_STARTS, MAX_STARTS = 4, 30
+CHEAP_FEATURES = 150  # up to which there are as many starts as at most
 
 
 class Start(NamedTuple):
@@ -35,7 +37,7 @@ def start(
     variance=None,
     class_prior=None,
     sample_weight=None,
-    n_init=30,
+    n_init=None,
     rng=None,
     chunk_size=None,
     learn_prior=True,
@@ -60,7 +62,8 @@ def start(
         variance: (N, D) or None. Rows that hold an infinite variance say nothing.
         class_prior: (N, K) probabilities that stand in place of the mixing weights, or None.
         sample_weight: (N,) or None: how often each datum counts.
-        n_init: how many cold starts to compare.
+        n_init: how many cold starts to compare; None makes `MAX_STARTS`, fewer of data of more than
+            `CHEAP_FEATURES` features, since a sweep takes time with their square at least.
         rng: `numpy.random.Generator`, or a seed.
         chunk_size: how many rows to work on at a time.
         learn_prior: whether to return a better prior, or the one given.
@@ -95,7 +98,7 @@ def start(
         return Start(maximize(run.prior, run.sums), run.prior, np.empty(0))
     data = data.sample(_max_start_samples(len(prior.mean)), rng)
     best, bounds = None, []
-    for number in range(max(1, n_init)):
+    for number in range(_num_starts(len(prior.mean)) if n_init is None else n_init):
         responsibilities = initialise(
             data.x,
             data.variance,
@@ -248,6 +251,11 @@ def _centre_and_scale(x, variance):
     if variance is not None:
         spread = spread + np.asarray(variance, np.float64).mean(axis=0)
     return centre, np.sqrt(np.where(spread > 1e-12 * spread.max(), spread, spread.max() or 1.0))
+
+
+def _num_starts(num_features):
+    """How many starts are worth their time."""
+    return max(MIN_STARTS, round(MAX_STARTS * min(1.0, (CHEAP_FEATURES / num_features) ** 2)))
 
 
 def _max_start_samples(num_features):
