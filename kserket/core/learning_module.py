@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from kserket.core import messages, module_files
+from kserket.core.divergence import has_finite_weights, undone
 from kserket.core.module import Module, Observation, check_data
 from kserket.core.options import check_choice, check_labels, check_seed
 from kserket.core.progress import showing_steps
@@ -213,21 +214,15 @@ class LearningModule(Module):
         Raises:
             RuntimeError: If nothing is connected, or an input has sent nothing yet.
             FileNotFoundError: In recognition, if nothing was learned.
-            FloatingPointError: If learning diverged. Nothing has been written or sent then.
+            FloatingPointError: If learning diverged. The model is what it was before then, and
+                nothing has been written or sent.
             ValueError: If inputs, messages or saved parameters do not fit. Nothing has been
                 changed or written then.
         """
         inputs, prior = self.get_observations(), self.get_backward_msg()
         self._check(inputs, prior)
         self.ensure_model(inputs)
-        learns = self.mode == "learn" and self.trainable
-        with showing_steps(self):
-            logs = self.learn(inputs, prior, self._make_rng()) if learns else {}
-        if not np.isfinite(logs.get("loss", 0.0)):
-            raise FloatingPointError(
-                f"{self.get_name()} has diverged: its loss is {logs['loss']}. Nothing was written "
-                "or sent. Scale the data, or lower the learning rate."
-            )
+        logs = self._learn(inputs, prior) if self.mode == "learn" and self.trainable else {}
         inference = self.infer_learned(inputs, prior)
         self.logs = {
             **logs,
@@ -311,6 +306,20 @@ class LearningModule(Module):
         self.model.set_weights([arrays[name] for name in names])
 
     # Private ----------------------------------------------------------------------------
+
+    def _learn(self, inputs, prior):
+        """`learn`, of which nothing stays if it diverges."""
+        with undone(self), showing_steps(self):
+            logs = self.learn(inputs, prior, self._make_rng())
+            if "loss" in logs and not (
+                np.isfinite(logs["loss"]) and has_finite_weights(self.model)
+            ):
+                raise FloatingPointError(
+                    f"{self.get_name()} has diverged: its loss is {logs['loss']}, or its weights "
+                    "are not finite. Its model is what it was before this update, and nothing was "
+                    "written or sent. Scale the data, or lower the learning rate."
+                )
+        return logs
 
     def _warn_once(self, text):
         """Warns of something that a user should look into, once in a module's life."""

@@ -119,6 +119,42 @@ def test_a_module_that_diverges_says_so_and_keeps_what_it_sent():
     assert module.get_forward_msg() is sent
 
 
+def test_what_diverges_is_undone():
+    graph, other = make_graph(), make_graph()
+    graph.fit(1, verbose=0)
+    other.fit(2, verbose=0)
+    model = graph["vae"].model
+    before = [variable.numpy() for variable in [*model.variables, *model.optimizer.variables]]
+    start = model.optimizer.learning_rate.numpy()
+
+    class Explode(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.model.optimizer.learning_rate.assign(1e30)
+
+    with pytest.raises(FloatingPointError, match="what it was before this update"):
+        graph.fit(1, module_callbacks={"vae": [Explode()]}, verbose=0)
+    assert model.optimizer.learning_rate.numpy() == start
+    after = [variable.numpy() for variable in [*model.variables, *model.optimizer.variables]]
+    for old, new in zip(before, after, strict=True):
+        np.testing.assert_array_equal(old, new)
+    graph.fit(1, verbose=0)
+    for old, new in zip(graph.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+@pytest.mark.parametrize("itr", [1, 2])  # the loss is that before the last step
+def test_what_diverges_at_once_is_undone(itr):
+    x, *_ = srk.datasets.make_mixture(60, 3, 2, seed=0)
+    vae1 = vae.VAE(
+        2, itr=itr, likelihood="gaussian", learning_rate=float("inf"), save_dir=None, seed=0
+    )
+    vae1.connect(srk.Observation(x))
+    with pytest.raises(FloatingPointError):
+        vae1.update()
+    assert all(np.isfinite(weight).all() for weight in vae1.model.get_weights())
+    assert vae1.model.optimizer.iterations.numpy() == 0
+
+
 def test_lambda_callback_and_tensorboard(tmp_path):
     pytest.importorskip("tensorboard")
     graph, seen = make_graph(), []
