@@ -1,5 +1,6 @@
 """Connected modules as one model: rounds, history, prediction."""
 
+import copy
 import graphlib
 import os
 
@@ -201,24 +202,42 @@ class Graph:
     # What Keras callbacks ask of a model ------------------------------------------------
 
     def get_weights(self):
-        """The weights of every module's model, one list."""
-        return [weight for model in self._models() for weight in model.get_weights()]
+        """What every module has learned, one list.
+
+        Returns:
+            The weights of each Keras model, arrays; a copy of each model of another kind.
+        """
+        weights = []
+        for model in (module.model for module in self._learned()):
+            weights += model.get_weights() if _is_keras(model) else [copy.deepcopy(model)]
+        return weights
 
     def set_weights(self, weights):
         """Puts back what `get_weights` returned. Messages stay as they are until the next round.
 
         Args:
-            weights: List of arrays.
-        """
-        weights = list(weights)
-        for model in self._models():
-            size = len(model.weights)
-            model.set_weights(weights[:size])
-            del weights[:size]
+            weights: The list.
 
-    def _models(self):
-        models = [getattr(module, "model", None) for module in self.modules]
-        return [model for model in models if model is not None]
+        Raises:
+            ValueError: If it is of another length than what `get_weights` returns now.
+        """
+        learned, weights = self._learned(), list(weights)
+        sizes = [len(m.model.weights) if _is_keras(m.model) else 1 for m in learned]
+        if len(weights) != sum(sizes):
+            raise ValueError(
+                f"`weights` must be what get_weights() returned, {sum(sizes)} entries. "
+                f"Received: {len(weights)}"
+            )
+        for module, size in zip(learned, sizes, strict=True):
+            own, weights = weights[:size], weights[size:]
+            if _is_keras(module.model):
+                module.model.set_weights(own)
+            else:
+                module.model = copy.deepcopy(own[0])
+
+    def _learned(self):
+        """The modules that have a model."""
+        return [module for module in self.modules if getattr(module, "model", None) is not None]
 
     # Use --------------------------------------------------------------------------------
 
@@ -456,6 +475,10 @@ def _settled(figures, tolerance):
         return False
     changes = [value for name, value in figures.items() if name.endswith("/message_change")]
     return bool(changes) and max(changes) < tolerance
+
+
+def _is_keras(model):
+    return isinstance(model, keras.Model)
 
 
 def _kind(message):

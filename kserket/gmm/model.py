@@ -167,6 +167,18 @@ class GaussianMixture(SweepModel):
         concentration = self._fitted().weight_concentration
         return concentration / concentration.sum()
 
+    def set_weights(self, weights):
+        """Puts in parameters. What others said of each sample's class does not outlive them.
+
+        Args:
+            weights: What `get_weights` returned. Groups, which a warm start finds only once,
+                stay.
+        """
+        super().set_weights(weights)
+        self.assignments = None
+        if not self.warm_start:
+            self.groups = None
+
     # Learning ---------------------------------------------------------------------------
 
     def fit(

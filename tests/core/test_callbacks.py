@@ -76,6 +76,44 @@ def test_early_stopping_restores_the_best_weights():
         assert np.array_equal(restored, best)
 
 
+class Counts(srk.LearningModule):
+    """A module whose model is an array."""
+
+    def build_model(self, inputs):
+        return np.zeros(1)
+
+    def learn(self, inputs, prior, rng):
+        self.model += 1.0
+        return {"loss": float(self.model[0])}
+
+    def infer(self, inputs, prior):
+        return srk.Inference(np.asarray(inputs[0]), [None])
+
+
+def test_models_that_are_not_of_keras_are_restored_too():
+    module = Counts("counts", save_dir=None)
+    module.connect(srk.Observation([[1.0], [2.0]]))
+    graph = srk.Graph(module, seed=0)
+    stopping = keras.callbacks.EarlyStopping(
+        "counts/loss", mode="min", patience=2, restore_best_weights=True
+    )
+    graph.fit(10, callbacks=[stopping], verbose=0)
+    assert graph.round == 3
+    assert module.model == [1.0]
+    with pytest.raises(ValueError, match="get_weights.*1 entries. Received: 2"):
+        graph.set_weights([1.0, 2.0])
+
+
+def test_a_samplers_classes_do_not_outlive_its_parameters():
+    graph = make_graph(inference="gibbs")
+    graph.fit(1, verbose=0)
+    weights = graph.get_weights()
+    assert graph["gmm"].model.assignments is not None
+    graph.set_weights(weights)
+    assert graph["gmm"].model.assignments is None
+    graph.fit(1, verbose=0)
+
+
 def test_model_checkpoint_writes_graphs(tmp_path):
     graph = make_graph()
     path = tmp_path / "graph-{epoch}.keras"
