@@ -161,8 +161,8 @@ class Buffer(_Passage):
     """Collects what it reads, update by update, for modules above that learn from many samples.
 
     For data that arrive in parts: `obs.set_data(part)`, then `update()` of each module once, adds
-    the part. It belongs directly above an observation: a module between the two would learn from
-    the new part under what was said of the old one.
+    the part. A module between the observation and the buffer learns from the new part before
+    anything above has spoken of it.
 
     Args:
         size: How many rows it holds: once full, the oldest make way for new ones; until then the
@@ -222,6 +222,10 @@ class Buffer(_Passage):
         self.set_backward_msg(None)
         self.set_forward_msg(held if self.size == -1 else _pad(held, self.size))
 
+    def forget_samples(self):
+        """Takes back what was said of the last part; what is held, and said of it, stays."""
+        self._withdraw()
+
     def set_backward_msg(self, message, sender=None):
         """Receives a message from above, and hands on what it says of the part read last.
 
@@ -235,8 +239,7 @@ class Buffer(_Passage):
             end = len(self.held)
             self.send_backward_msgs([_take(prior, slice(end - self.num_last, end))])
         else:
-            for module in self.inputs:
-                module.mailbox.backward.pop(self, None)
+            self._withdraw()
 
 
 def _take(message, rows):

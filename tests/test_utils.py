@@ -176,6 +176,19 @@ def test_what_was_said_of_an_old_part_is_withdrawn():
     assert buffer.get_backward_msg() is None
 
 
+def test_what_a_buffer_holds_outlives_the_samples_it_read():
+    obs, middle, buffer, top = chain(
+        srk.Observation(np.zeros((2, 1))), Top(name="middle"), utils.Buffer(), Top()
+    )
+    update(middle, buffer, top)
+    assert middle.get_backward_msg() is not None
+    obs.set_data(np.ones((2, 1)))
+    assert middle.get_forward_msg() is None and middle.get_backward_msg() is None
+    assert buffer.get_forward_msg().shape == (2, 1) and top.get_forward_msg() is not None
+    update(middle, buffer, top)
+    assert buffer.get_forward_msg().shape == (4, 1)
+
+
 def test_buffer_under_a_mixture_learns_from_all_parts():
     x, labels, *_ = srk.datasets.make_mixture(90, 3, 2, seed=0)
     obs, buffer, gmm1 = chain(

@@ -426,6 +426,12 @@ class Graph:
         """
         from kserket.core.export import export
 
+        for module in self._learned():
+            if module.get_forward_msg() is None:
+                raise RuntimeError(
+                    f"{module.get_name()} has sent nothing yet of the data that the graph holds. "
+                    "Call fit() first."
+                )
         return export(self, path, format, dtype)
 
     def __repr__(self):

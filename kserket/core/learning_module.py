@@ -72,7 +72,7 @@ class LearningModule(Module):
 
     def __init__(self, name, mode="learn", *, labels=None, save_dir=".", load_dir=None, seed=None):
         check_choice("mode", mode, "learn", "recog")
-        seed, labels = check_seed(seed), check_labels(labels)
+        seed, labels = check_seed(seed), check_labels(labels)  # before a number is taken
         super().__init__(name, learnable=mode == "learn")
         self.mode = mode
         self.labels = labels
@@ -270,6 +270,15 @@ class LearningModule(Module):
         return self.model
 
     @property
+    def labels(self):
+        """Classes (N,) that are scored against, or None; may be set when other data come."""
+        return self._labels
+
+    @labels.setter
+    def labels(self, labels):
+        self._labels = check_labels(labels)
+
+    @property
     def posterior(self):
         """Class probabilities (N, K) of the last update: evidence times what came from above."""
         return None if self._posterior is None else self._posterior.probs
@@ -278,6 +287,10 @@ class LearningModule(Module):
     def folder(self):
         """The folder of this module's result files, or None."""
         return None if self.save_dir is None else self.save_dir / self.get_name()
+
+    def forget_samples(self):
+        super().forget_samples()
+        self._posterior = None
 
     # Parameters -------------------------------------------------------------------------
 
@@ -338,7 +351,7 @@ class LearningModule(Module):
         if self.labels is not None and len(self.labels) != rows:
             raise ValueError(
                 f"{name} reads {rows} samples, but `category` holds {len(self.labels)} labels. "
-                "Give one label per sample, or None."
+                f"Set {self.name or 'module'}.labels to one label per sample, or to None."
             )
         for module, message in zip(self.inputs, inputs, strict=True):
             if not isinstance(module, Observation):  # which checked its data when it took them

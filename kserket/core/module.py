@@ -2,6 +2,7 @@
 
 import inspect
 import warnings
+import weakref
 
 import numpy as np
 
@@ -67,6 +68,7 @@ class Module:
         self.logs = {}
         self.rounds = 0
         self._inputs = ()
+        self._readers = weakref.WeakSet()
         self._sends_back = True
         self._devices = scope_here()  # its model's, whenever that is made
         Module._count += 1
@@ -179,13 +181,33 @@ class Module:
         for module in modules:
             if not isinstance(module, Observation):
                 _warn_of_namesake(module, self)
+        for module in modules:
+            module._readers.add(self)
         self._inputs, self._sends_back = tuple(modules), bool(backward)
 
     def disconnect(self):
         """Stops reading, and takes back the messages sent to the modules below."""
+        self._withdraw()
+        for module in self._inputs:
+            module._readers.discard(self)
+        self._inputs = ()
+
+    def forget_samples(self):
+        """Takes back every message about the samples below, which are others from now on.
+
+        What was learned stays. Called by `Observation.set_data`; a subclass that keeps something
+        else of each sample forgets it here, too.
+        """
+        self._withdraw()
+        self.mailbox.forward = None
+        self.mailbox.backward.clear()
+        for reader in self._readers:
+            reader.forget_samples()
+
+    def _withdraw(self):
+        """Takes back the messages sent to the modules below."""
         for module in self._inputs:
             module.mailbox.backward.pop(self, None)
-        self._inputs = ()
 
     def get_observations(self):
         """What the connected modules say to this one.
@@ -365,13 +387,33 @@ class Observation(Module):
         """The data (N, ...)."""
         return self.mailbox.forward
 
-    def set_data(self, data):
-        """Puts other data of the same kind of samples in the place of the old.
+    def set_data(self, data, same_samples=False):
+        """Puts other data in the place of the old, of the same shape of samples.
+
+        Messages about the old samples are taken back, from all modules above and whatever was
+        set by hand there: these learn and infer afresh, with the parameters that they have. If
+        `category` was given, set `module.labels` to the classes of the new samples.
 
         Args:
             data: Array (N, ...), checked as in the constructor.
+            same_samples: Whether the rows are the samples that were there, in their order, such
+                as a cleaner copy or one with gaps. What is known of them then stays.
+
+        Raises:
+            ValueError: If the data cannot be taken, or there are more or fewer of the same
+                samples. Then nothing is changed.
         """
-        self.set_forward_msg(check_data(data, self.get_name(), allow_missing=self.allow_missing))
+        data = check_data(data, self.get_name(), allow_missing=self.allow_missing)
+        if not same_samples:
+            self.mailbox.backward.clear()
+            for reader in self._readers:
+                reader.forget_samples()
+        elif len(data) != len(self.data):
+            raise ValueError(
+                f"{self.get_name()} holds {len(self.data)} samples, and same_samples=True needs "
+                f"as many. Received: {len(data)}"
+            )
+        self.set_forward_msg(data)
 
     def get_backward_msg(self):
         """What the readers predict of the data, or None; nothing here acts on it."""

@@ -99,6 +99,11 @@ class GMM(LearningModule):
         )
         self.K, self.itr = int(K), int(itr)
 
+    def forget_samples(self):
+        super().forget_samples()
+        if self.model is not None:
+            self.model.assignments = self.model.groups = None
+
     def settings(self):
         return {"K": self.K, "inference": self._options["inference"]}
 

@@ -236,6 +236,48 @@ def test_a_modules_own_seed_stands():
     assert vae1.seed == 7 and gmm1.seed == 5
 
 
+class TestOtherSamples:
+    @pytest.mark.parametrize("size", [NUM_SAMPLES, 25])
+    def test_nothing_is_learned_of_them_under_what_was_said_of_others(self, size):
+        graph, vae1, gmm1 = make()
+        graph.fit(1, verbose=0)
+        priors = []
+        vae1.check = lambda inputs, prior: priors.append(prior)
+        x, labels = data(seed=1, num_samples=size)
+        graph["obs"].set_data(x)
+        assert gmm1.posterior is None
+        gmm1.labels = labels
+        graph.fit(1, verbose=0)
+        assert priors == [None] and gmm1.posterior.shape == (size, 3)
+
+    def test_labels_of_the_others_are_told(self):
+        graph, vae1, gmm1 = make()
+        graph["obs"].set_data(data(num_samples=25)[0])
+        vae1.update()
+        with pytest.raises(ValueError, match="25 samples.*40 labels. Set gmm.labels"):
+            gmm1.update()
+        with pytest.raises(ValueError, match="one label per sample"):
+            gmm1.labels = np.ones((25, 2))
+        gmm1.labels = None
+        gmm1.update()
+
+    def test_a_sampler_goes_on_from_its_parameters_alone(self):
+        x, _ = data()
+        gmm1 = gmm.GMM(3, itr=2, inference="gibbs", save_dir=None, seed=0)
+        gmm1.connect(srk.Observation(x))
+        gmm1.update()
+        gmm1.inputs[0].set_data(x[::-1])
+        assert gmm1.model.assignments is None and gmm1.model.is_fitted
+        gmm1.update()
+
+    def test_an_export_needs_messages_about_them(self, tmp_path):
+        graph, *_ = make()
+        graph.fit(1, verbose=0)
+        graph["obs"].set_data(data(seed=1)[0])
+        with pytest.raises(RuntimeError, match="module001_vae has sent nothing.*fit"):
+            graph.export(tmp_path / "served")
+
+
 class TestPrediction:
     def test_of_the_training_data_is_the_posterior(self, fitted):
         graph, _, gmm1 = fitted

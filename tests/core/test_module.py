@@ -134,6 +134,40 @@ class TestObservation:
             observation.set_data(np.full((3, 2), np.nan))
         assert_array_equal(observation.data, np.ones((3, 2)))
 
+    def test_new_samples_take_back_what_was_said_of_the_old(self):
+        first, second = srk.Observation(np.eye(3), "first"), srk.Observation(np.eye(3), "second")
+        below, beside, top = Sender(np.eye(3), "below"), Sender(np.eye(3), "beside"), srk.Module()
+        below.connect(first)
+        beside.connect(second)
+        top.connect(below, beside)
+
+        def everybody_speaks():
+            top.set_forward_msg(probabilities(0, 3))
+            for module in (below, beside):
+                module.set_forward_msg(np.eye(3))
+                module.set_backward_msg(probabilities(1, 3))  # by hand
+                module.send_backward_msgs([np.eye(3)])
+            top.send_backward_msgs([probabilities(2, 3)] * 2)
+
+        everybody_speaks()
+        with pytest.raises(ValueError, match="holds 3 samples.*Received: 2"):
+            first.set_data(np.ones((2, 3)), same_samples=True)
+        first.set_data(np.eye(3) / 2, same_samples=True)
+        assert_array_equal(first.data, np.eye(3) / 2)
+        assert top.get_forward_msg() is not None and top in below.mailbox.backward
+
+        first.set_data(np.ones((2, 3)))
+        assert below.get_forward_msg() is None and top.get_forward_msg() is None
+        assert first.get_backward_msg() is None and below.get_backward_msg() is None
+        assert top not in beside.mailbox.backward  # what it said rests on the old samples
+        assert beside.get_forward_msg() is not None and second.get_backward_msg() is not None
+
+        first.set_data(np.eye(3))
+        everybody_speaks()
+        top.connect(beside)
+        first.set_data(np.eye(3))
+        assert top.get_forward_msg() is not None  # it no longer stands above
+
     def test_backward_messages_change_nothing(self):
         data = np.ones((3, 2))
         observation = srk.Observation(data)
