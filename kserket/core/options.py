@@ -1,5 +1,7 @@
 """Options that models, modules and graphs take alike, checked where they are given."""
 
+import numbers
+
 import numpy as np
 
 
@@ -57,17 +59,41 @@ def check_labels(labels):
         labels: (N,) or (N, 1) of any kind, or None.
 
     Raises:
-        ValueError: If there is not one for each sample, or one is not finite.
+        ValueError: If there is not one for each sample, one is missing or not finite, or they are
+            neither numbers nor strings.
     """
     if labels is None:
         return None
-    labels = np.asarray(labels)
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.ndim != 1:
+    array = np.asarray(labels)
+    if array.dtype.kind == "O" or (array.dtype.kind in "SU" and not hasattr(labels, "dtype")):
+        array = np.asarray(labels, dtype=object)  # before None and NaN became text
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1:
         raise ValueError(
-            f"`category` must hold one label per sample, shape (N,). Received: {labels.shape}"
+            f"`category` must hold one label per sample, shape (N,). Received: {array.shape}"
         )
-    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
+    if array.dtype.kind == "O":
+        array = _of_one_kind(array)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise ValueError("`category` must not hold NaN or infinity.")
-    return labels
+    return array
+
+
+def _of_one_kind(labels):
+    """Objects (N,), numbers or strings, as an array of these."""
+    for index, label in enumerate(labels):
+        if isinstance(label, str):
+            continue
+        if not isinstance(label, (bytes, numbers.Real, np.generic)) or label != label:
+            raise ValueError(
+                "`category` must hold numbers or strings, and a label for every sample. "
+                f"Received: {label!r} at index {index}. Leave such samples out, or give them a "
+                "class of their own."
+            )
+    if len({isinstance(label, str) for label in labels}) > 1:
+        raise ValueError("`category` must hold numbers or strings, not both.")
+    array = np.array(labels.tolist())
+    if array.dtype.kind == "O":
+        raise ValueError("`category` must hold numbers or strings that NumPy has a type for.")
+    return array

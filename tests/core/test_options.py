@@ -42,3 +42,38 @@ def test_a_wrong_word_is_told_with_the_right_ones():
     with pytest.raises(ValueError, match="`mode` must be 'learn' or 'recog'. Received: mode='on'"):
         options.check_choice("mode", "on", "learn", "recog")
     options.check_choice("mode", "recog", "learn", "recog")
+
+
+@pytest.mark.parametrize(
+    "labels, kind",
+    [
+        (["cat", "dog", "cat"], "U"),
+        (np.array(["cat", "dog", "cat"], dtype=object), "U"),
+        (np.array([3, 1, 2], dtype=object), "i"),
+        (np.array([[3], [1], [2]], dtype=object), "i"),
+        (np.array([3, 1.5, 2], dtype=object), "f"),
+        (np.array([True, False, True], dtype=object), "b"),
+        (np.array([np.int32(3), 1, 2], dtype=object), "i"),
+        ([2, 0, 1], "i"),
+    ],
+)
+def test_labels_of_one_kind_become_an_array_of_it(labels, kind):
+    labels = options.check_labels(labels)
+    assert labels.shape == (3,) and labels.dtype.kind == kind
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), np.nan, np.datetime64("NaT"), object()])
+@pytest.mark.parametrize("others", [[1, 2], ["cat", "dog"]])
+def test_missing_labels_are_told_where_they_are_given(others, missing):
+    with pytest.raises(ValueError, match="every sample. Received: .* at index 2"):
+        srk.gmm.GMM(3, category=np.array([*others, missing], dtype=object))
+    if not isinstance(others[0], int) or missing is None:  # a list
+        with pytest.raises(ValueError, match="`category` must"):
+            srk.gmm.GMM(3, category=[*others, missing])
+
+
+def test_labels_of_several_kinds_are_refused():
+    with pytest.raises(ValueError, match="not both"):
+        options.check_labels(np.array([1, "1"], dtype=object))
+    with pytest.raises(ValueError, match="not both"):
+        options.check_labels([1, "1"])

@@ -201,6 +201,14 @@ def test_a_network_that_two_modules_share_is_told_of():
     assert srk.load_graph("graph.kserket")["left"].model is not None
 
 
+def test_labels_of_any_kind_are_saved():
+    labels = np.array(["cat", "dog"] * 45, dtype=object)
+    gmm1 = gmm.GMM(2, itr=1, category=labels, save_dir=None, seed=0)
+    gmm1.connect(srk.Observation(POINTS))
+    srk.Graph(gmm1).save("graph.kserket")
+    assert (srk.load_graph("graph.kserket")["gmm"].labels == labels).all()
+
+
 def test_settings_changed_since_the_constructor_come_back():
     graph = digits_graph(rounds=1)
     graph["vae"].kl_weight = 0.25
