@@ -25,6 +25,9 @@ class Graph:
         *tops: The modules at the top. What they read, directly or not, belongs to the graph.
         seed: Integer from which every learning module without a seed of its own takes one.
 
+    Connect modules first: a graph whose modules are connected otherwise afterwards raises
+    RuntimeError.
+
     Raises:
         TypeError: If something is not a module.
         ValueError: If nothing is given or the modules form a cycle.
@@ -85,6 +88,24 @@ class Graph:
             name: module for module, name in self.names.items() if isinstance(module, Observation)
         }
 
+    def _check_connections(self):
+        """Raises RuntimeError if other modules stand below the top than when the graph was made."""
+        now = _in_order(self.tops)
+        if now == self.modules:
+            return
+        added = [module.get_name() for module in now if module not in self.names]
+        removed = [module.get_name() for module in self.modules if module not in now]
+        news = [
+            f"{', '.join(names)} {what}"
+            for names, what in ((added, "came"), (removed, "went"))
+            if names
+        ]
+        raise RuntimeError(
+            "Modules were connected otherwise after the graph was made: "
+            f"{' and '.join(news) or 'their order is another'}. Connect everything first, then "
+            "make a new Graph."
+        )
+
     # Rounds -----------------------------------------------------------------------------
 
     def fit(
@@ -126,6 +147,7 @@ class Graph:
             ValueError: If an option is wrong, or `backup_dir` holds another graph's run; and what
                 the modules' `update()` raises.
         """
+        self._check_connections()
         if isinstance(rounds, bool) or int(rounds) != rounds or rounds < 0:
             raise ValueError(f"`rounds` must be an integer >= 0. Received: {rounds!r}")
         updates = self._check_schedule(schedule)
@@ -267,6 +289,7 @@ class Graph:
             RuntimeError: If a module has learned nothing yet.
             ValueError: If data do not fit.
         """
+        self._check_connections()
         names = [outputs] if isinstance(outputs, str) else outputs
         wanted = [self[name] for name in names] if names is not None else self.tops
         data = read_data(self, x)
@@ -298,6 +321,7 @@ class Graph:
         """
         from kserket import metrics
 
+        self._check_connections()
         data = read_data(self, x)
         beliefs = pass_messages(self, data, max_passes, tolerance)
         figures = {}
@@ -325,6 +349,7 @@ class Graph:
             Array (num_samples, ...): probabilities or means of the data; a dict by name if
             there are several.
         """
+        self._check_connections()
         start = self.tops[0] if top is None else self[top]
         samples = generate(self, start, num_samples, component, np.random.default_rng(seed))
         names = list(self.observations) if outputs is None else outputs
@@ -338,6 +363,7 @@ class Graph:
         Args:
             print_fn: Called with each line.
         """
+        self._check_connections()
         rows = [("Module (class)", "Reads", "Sends up", "Parameters")]
         for module, name in self.names.items():
             reads = ", ".join(self.names[source] for source in module.inputs) or "-"
@@ -357,6 +383,7 @@ class Graph:
 
     def to_mermaid(self):
         """The graph as Mermaid text: a flowchart from the data upwards, messages on the edges."""
+        self._check_connections()
         return drawing.to_mermaid(self)
 
     def plot(self, ax=None):
@@ -368,6 +395,7 @@ class Graph:
         Returns:
             The axes.
         """
+        self._check_connections()
         return drawing.plot(self, ax)
 
     # Files ------------------------------------------------------------------------------
@@ -390,6 +418,7 @@ class Graph:
         """
         from kserket.core.saving import save_graph
 
+        self._check_connections()
         if not overwrite and os.path.exists(path):
             raise FileExistsError(f"{path} is there already. Pass overwrite=True to replace it.")
         save_graph(self, path, include_data)
@@ -426,6 +455,7 @@ class Graph:
         """
         from kserket.core.export import export
 
+        self._check_connections()
         for module in self._learned():
             if module.get_forward_msg() is None:
                 raise RuntimeError(

@@ -85,6 +85,40 @@ class TestStructure:
         with pytest.raises(ValueError, match="cycle.*module00._.*->.*Connect modules from data"):
             srk.Graph(a)
 
+    @pytest.mark.parametrize(
+        "use",
+        [
+            lambda graph: graph.fit(1, verbose=0),
+            lambda graph: graph.predict(data()[0]),
+            lambda graph: graph.evaluate(data()[0]),
+            lambda graph: graph.generate(1),
+            lambda graph: graph.save("graph.kserket"),
+            lambda graph: graph.export("served"),
+            lambda graph: graph.summary(),
+            lambda graph: graph.to_mermaid(),
+            lambda graph: graph.plot(),
+        ],
+    )
+    def test_is_that_of_its_connections_when_it_was_made(self, use):
+        graph, vae1, gmm1 = make()
+        vae1.connect(srk.Observation(data()[0], name="other"))
+        with pytest.raises(RuntimeError, match="_other came and module000_obs went.*new Graph"):
+            use(graph)
+        assert vae1.rounds == 0
+
+    def test_is_made_after_its_connections(self):
+        gmm1 = gmm.GMM(3, save_dir=None)
+        graph = srk.Graph(gmm1)
+        gmm1.connect(srk.Observation(data()[0]))
+        with pytest.raises(RuntimeError, match="module001_obs came.*Connect everything first"):
+            graph.fit(1)
+
+    def test_reading_without_sending_back_may_come_later(self):
+        graph, vae1, gmm1 = make()
+        gmm1.connect(vae1, backward=False)
+        graph.fit(1, verbose=0)
+        assert vae1.get_backward_msg() is None
+
     def test_summary_tells_modules_messages_and_sizes(self, fitted):
         graph, _, gmm1 = fitted
         lines = []

@@ -201,8 +201,9 @@ def test_a_network_that_two_modules_share_is_told_of():
     assert srk.load_graph("graph.kserket")["left"].model is not None
 
 
-def test_labels_of_any_kind_are_saved():
-    labels = np.array(["cat", "dog"] * 45, dtype=object)
+@pytest.mark.parametrize("kinds", [["cat", "dog"], [0, 1]])
+def test_labels_of_any_kind_are_saved(kinds):
+    labels = np.array(kinds * 45, dtype=object)
     gmm1 = gmm.GMM(2, itr=1, category=labels, save_dir=None, seed=0)
     gmm1.connect(srk.Observation(POINTS))
     srk.Graph(gmm1).save("graph.kserket")
