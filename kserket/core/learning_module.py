@@ -169,10 +169,8 @@ class LearningModule(Module):
     def get_config(self):
         """The constructor's arguments, with what was set since in the place of what was given."""
         config = super().get_config()
-        now = {
-            **dict.fromkeys(("labels", "category"), self.labels),
-            **{name: getattr(self, name) for name in ("mode", "save_dir", "load_dir")},
-        }
+        now = {name: getattr(self, name) for name in (*self._saved, "save_dir", "load_dir")}
+        now |= dict.fromkeys(("labels", "category"), self.labels)
         return config | {name: value for name, value in now.items() if name in config}
 
     def tensor_infer(self, inputs, prior):

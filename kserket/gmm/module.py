@@ -70,6 +70,8 @@ class GMM(LearningModule):
     ```
     """
 
+    _saved = (*LearningModule._saved, "itr")
+
     def __init__(
         self,
         K,

@@ -82,6 +82,8 @@ class MLDA(LearningModule):
     ```
     """
 
+    _saved = (*LearningModule._saved, "itr", "shared_classes")
+
     def __init__(
         self,
         K,

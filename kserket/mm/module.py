@@ -80,6 +80,8 @@ class MarkovModel(LearningModule):
     ```
     """
 
+    _saved = (*LearningModule._saved, "itr", "lengths")
+
     def __init__(
         self,
         num_samp=100,
@@ -106,9 +108,6 @@ class MarkovModel(LearningModule):
             name, mode, labels=category, save_dir=save_dir, load_dir=load_dir, seed=seed
         )
         self.lengths, self.itr = lengths, int(itr)
-
-    def get_config(self):
-        return super().get_config() | {"lengths": self.lengths}
 
     def check(self, inputs, prior):
         if len(inputs) != 1:

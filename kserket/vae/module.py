@@ -79,6 +79,7 @@ class VAE(LearningModule):
 
     parameters_file = "model.ckpt"
     evidence_uses_prior = False
+    _saved = (*LearningModule._saved, "itr", "batch_size", "learning_rate")
 
     def __init__(
         self,

@@ -218,3 +218,17 @@ def test_fewer_rounds_than_there_are_and_damaged_files_are_refused():
     with pytest.raises(ValueError, match="round0003.kserket cannot be loaded: .*truncated"):
         graph.fit(4, verbose=0, backup_dir="run")
     assert graph.round == 0 and graph["gmm"].model is None
+
+
+def test_settings_changed_in_a_run_are_those_it_goes_on_with():
+    class Slower(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 0:
+                self.model["gmm"].itr = 1
+
+    graph = mixture_graph()
+    graph.fit(2, verbose=0, callbacks=[Slower()], backup_dir="run")
+    again = mixture_graph()
+    again.fit(2, verbose=0, callbacks=[Slower()], backup_dir="run")
+    assert again["gmm"].itr == 1
+    again.fit(1, verbose=0, backup_dir="run")

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import kserket as srk
-from kserket import gmm, mm, vae
+from kserket import gmm, mlda, mm, vae
 
 X, LABELS = srk.datasets.load_digits()
 X, LABELS = X[:200], LABELS[:200]
@@ -199,6 +199,26 @@ def test_a_network_that_two_modules_share_is_told_of():
         said = [str(warning.message) for warning in said if "share" in str(warning.message)]
         assert len(said) == (first is second)
     assert srk.load_graph("graph.kserket")["left"].model is not None
+
+
+@pytest.mark.parametrize(
+    "module, settings",
+    [
+        (vae.VAE(2, save_dir=None), {"itr": 3, "batch_size": 30, "learning_rate": 0.1}),
+        (gmm.GMM(3, save_dir=None), {"itr": 3}),
+        (mm.MarkovModel(save_dir=None), {"itr": 3, "lengths": [40, 50]}),
+        (mlda.MLDA(3, save_dir=None), {"itr": 3, "shared_classes": False}),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_settings_of_every_family_are_those_in_force(module, settings):
+    module.connect(srk.Observation(POINTS))
+    for name, value in settings.items():
+        setattr(module, name, value)
+    assert settings.items() <= module.get_config().items()
+    srk.Graph(module).save("graph.kserket")
+    other = srk.load_graph("graph.kserket")[module.name]
+    assert {name: getattr(other, name) for name in settings} == settings
 
 
 @pytest.mark.parametrize("kinds", [["cat", "dog"], [0, 1]])
