@@ -115,7 +115,7 @@ def _draw(model, data, epochs, callbacks, verbose, rng):
 
 def _classes(model, data):
     """The most probable class (N,) of each datum."""
-    log_likelihood = model.log_likelihood(data["x"], data["variance"])
+    log_likelihood = model._log_likelihood(data["x"], data["variance"])
     log_posterior = model._log_posterior(log_likelihood, data["class_prior"])
     return storage.apply(lambda part: part.argmax(axis=1), log_posterior)
 

@@ -277,7 +277,7 @@ class GaussianMixture(SweepModel):
             Float64 array (N, K).
         """
         data = self._data(x)
-        log_likelihood = self.log_likelihood(data["x"], data["variance"])
+        log_likelihood = self._log_likelihood(data["x"], data["variance"])
         return storage.apply(np.exp, self._log_posterior(log_likelihood, data["class_prior"]))
 
     def log_likelihood(self, x, variance=None):
@@ -290,7 +290,15 @@ class GaussianMixture(SweepModel):
         Returns:
             Float64 array (N, K): expected under the posterior over parameters (variational),
             or the posterior predictive (sampler).
+
+        Raises:
+            ValueError: If shapes do not fit or values are not finite.
         """
+        data = self._data(x if variance is None else {"x": x, "variance": variance})
+        return self._log_likelihood(data["x"], data["variance"])
+
+    def _log_likelihood(self, x, variance=None):
+        """`log_likelihood` of checked data."""
         state = self._fitted()
         if self.inference == "gibbs":
             return gaussian_gibbs.log_predictive(state, x)
@@ -308,7 +316,7 @@ class GaussianMixture(SweepModel):
         """
         with tf.init_scope():  # the values of now, also while a function is being traced
             state = self._fitted()
-            peaks = np.diagonal(self.log_likelihood(state.mean))  # where every distance is 0
+            peaks = np.diagonal(self._log_likelihood(state.mean))  # where every distance is 0
         return tensors.frozen_log_likelihood(state, peaks, x, variance, self.inference)
 
     def score_samples(self, x, class_prior=None):
@@ -321,11 +329,19 @@ class GaussianMixture(SweepModel):
         Returns:
             Float64 array (N,).
 
+        Raises:
+            ValueError: If shapes do not fit or values are not finite.
+
         Reference:
             The Student t mixture of Bishop, "Pattern Recognition and Machine Learning",
             equation 10.81.
         """
-        log_likelihood = gaussian_gibbs.log_predictive(self._fitted(), np.asarray(x))
+        data = self._data(x if class_prior is None else {"x": x, "class_prior": class_prior})
+        return self._score_samples(data["x"], data["class_prior"])
+
+    def _score_samples(self, x, class_prior=None):
+        """`score_samples` of checked data."""
+        log_likelihood = gaussian_gibbs.log_predictive(self._fitted(), x)
         log_weights = np.log(self.mixing_weights)
         return storage.apply(
             lambda part, prior: np.logaddexp.reduce(_joint(part, log_weights, prior), axis=1),

@@ -151,7 +151,7 @@ class GMM(LearningModule):
         """What x says, and the groups (N,) that samples are in, where known, or None."""
         data = self._data(inputs, prior)
         missing = messages.missing_rows(inputs[0])
-        log_likelihood = self.model.log_likelihood(data["x"], data["variance"])
+        log_likelihood = self.model._log_likelihood(data["x"], data["variance"])
         if missing is not None:
             log_likelihood[missing] = 0.0
         if groups is not None:
@@ -183,7 +183,7 @@ class GMM(LearningModule):
 
     def evaluate(self, inputs, prior):
         data = self._data(inputs, prior)
-        scores = self.model.score_samples(data["x"], data["class_prior"])
+        scores = self.model._score_samples(data["x"], data["class_prior"])
         missing = messages.missing_rows(inputs[0])
         scores = scores if missing is None else scores[~missing]
         return {"log_likelihood": float(scores.mean())} if len(scores) else {}

@@ -330,6 +330,30 @@ def test_bad_inputs_are_refused_and_the_state_stays(data, inputs, options, text)
         assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("use", ["predict", "score_samples", "log_likelihood"])
+@pytest.mark.parametrize(
+    "x, text",
+    [
+        (np.zeros((5, 1)), "fitted to 2 features"),
+        (np.zeros(2), r"\(N, D\)"),
+        (np.full((5, 2), np.nan), "finite"),
+    ],
+)
+def test_bad_inputs_are_not_scored(fitted, use, x, text):
+    with pytest.raises(ValueError, match=text):
+        getattr(fitted, use)(x)
+
+
+def test_what_comes_with_inputs_is_checked_too(fitted):
+    x = np.zeros((5, 2))
+    with pytest.raises(ValueError, match="`variance` must"):
+        fitted.log_likelihood(x, np.ones((5, 1)))
+    with pytest.raises(ValueError, match="one row per sample"):
+        fitted.score_samples(x, np.eye(K))
+    message = srk.Gaussian(x, np.ones((5, 2)))
+    assert_array_equal(fitted.log_likelihood(message), fitted.log_likelihood(x, np.ones((5, 2))))
+
+
 def test_what_needs_a_fit_says_so(tmp_path):
     model = GaussianMixture(K)
     for use in (
@@ -338,6 +362,8 @@ def test_what_needs_a_fit_says_so(tmp_path):
         lambda: model.statistics(np.zeros((2, 2))),
         lambda: model.export(tmp_path / "m"),
         lambda: model.sample(1),
+        lambda: model.score_samples(np.zeros((2, 2))),
+        lambda: model.log_likelihood(np.zeros((2, 2))),
     ):
         with pytest.raises(RuntimeError, match="not been fitted"):
             use()
