@@ -10,7 +10,7 @@ import numpy as np
 from kserket.core import drawing, messages
 from kserket.core.learning_module import LearningModule
 from kserket.core.module import Module, Observation
-from kserket.core.options import check_seed
+from kserket.core.options import check_callbacks, check_seed
 from kserket.core.prediction import generate, pass_messages, read_data
 from kserket.core.progress import Progress, stopping_on_interrupt
 
@@ -158,16 +158,21 @@ class Graph:
             backup = Backup(self, backup_dir, rounds, schedule)
             rounds = backup.resume()
         module_callbacks = {
-            self[name]: list(given) for name, given in (module_callbacks or {}).items()
+            self[name]: check_callbacks(given) for name, given in (module_callbacks or {}).items()
         }
         progress = Progress(self.round + rounds, verbose, first=self.round)
         observers = keras.callbacks.CallbackList(
-            [self.history, *callbacks], model=self, epochs=self.round + rounds, verbose=0
+            [self.history, *check_callbacks(callbacks)],
+            model=self,
+            epochs=self.round + rounds,
+            verbose=0,
         )
         self.stop_training = False
         kept = self.history.history, self.history.epoch
-        observers.on_train_begin()
-        self.history.history, self.history.epoch = kept  # one history over all calls of fit
+        try:
+            observers.on_train_begin()
+        finally:  # one history over all calls of fit
+            self.history.history, self.history.epoch = kept
         figures = {}
         with stopping_on_interrupt(self):
             for _ in range(rounds):

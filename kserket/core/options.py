@@ -2,6 +2,7 @@
 
 import numbers
 
+import keras
 import numpy as np
 
 
@@ -34,6 +35,25 @@ def check_choice(option, value, *choices):
     if value not in choices:
         words = " or ".join(repr(choice) for choice in choices)
         raise ValueError(f"`{option}` must be {words}. Received: {option}={value!r}")
+
+
+def check_callbacks(callbacks):
+    """Keras callbacks as a list, given in any way that Keras takes them.
+
+    Args:
+        callbacks: A list of them, one alone, or None.
+
+    Raises:
+        TypeError: If something is no callback.
+    """
+    callbacks = [] if callbacks is None else keras.tree.flatten(callbacks)
+    for callback in callbacks:
+        if not isinstance(callback, keras.callbacks.Callback):
+            raise TypeError(
+                "`callbacks` must be a Keras callback, a list of these, or None. "
+                f"Received: {callback!r}"
+            )
+    return callbacks
 
 
 def check_seed(seed):

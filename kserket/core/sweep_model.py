@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from kserket.core.options import check_counts
+from kserket.core.options import check_callbacks, check_counts
 from kserket.core.progress import showing_sweeps
 
 
@@ -136,6 +136,7 @@ class SweepModel(keras.Model):
         Returns:
             A `keras.callbacks.History`.
         """
+        callbacks = check_callbacks(callbacks)
         are_read = any(getattr(callback, "reads_weights", True) for callback in callbacks)
         observers = keras.callbacks.CallbackList(
             callbacks, add_history=True, model=self, epochs=epochs, steps=1, verbose=0

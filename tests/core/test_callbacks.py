@@ -223,6 +223,50 @@ def test_module_callbacks_watch_the_inner_fits():
     assert graph["vae"].callbacks == []
 
 
+def test_callbacks_come_as_keras_takes_them():
+    class Count(keras.callbacks.Callback):
+        begun = 0
+
+        def on_train_begin(self, logs=None):
+            self.begun += 1
+
+    graph, outer, inner = make_graph(), Count(), Count()
+    graph.fit(1, callbacks=None, module_callbacks={"vae": None, "gmm": inner}, verbose=0)
+    graph.fit(1, callbacks=outer, module_callbacks={"gmm": [inner]}, verbose=0)
+    graph.fit(1, callbacks=(outer,), verbose=0)
+    assert (outer.begun, inner.begun) == (2, 2)
+    with pytest.raises(TypeError, match="must be a Keras callback.*Received: 'loud'"):
+        graph.fit(1, callbacks=["loud"], verbose=0)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [srk.GaussianMixture(2), srk.MarkovChain(2), srk.MultimodalLDA(2)],
+    ids=lambda model: type(model).__name__,
+)
+def test_models_without_gradients_take_them_so_too(model):
+    epochs = []
+    watch = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: epochs.append(epoch))
+    x = np.random.default_rng(0).dirichlet([1, 1], 20)
+    x = x if not isinstance(model, srk.MultimodalLDA) else np.round(9 * x)
+    model.fit(x, epochs=1, callbacks=None, verbose=0)
+    model.fit(x, epochs=1, callbacks=watch, verbose=0)
+    assert epochs == [0]
+
+
+def test_the_history_outlives_a_callback_that_fails():
+    class Fails(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            raise OSError("no disk")
+
+    graph = make_graph()
+    graph.fit(1, verbose=0)
+    before = dict(graph.history.history)
+    with pytest.raises(OSError, match="no disk"):
+        graph.fit(1, callbacks=[Fails()], verbose=0)
+    assert graph.history.epoch == [0] and graph.history.history == before
+
+
 def test_schedule_counts_updates():
     graph = make_graph()
     graph.fit(2, schedule={"vae": 3, "gmm": 1}, verbose=0)
