@@ -545,6 +545,25 @@ def test_call_and_export_say_what_predict_says(alpha):
     assert_allclose(served.serve([tf.constant(part) for part in x]).numpy(), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("number", [-1, 2, 5])
+def test_topics_and_modalities_that_are_not_there_are_refused(number):
+    model = srk.MultimodalLDA(2, seed=0)
+    x = [np.eye(3), np.eye(3)]
+    model.fit(x, epochs=1, verbose=0)
+    with pytest.raises(ValueError, match="`topic` must be a class, 0 to 1"):
+        model.sample(3, topic=number)
+    with pytest.raises(ValueError, match=f"`modality` must be one of 0 to 1. Received: {number}"):
+        model.predict_modality(x, number)
+
+
+@pytest.mark.parametrize("options", [{}, {"alpha": 0.5}, {"inference": "gibbs"}])
+def test_without_a_sweep_it_has_started(options):
+    model = srk.MultimodalLDA(2, seed=0, **options)
+    history = model.fit(np.eye(4), epochs=0, verbose=0)
+    assert model.is_fitted and history.epoch == []
+    assert_allclose(model.predict(np.eye(4)).sum(axis=1), 1.0)
+
+
 def test_unfitted_models_and_bad_input_say_so():
     labels, words, sounds, reports = documents()
     model = srk.MultimodalLDA(K)

@@ -454,6 +454,23 @@ def test_samples_follow_the_chain():
     assert_array_equal(model.sample(50, seed=1), model.sample(50, seed=1))
 
 
+@pytest.mark.parametrize(
+    "options, text",
+    [
+        ({}, "needs `num_steps`, or"),
+        ({"num_steps": 3, "lengths": [3]}, "needs `num_steps`, or"),
+        ({"num_steps": 0}, "`num_steps` must be a positive integer"),
+        ({"lengths": [3, 0]}, "`lengths` must be a list of positive"),
+    ],
+)
+def test_samples_have_a_length(options, text):
+    model = srk.MarkovChain(2, seed=0)
+    model.fit(np.full((5, 2), 0.5), epochs=1, verbose=0)
+    assert model.sample(lengths=[2, 3], seed=0).shape == (5,)
+    with pytest.raises(ValueError, match=text):
+        model.sample(**options)
+
+
 def test_sampled_paths_have_the_marginals(rng):
     model, probs = fitted(), rng.dirichlet(np.ones(K), 6)
     paths = model.sample_paths(probs, 20_000, seed=0)

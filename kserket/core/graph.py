@@ -10,7 +10,7 @@ import numpy as np
 from kserket.core import drawing, messages
 from kserket.core.learning_module import LearningModule
 from kserket.core.module import Module, Observation
-from kserket.core.options import check_callbacks, check_seed
+from kserket.core.options import check_callbacks, check_counts, check_seed
 from kserket.core.prediction import generate, pass_messages, read_data
 from kserket.core.progress import Progress, stopping_on_interrupt
 
@@ -295,13 +295,15 @@ class Graph:
             ValueError: If data do not fit.
         """
         self._check_connections()
+        check_counts(max_passes=max_passes, batch_size=1 if batch_size is None else batch_size)
         names = [outputs] if isinstance(outputs, str) else outputs
         wanted = [self[name] for name in names] if names is not None else self.tops
         data = read_data(self, x)
         size = len(next(iter(data.values())))
         parts = []
-        for start in range(0, size, batch_size or size):
-            rows = slice(start, start + (batch_size or size))
+        step = size if batch_size is None else int(batch_size)
+        for start in range(0, size, step):
+            rows = slice(start, start + step)
             part = {observation: array[rows] for observation, array in data.items()}
             beliefs = pass_messages(self, part, max_passes, tolerance)
             parts.append([beliefs.answer(module) for module in wanted])
@@ -327,6 +329,7 @@ class Graph:
         from kserket import metrics
 
         self._check_connections()
+        check_counts(max_passes=max_passes)
         data = read_data(self, x)
         beliefs = pass_messages(self, data, max_passes, tolerance)
         figures = {}
@@ -353,6 +356,11 @@ class Graph:
         Returns:
             Array (num_samples, ...): probabilities or means of the data; a dict by name if
             there are several.
+
+        Raises:
+            RuntimeError: If a module has learned nothing yet.
+            TypeError: If a module cannot generate.
+            ValueError: If `component` is no class of that module, or `top` is an observation.
         """
         self._check_connections()
         start = self.tops[0] if top is None else self[top]

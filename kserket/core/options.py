@@ -56,6 +56,34 @@ def check_callbacks(callbacks):
     return callbacks
 
 
+def check_classes(option, classes, num_samples, num_classes=None):
+    """Classes to draw from, one for each sample.
+
+    Args:
+        option: Its name.
+        classes: A whole number, or (num_samples,).
+        num_samples: How many samples are drawn.
+        num_classes: How many classes there are; None is unknown.
+
+    Returns:
+        Integers (num_samples,).
+
+    Raises:
+        ValueError: If there is not one for each, or one is no class.
+    """
+    given = np.asarray(classes)
+    if given.dtype.kind not in "iu" or given.shape not in ((), (1,), (num_samples,)):
+        raise ValueError(
+            f"`{option}` must be a whole number, or one for each of {num_samples} samples. "
+            f"Received: {classes!r}"
+        )
+    most = np.inf if num_classes is None else num_classes - 1
+    if ((given < 0) | (given > most)).any():
+        upwards = "0 upwards" if num_classes is None else f"0 to {most}"
+        raise ValueError(f"`{option}` must be a class, {upwards}. Received: {classes!r}")
+    return np.broadcast_to(given, (num_samples,))
+
+
 def check_seed(seed):
     """A seed as an int, or None.
 

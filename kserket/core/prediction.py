@@ -8,6 +8,7 @@ from kserket.core import messages
 from kserket.core.learning_module import LearningModule
 from kserket.core.mailbox import DataBox, Mailbox
 from kserket.core.module import Observation, check_data
+from kserket.core.options import check_classes
 
 
 class Beliefs:
@@ -66,7 +67,7 @@ def pass_messages(graph, data, max_passes, tolerance):
     """
     beliefs, before = Beliefs(graph, data), {}
     largest = 0.0
-    for _ in range(max_passes):
+    for _ in range(int(max_passes)):
         largest, settled = 0.0, True
         for module in graph.modules:
             if module in data:
@@ -101,7 +102,12 @@ def generate(graph, start, num_samples, component, rng):
     Returns:
         Dict from module to what was drawn for it.
     """
-    drawn = {start: None if component is None else _classes(component, num_samples)}
+    if isinstance(start, Observation):
+        raise ValueError(
+            f"`top` must be a module that learns. {graph.names[start]!r} is an observation, which "
+            "modules draw; name it in `outputs`."
+        )
+    drawn = {start: None if component is None else _classes(component, num_samples, start)}
     for module in reversed(graph.modules):
         if module not in drawn or isinstance(module, Observation):
             continue
@@ -192,8 +198,14 @@ def _change(before, after):
     return max(inputs, messages.change(before[1], after[1]))
 
 
-def _classes(component, num_samples):
-    component = np.asarray(component)
-    if component.dtype.kind not in "iu":
-        raise ValueError(f"`component` must be whole numbers. Received: {component.dtype}")
-    return np.broadcast_to(component, (num_samples,))
+def _classes(component, num_samples, start):
+    """Classes (num_samples,) of the module that data are drawn from."""
+    sent = start.get_forward_msg()
+    if sent is None:  # nothing is known of its classes: its own generate() will see
+        return check_classes("component", component, num_samples)
+    if not messages.is_categorical(sent):
+        raise ValueError(
+            f"`component` needs a module of classes to start from, and {start.get_name()} sends "
+            "none. Leave `component` out."
+        )
+    return check_classes("component", component, num_samples, np.shape(sent)[1])

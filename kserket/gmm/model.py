@@ -6,7 +6,7 @@ import tensorflow as tf
 from keras import ops
 
 from kserket import storage
-from kserket.core.options import check_choice, check_counts
+from kserket.core.options import check_choice, check_classes, check_counts
 from kserket.core.sweep_model import SweepModel
 from kserket.gmm import tensors
 from kserket.gmm.inputs import check
@@ -381,7 +381,7 @@ class GaussianMixture(SweepModel):
         if component is None:
             components = rng.choice(len(means), size=num_samples, p=self.mixing_weights)
         else:
-            components = np.broadcast_to(component, (num_samples,))
+            components = check_classes("component", component, num_samples, len(means))
         noise = rng.standard_normal((num_samples, means.shape[1]))
         return means[components] + np.einsum("nij,nj->ni", factors[components], noise), components
 

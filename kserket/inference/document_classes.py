@@ -64,7 +64,7 @@ class Fit(NamedTuple):
 
     state: State
     objectives: np.ndarray  # (sweeps,), log posterior density before each M step
-    responsibilities: np.ndarray  # (N, K)
+    responsibilities: np.ndarray  # (N, K) in the last sweep; None without one
 
 
 def topics(state, prior):
@@ -219,7 +219,7 @@ def _best_start(data, prior, num_topics, n_init, rng, options):
 
 def climb(data, state, prior, *, class_prior=None, num_sweeps, tolerance=0.0, callback=None):
     """Sweeps from one state onwards, see `fit`."""
-    objectives = []
+    objectives, r = [], None
     for sweep in range(1, num_sweeps + 1):
         (new, log_likelihood), r = expect(data, state, prior, class_prior)
         objectives.append(objective(log_likelihood, state, prior, class_prior))

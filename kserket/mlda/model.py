@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from kserket.core.options import check_choice, check_counts
+from kserket.core.options import check_choice, check_classes, check_counts
 from kserket.core.sweep_model import SweepModel
 from kserket.inference import document_classes, topic_model
 from kserket.mlda import evidence, inputs, options
@@ -342,7 +342,15 @@ class MultimodalLDA(SweepModel):
 
         Returns:
             Float64 array (N, V_m), rows summing to one.
+
+        Raises:
+            ValueError: If there is no such modality.
         """
+        self._fitted()
+        if modality not in range(self.num_modalities):
+            raise ValueError(
+                f"`modality` must be one of 0 to {self.num_modalities - 1}. Received: {modality!r}"
+            )
         return evidence.probabilities(self.beliefs(x).others[modality]) @ self.topics[modality]
 
     def log_likelihood(self, x):
@@ -402,7 +410,9 @@ class MultimodalLDA(SweepModel):
         rng, topics = np.random.default_rng(seed), self.topics
         lengths = self.lengths if lengths is None else lengths
         if topic is not None:
-            theta = np.eye(self.num_topics)[np.broadcast_to(topic, num_samples)]
+            theta = np.eye(self.num_topics)[
+                check_classes("topic", topic, num_samples, self.num_topics)
+            ]
         elif self.is_mixed:
             theta = rng.dirichlet(self._alphas(), num_samples)
         else:

@@ -268,10 +268,18 @@ class MarkovChain(SweepModel):
 
         Returns:
             Integers, sequences one after another.
+
+        Raises:
+            ValueError: Unless one of both is given, positive integers.
         """
         state = self._fitted()
         rng = np.random.default_rng(seed)
-        lengths = [num_steps] if lengths is None else lengths
+        if (num_steps is None) == (lengths is None):
+            raise ValueError("sample() needs `num_steps`, or the `lengths` of several sequences.")
+        if lengths is None:
+            check_counts(num_steps=num_steps)
+            lengths = [int(num_steps)]
+        lengths = markov_chain.check_lengths(lengths, np.sum(lengths))
         return markov_chain.sample(state.initial, state.transitions, lengths, rng)
 
     def sample_paths(self, x, num_paths=1, *, lengths=None, seed=None):

@@ -252,6 +252,7 @@ def test_models_without_gradients_take_them_so_too(model):
     model.fit(x, epochs=1, callbacks=None, verbose=0)
     model.fit(x, epochs=1, callbacks=watch, verbose=0)
     assert epochs == [0]
+    model.fit(x, epochs=0, verbose=0)
 
 
 def test_the_history_outlives_a_callback_that_fails():

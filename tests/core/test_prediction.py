@@ -85,6 +85,36 @@ def test_generate_takes_a_class_a_sample_and_draws_classes_by_their_weights(fitt
         fitted.generate(2, component=0.5)
 
 
+@pytest.mark.parametrize("component", [-1, 3, [0, 1, 5]])
+def test_generate_knows_the_classes_there_are(fitted, component):
+    with pytest.raises(ValueError, match="`component` must be a class, 0 to 2. Received"):
+        fitted.generate(3, component=component)
+    with pytest.raises(ValueError, match="`component` must be a class, 0 to 2. Received"):
+        fitted["gmm"].model.sample(3, component=component)
+
+
+def test_generate_tells_what_it_cannot_start_from(chain):
+    with pytest.raises(ValueError, match="one for each of 3 samples"):
+        chain.generate(3, component=[0, 1])
+    with pytest.raises(ValueError, match="module of classes.*_vae sends none"):
+        chain.generate(3, component=0, top="vae")
+    with pytest.raises(ValueError, match="`top` must be.*'points' is an observation"):
+        chain.generate(3, top="points")
+    assert chain.generate(3, top="vae").shape == (3, 2)
+
+
+@pytest.mark.parametrize("wrong", [-5, 0, 2.5])
+def test_numbers_of_samples_and_passes_are_counts(fitted, mixture, wrong):
+    with pytest.raises(ValueError, match="`batch_size` must be a positive integer"):
+        fitted.predict(mixture.x, batch_size=wrong)
+    with pytest.raises(ValueError, match="`max_passes` must be a positive integer"):
+        fitted.predict(mixture.x, max_passes=wrong)
+    with pytest.raises(ValueError, match="`max_passes` must be a positive integer"):
+        fitted.evaluate(mixture.x, max_passes=wrong)
+    whole = fitted.predict(mixture.x)
+    assert np.allclose(fitted.predict(mixture.x, batch_size=100.0, max_passes=9.0), whole)
+
+
 def test_generate_goes_down_to_the_data(chain):
     assert chain.generate(7, component=1, seed=0).shape == (7, 2)
     assert chain.generate(7, top="vae", seed=0).shape == (7, 2)
