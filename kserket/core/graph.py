@@ -61,9 +61,9 @@ class Graph:
         self.tops = tuple(tops)
         self.modules = _in_order(tops)
         self.names = _unique_names(self.modules)
-        self.history = keras.callbacks.History()
-        self.history.set_model(self)
-        self.history.epoch = []
+        self._history = keras.callbacks.History()
+        self._history.set_model(self)
+        self._history.epoch = []
         self.stop_training = self.interrupted = False
         self.optimizer = self.train_function = None  # what Keras callbacks look for in a model
         self.round = 0
@@ -80,6 +80,15 @@ class Graph:
         raise KeyError(
             f"There is no module {name!r} in this graph. It holds: {list(self.names.values())}"
         )
+
+    @property
+    def history(self):
+        """`keras.callbacks.History` of all rounds."""
+        return self._history
+
+    @history.setter
+    def history(self, history):
+        """Nothing: every History that Keras calls would put itself here after each epoch."""
 
     @property
     def observations(self):
@@ -165,6 +174,7 @@ class Graph:
             [self.history, *check_callbacks(callbacks)],
             model=self,
             epochs=self.round + rounds,
+            steps=len(self.modules),
             verbose=0,
         )
         self.stop_training = False
@@ -417,7 +427,7 @@ class Graph:
         """Writes everything to one file: structure, models with optimizers, messages, history.
 
         `kserket.load_graph` makes the graph again, which then predicts the same and trains on
-        as if it had never stopped.
+        as this one would. Callbacks are not kept.
 
         Args:
             path: The file, "digits.kserket". Replaced only when the new one is complete.

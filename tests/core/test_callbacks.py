@@ -255,6 +255,14 @@ def test_models_without_gradients_take_them_so_too(model):
     model.fit(x, epochs=0, verbose=0)
 
 
+def test_a_history_and_a_progress_bar_of_ones_own_stand_beside_the_graphs():
+    graph, own = make_graph(), keras.callbacks.History()
+    graph.fit(1, verbose=0)
+    history = graph.fit(1, callbacks=[own, keras.callbacks.ProgbarLogger()], verbose=0)
+    assert history is graph.history and history.epoch == [0, 1]
+    assert own.epoch == [1] and len(own.history["vae/loss"]) == 1
+
+
 def test_the_history_outlives_a_callback_that_fails():
     class Fails(keras.callbacks.Callback):
         def on_train_begin(self, logs=None):
