@@ -41,7 +41,8 @@ def _variables(model):
     optimizer = getattr(model, "optimizer", None)
     if optimizer is None:
         return model.variables
-    with model.distribute_strategy.scope():
-        optimizer.build(model.trainable_variables)  # else its variables come with the first step
+    if not optimizer.built:  # its variables would come with the first step
+        with model.distribute_strategy.scope():
+            optimizer.build(model.trainable_variables)
     own = [*model.variables, *model.metrics_variables, *optimizer.variables]
     return list({id(variable): variable for variable in own}.values())
