@@ -204,6 +204,14 @@ class Module:
         for reader in self._readers:
             reader.forget_samples()
 
+    def __getstate__(self):
+        """What is pickled: weak references cannot be."""
+        return {**vars(self), "_readers": list(self._readers)}
+
+    def __setstate__(self, state):
+        vars(self).update(state)
+        self._readers = weakref.WeakSet(state["_readers"])
+
     def _withdraw(self):
         """Takes back the messages sent to the modules below."""
         for module in self._inputs:
