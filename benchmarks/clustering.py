@@ -132,7 +132,7 @@ def peers(x, num_classes, seed):
     if importlib.util.find_spec("umap"):
         umap = embedder(seed)
         calls["UMAP(10) + GaussianMixture"] = lambda: em.fit_predict(umap.fit_transform(x))
-        if x.shape[1] == 784:
+        if x.shape[1] == 784:  # images of 28 x 28, with room for cells
             calls["UMAP(10) of gradients + GaussianMixture"] = lambda: em.fit_predict(
                 umap.fit_transform(gradients(x))
             )

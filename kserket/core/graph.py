@@ -19,14 +19,12 @@ class Graph:
     """Everything that the given modules are connected to, downwards, as one model.
 
     `fit` runs rounds; a round lets every module `update()` once, from the data upwards, and
-    does exactly what the same calls in a loop of one's own do.
+    does exactly what the same calls in a loop of one's own do. Connect modules first: a graph whose
+    modules are connected otherwise afterwards raises RuntimeError.
 
     Args:
         *tops: The modules at the top. What they read, directly or not, belongs to the graph.
         seed: Integer from which every learning module without a seed of its own takes one.
-
-    Connect modules first: a graph whose modules are connected otherwise afterwards raises
-    RuntimeError.
 
     Raises:
         TypeError: If something is not a module.

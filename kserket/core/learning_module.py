@@ -11,8 +11,9 @@ import keras
 import numpy as np
 
 from kserket.core import messages, module_files
+from kserket.core.data_checks import check_data
 from kserket.core.divergence import has_finite_weights, undone
-from kserket.core.module import Module, Observation, check_data
+from kserket.core.module import Module, Observation
 from kserket.core.options import check_choice, check_labels, check_seed
 from kserket.core.progress import showing_steps
 
@@ -65,9 +66,7 @@ class LearningModule(Module):
         *("mode", "trainable", "seed", "seed_key", "fingerprint", "text_limit"),
         *("_belongs_to", "_input_shapes", "_posterior"),
     )
-    text_limit = (
-        10_000_000  # numbers in a text file; an array of more is not written; None writes all
-    )
+    text_limit = 10_000_000  # numbers in a text file; more are not written; None writes all
     evidence_uses_prior = True  # whether `infer` gives other evidence or messages under a prior
 
     def __init__(self, name, mode="learn", *, labels=None, save_dir=".", load_dir=None, seed=None):

@@ -74,8 +74,8 @@ def check_classes(option, classes, num_samples, num_classes=None):
     given = np.asarray(classes)
     if given.dtype.kind not in "iu" or given.shape not in ((), (1,), (num_samples,)):
         raise ValueError(
-            f"`{option}` must be a whole number, or one for each of {num_samples} samples. "
-            f"Received: {classes!r}"
+            f"`{option}` must be whole numbers, one for each of {num_samples} samples or one for "
+            f"all. Received: {classes!r}"
         )
     most = np.inf if num_classes is None else num_classes - 1
     if ((given < 0) | (given > most)).any():

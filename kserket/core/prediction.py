@@ -5,9 +5,10 @@ import warnings
 import numpy as np
 
 from kserket.core import messages
+from kserket.core.data_checks import check_data
 from kserket.core.learning_module import LearningModule
 from kserket.core.mailbox import DataBox, Mailbox
-from kserket.core.module import Observation, check_data
+from kserket.core.module import Observation
 from kserket.core.options import check_classes
 
 

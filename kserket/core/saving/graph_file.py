@@ -50,8 +50,7 @@ def load_graph(path, data=None):
         data: Dict from the names of observations to the data that the file does not hold (saved
             with `include_data=False`, or that lie in files). They must be those that
             the graph was saved with; `graph["obs"].set_data(x)` puts other samples in their
-            place.
-            Without them the graph predicts, but does not fit.
+            place. Without them the graph predicts, but does not fit.
 
     Returns:
         A `Graph`.
