@@ -4,10 +4,10 @@ import kserket.core.backend  # noqa: F401  (first: imports TensorFlow without it
 from kserket import datasets, gmm, metrics, mlda, mm, plotting, preprocessing, utils, vae
 from kserket.core.graph import Graph
 from kserket.core.learning_module import Inference, LearningModule
+from kserket.core.loading import load_graph
 from kserket.core.messages import Categorical, Deferred, Gaussian, Mixture
 from kserket.core.module import Module, Observation
 from kserket.core.registry import register_module
-from kserket.core.saving import load_graph
 from kserket.gmm import GaussianMixture
 from kserket.mlda import MultimodalLDA
 from kserket.mm import MarkovChain

@@ -1,6 +1,7 @@
 """Imports point one way: families stand on `core`, all on `inference`, and that on `storage`."""
 
 import ast
+import graphlib
 import pathlib
 
 import pytest
@@ -32,7 +33,17 @@ def imported_rooms(source, package=()):
 
     A room within a room, such as `core.messages`, may import its own files.
     """
-    rooms, own = set(), ".".join(["kserket", *package, ""]) if len(package) > 1 else None
+    own = ".".join(["kserket", *package, ""]) if len(package) > 1 else None
+    return {
+        name.split(".")[1]
+        for name in imported_names(source, package)
+        if name.startswith("kserket.") and not (own and name.startswith(own))
+    }
+
+
+def imported_names(source, package=()):
+    """Full names of what a file imports, wherever in the file."""
+    found = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -42,12 +53,8 @@ def imported_rooms(source, package=()):
             names = [f"{module}.{alias.name}" for alias in node.names]
         else:
             continue
-        rooms |= {
-            name.split(".")[1]
-            for name in names
-            if name.startswith("kserket.") and not (own and name.startswith(own))
-        }
-    return rooms
+        found.update(names)
+    return found
 
 
 def allowed(parts):
@@ -64,6 +71,17 @@ def test_imports_point_one_way(parts):
     package = parts if path.name == "__init__.py" else parts[:-1]
     forbidden = imported_rooms(path.read_text(encoding="utf-8"), package) - allowed(parts)
     assert not forbidden, f"kserket/{'/'.join(parts)} must not import {sorted(forbidden)}"
+
+
+def test_no_file_imports_itself_by_way_of_others():
+    readers = {}
+    for parts, path in FILES.items():
+        package = parts if path.name == "__init__.py" else parts[:-1]
+        names = imported_names(path.read_text(encoding="utf-8"), package)
+        names = [tuple(name.split(".")[1:]) for name in names if name.startswith("kserket.")]
+        files = {name if name in FILES else name[:-1] for name in names}
+        readers[parts] = (files & FILES.keys()) - {parts}
+    graphlib.TopologicalSorter(readers).prepare()  # raises CycleError, which tells the way
 
 
 def test_rooms_are_found():

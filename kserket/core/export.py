@@ -13,7 +13,7 @@ import tensorflow as tf
 from kserket.core import results, tensors
 from kserket.core.learning_module import LearningModule
 from kserket.core.options import check_choice
-from kserket.core.saving.graph_file import NotSaved
+from kserket.core.saving import NotSaved
 
 MAX_PASSES, TOLERANCE = 50, 1e-8  # where messages go round: settled better than predict's
 _CHECKED_ROWS, _CHECK_TOLERANCE = 16, 1e-3

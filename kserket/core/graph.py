@@ -1,18 +1,21 @@
 """Connected modules as one model: rounds, history, prediction."""
 
 import copy
-import graphlib
 import os
 
 import keras
 import numpy as np
 
+from kserket import metrics
 from kserket.core import drawing, messages
+from kserket.core.export import export
 from kserket.core.learning_module import LearningModule
 from kserket.core.module import Module, Observation
-from kserket.core.options import check_callbacks, check_counts, check_seed
+from kserket.core.options import check_counts, check_seed
 from kserket.core.prediction import generate, pass_messages, read_data
-from kserket.core.progress import Progress, stopping_on_interrupt
+from kserket.core.rounds import run_rounds
+from kserket.core.saving import save_graph
+from kserket.core.structure import check_unchanged, in_order, unique_names
 
 
 class Graph:
@@ -57,8 +60,8 @@ class Graph:
             if not isinstance(top, Module):
                 raise TypeError(f"Graph() takes modules. Received: {type(top).__name__}")
         self.tops = tuple(tops)
-        self.modules = _in_order(tops)
-        self.names = _unique_names(self.modules)
+        self.modules = in_order(tops)
+        self.names = unique_names(self.modules)
         self._history = keras.callbacks.History()
         self._history.set_model(self)
         self._history.epoch = []
@@ -94,24 +97,6 @@ class Graph:
         return {
             name: module for module, name in self.names.items() if isinstance(module, Observation)
         }
-
-    def _check_connections(self):
-        """Raises RuntimeError if other modules stand below the top than when the graph was made."""
-        now = _in_order(self.tops)
-        if now == self.modules:
-            return
-        added = [module.get_name() for module in now if module not in self.names]
-        removed = [module.get_name() for module in self.modules if module not in now]
-        news = [
-            f"{', '.join(names)} {what}"
-            for names, what in ((added, "came"), (removed, "went"))
-            if names
-        ]
-        raise RuntimeError(
-            "Modules were connected otherwise after the graph was made: "
-            f"{' and '.join(news) or 'their order is another'}. Connect everything first, then "
-            "make a new Graph."
-        )
 
     # Rounds -----------------------------------------------------------------------------
 
@@ -154,85 +139,10 @@ class Graph:
             ValueError: If an option is wrong, or `backup_dir` holds another graph's run; and what
                 the modules' `update()` raises.
         """
-        self._check_connections()
-        if isinstance(rounds, bool) or int(rounds) != rounds or rounds < 0:
-            raise ValueError(f"`rounds` must be an integer >= 0. Received: {rounds!r}")
-        updates = self._check_schedule(schedule)
-        backup = None
-        if backup_dir is not None:
-            from kserket.core.saving import Backup
-
-            backup = Backup(self, backup_dir, rounds, schedule)
-            rounds = backup.resume()
-        module_callbacks = {
-            self[name]: check_callbacks(given) for name, given in (module_callbacks or {}).items()
-        }
-        progress = Progress(self.round + rounds, verbose, first=self.round)
-        observers = keras.callbacks.CallbackList(
-            [self.history, *check_callbacks(callbacks)],
-            model=self,
-            epochs=self.round + rounds,
-            steps=len(self.modules),
-            verbose=0,
+        check_unchanged(self.tops, self.names)
+        return run_rounds(
+            self, rounds, callbacks, verbose, tolerance, schedule, module_callbacks, backup_dir
         )
-        self.stop_training = False
-        kept = self.history.history, self.history.epoch
-        try:
-            observers.on_train_begin()
-        finally:  # one history over all calls of fit
-            self.history.history, self.history.epoch = kept
-        figures = {}
-        with stopping_on_interrupt(self):
-            for _ in range(rounds):
-                observers.on_epoch_begin(self.round)
-                figures = self._run_round(progress, observers, updates, module_callbacks)
-                progress.end_round(self.round, figures)
-                self.round += 1
-                observers.on_epoch_end(self.round - 1, figures)
-                stops = self.stop_training or _settled(figures, tolerance)
-                if backup is not None and not self.interrupted:
-                    backup.save(stops)
-                if stops:
-                    break
-        observers.on_train_end(figures)
-        return self.history
-
-    def _run_round(self, progress, observers, schedule, module_callbacks):
-        """Every module's updates, from the data upwards; the figures of the round."""
-        figures = {}
-        for step, (module, name) in enumerate(self.names.items()):
-            module.callbacks = module_callbacks.get(module, [])
-            module.on_step = lambda done, total, unit, name=name: self._watch(
-                progress, name, done, total, unit
-            )
-            observers.on_train_batch_begin(step)
-            try:
-                for _ in range(schedule.get(module, 1)):
-                    module.update()
-            finally:
-                module.on_step, module.callbacks = None, []
-            for figure, value in module.logs.items():
-                figures[f"{name}/{figure}"] = value
-            loss = module.logs.get("loss")
-            observers.on_train_batch_end(
-                step, figures if loss is None else figures | {"loss": loss}
-            )
-        return figures
-
-    def _watch(self, progress, name, done, total, unit):
-        """Reports a step of a module; true if the module should stop there."""
-        progress.step(self.round, name, done, total, unit)
-        return self.interrupted
-
-    def _check_schedule(self, schedule):
-        counts = {self[name]: count for name, count in (schedule or {}).items()}
-        for module, count in counts.items():
-            if isinstance(count, bool) or int(count) != count or count < 0:
-                raise ValueError(
-                    "`schedule` must give whole numbers of updates per round. "
-                    f"Received: {self.names[module]}: {count!r}"
-                )
-        return counts
 
     # What Keras callbacks ask of a model ------------------------------------------------
 
@@ -302,7 +212,7 @@ class Graph:
             RuntimeError: If a module has learned nothing yet.
             ValueError: If data do not fit.
         """
-        self._check_connections()
+        check_unchanged(self.tops, self.names)
         check_counts(max_passes=max_passes, batch_size=1 if batch_size is None else batch_size)
         names = [outputs] if isinstance(outputs, str) else outputs
         wanted = [self[name] for name in names] if names is not None else self.tops
@@ -334,9 +244,7 @@ class Graph:
             Dict such as `{"vae/loss": 101.5, "gmm/log_likelihood": -24.1, "gmm/accuracy": .9}`;
             losses and log-likelihoods are means over samples, in nats.
         """
-        from kserket import metrics
-
-        self._check_connections()
+        check_unchanged(self.tops, self.names)
         check_counts(max_passes=max_passes)
         data = read_data(self, x)
         beliefs = pass_messages(self, data, max_passes, tolerance)
@@ -370,7 +278,7 @@ class Graph:
             TypeError: If a module cannot generate.
             ValueError: If `component` is no class of that module, or `top` is an observation.
         """
-        self._check_connections()
+        check_unchanged(self.tops, self.names)
         start = self.tops[0] if top is None else self[top]
         samples = generate(self, start, num_samples, component, np.random.default_rng(seed))
         names = list(self.observations) if outputs is None else outputs
@@ -384,7 +292,7 @@ class Graph:
         Args:
             print_fn: Called with each line.
         """
-        self._check_connections()
+        check_unchanged(self.tops, self.names)
         rows = [("Module (class)", "Reads", "Sends up", "Parameters")]
         for module, name in self.names.items():
             reads = ", ".join(self.names[source] for source in module.inputs) or "-"
@@ -404,7 +312,7 @@ class Graph:
 
     def to_mermaid(self):
         """The graph as Mermaid text: a flowchart from the data upwards, messages on the edges."""
-        self._check_connections()
+        check_unchanged(self.tops, self.names)
         return drawing.to_mermaid(self)
 
     def plot(self, ax=None):
@@ -416,7 +324,7 @@ class Graph:
         Returns:
             The axes.
         """
-        self._check_connections()
+        check_unchanged(self.tops, self.names)
         return drawing.plot(self, ax)
 
     # Files ------------------------------------------------------------------------------
@@ -437,9 +345,7 @@ class Graph:
             TypeError: If a module holds something that cannot be saved.
             ValueError: If a module's class is not registered (`kserket.register_module`).
         """
-        from kserket.core.saving import save_graph
-
-        self._check_connections()
+        check_unchanged(self.tops, self.names)
         if not overwrite and os.path.exists(path):
             raise FileExistsError(f"{path} is there already. Pass overwrite=True to replace it.")
         save_graph(self, path, include_data)
@@ -474,9 +380,7 @@ class Graph:
             ValueError: If an option is unknown, or TensorFlow would answer otherwise than
                 `predict`.
         """
-        from kserket.core.export import export
-
-        self._check_connections()
+        check_unchanged(self.tops, self.names)
         for module in self._learned():
             if module.get_forward_msg() is None:
                 raise RuntimeError(
@@ -487,51 +391,6 @@ class Graph:
 
     def __repr__(self):
         return f"<Graph of {', '.join(self.names.values())}>"
-
-
-def _in_order(tops):
-    """The modules below `tops` and these, each after what it reads; ties by number."""
-    readers, waiting = {}, list(tops)
-    while waiting:
-        module = waiting.pop()
-        if module not in readers:
-            readers[module] = module.inputs
-            waiting.extend(module.inputs)
-    sorter = graphlib.TopologicalSorter(readers)
-    try:
-        sorter.prepare()
-    except graphlib.CycleError as error:
-        names = " -> ".join(module.get_name() for module in error.args[1])
-        raise ValueError(
-            f"The graph has a cycle: {names}. Connect modules from data upwards."
-        ) from None
-    ordered = []
-    while sorter.is_active():
-        ready = sorted(sorter.get_ready(), key=lambda module: module.number)
-        ordered.extend(ready)
-        sorter.done(*ready)
-    return ordered
-
-
-def _unique_names(modules):
-    """Dict from module to its name, numbered from the second of a name on."""
-    names, seen = {}, {}
-    for module in modules:
-        base = module.name or type(module).__name__.lower()
-        seen[base] = seen.get(base, 0) + 1
-        name = base if seen[base] == 1 else f"{base}_{seen[base]}"
-        while name in names.values():  # taken by a module that somebody named so
-            seen[base] += 1
-            name = f"{base}_{seen[base]}"
-        names[module] = name
-    return names
-
-
-def _settled(figures, tolerance):
-    if tolerance is None:
-        return False
-    changes = [value for name, value in figures.items() if name.endswith("/message_change")]
-    return bool(changes) and max(changes) < tolerance
 
 
 def _is_keras(model):

@@ -1,19 +1,17 @@
-"""What of a graph is written to its file, and the graph that is made of it again."""
+"""What of a graph is written to its file, and what of it is put back."""
 
-import hashlib
 import warnings
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from kserket import storage
 from kserket.core import messages
-from kserket.core.graph import Graph
-from kserket.core.module import Module, Observation
-from kserket.core.registry import registered_class, registered_name
+from kserket.core.module import Observation
+from kserket.core.registry import registered_name
 from kserket.core.saving import archive
-from kserket.core.saving.codec import Packer, Unpacker
+from kserket.core.saving.codec import Packer
+from kserket.core.saving.data import describe_data, in_memory
 from kserket.version import __version__
 
 
@@ -26,7 +24,7 @@ def save_graph(graph, path, include_data=True):
         if isinstance(module, Observation):
             data = module.data
             entry["data"] = {"key": graph.names[module], **describe_data(data)}
-            if include_data and _in_memory(data):
+            if include_data and in_memory(data):
                 entry["data"]["values"] = packer.pack(np.asarray(data), f"data of {module.name}")
     content = {
         **versions(),
@@ -38,56 +36,6 @@ def save_graph(graph, path, include_data=True):
     archive.write(path, content, packer.arrays, packer.models)
 
 
-def load_graph(path, data=None):
-    """A graph that `Graph.save` wrote: it predicts the same, and trains on as if never stopped.
-
-    Nothing in the file is executed. Classes of your own, modules or Keras objects, must be
-    registered (`kserket.register_module`, `keras.saving.register_keras_serializable`) and
-    imported first.
-
-    Args:
-        path: The file.
-        data: Dict from the names of observations to the data that the file does not hold (saved
-            with `include_data=False`, or that lie in files). They must be those that
-            the graph was saved with; `graph["obs"].set_data(x)` puts other samples in their
-            place. Without them the graph predicts, but does not fit.
-
-    Returns:
-        A `Graph`.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is damaged, foreign, of a newer format, not to be trusted, or
-            needs an unknown class; if data do not fit.
-
-    Example:
-
-    ```python
-    import kserket as srk
-    from kserket import gmm
-
-    x, *_ = srk.datasets.make_mixture(300, 3, 2, seed=0)
-    gmm1 = gmm.GMM(3, save_dir=None, seed=0)
-    gmm1.connect(srk.Observation(x))
-    graph = srk.Graph(gmm1)
-    graph.fit(rounds=1, verbose=0)
-    graph.save("mixture.kserket")
-
-    same = srk.load_graph("mixture.kserket")
-    print((same.predict(x) == graph.predict(x)).all())
-    ```
-    """
-    count = Module._count
-    try:
-        with archive.reading(path) as (content, get_array, get_model):
-            graph = _build(content, Unpacker(get_array, get_model), data)
-    except BaseException:
-        Module._count = count
-        raise
-    Module._count = max(count, *(module.number + 1 for module in graph.modules))
-    return graph
-
-
 def versions():
     """What wrote the file: format, and versions of the libraries."""
     return {
@@ -97,21 +45,6 @@ def versions():
         "tensorflow": tf.__version__,
         "numpy": np.__version__,
     }
-
-
-def describe_data(data):
-    """Shape, dtype and a digest by which data are known again.
-
-    Args:
-        data: Array (N, ...) or memory map; read in chunks.
-    """
-    if isinstance(data, NotSaved):
-        return dict(data.description)
-    sha = hashlib.sha256()
-    for rows in storage.chunks(data):
-        sha.update(np.ascontiguousarray(storage.read(data, rows)))
-    shape = [int(size) for size in data.shape]
-    return {"shape": shape, "dtype": data.dtype.str, "digest": sha.hexdigest()[:16]}
 
 
 def describe_config(module):
@@ -250,101 +183,3 @@ def _restore_module(graph, module, part):
         module.mailbox.forward = part["forward"]
     if "model" in part:
         module.model = part["model"]
-
-
-def _build(content, unpacker, data):
-    """The graph of a file's content."""
-    if "modules" not in content:
-        raise ValueError("it is the backup of a run, which graph.fit(backup_dir=...) goes on with.")
-    modules, given = [], _given_data(content["modules"], data)
-    for entry in content["modules"]:
-        cls = registered_class(entry["class"])
-        if not issubclass(cls, Module):
-            raise ValueError(f"{entry['class']} is no module.")
-        config = unpacker.unpack(entry["config"])
-        if issubclass(cls, Observation):
-            module = _build_observation(cls, config, entry, unpacker, given)
-        else:
-            module = cls.from_config(config)
-        module.number = int(entry["number"])
-        if module.name != entry["name"]:
-            raise ValueError(
-                f"{entry['class']} makes a module called {module.name!r} of what was "
-                f"{entry['name']!r}: its get_config() must give what its constructor takes."
-            )
-        modules.append(module)
-        if entry["inputs"]:
-            if not all(0 <= index < len(modules) - 1 for index in entry["inputs"]):
-                raise ValueError("its graph.json connects modules that are not there.")
-            inputs = [modules[index] for index in entry["inputs"]]
-            module.connect(*inputs, backward=entry["sends_back"])
-    graph = Graph(*(modules[index] for index in content["tops"]))
-    if graph.modules != modules:
-        raise ValueError("its graph.json names modules that nothing at the top reads.")
-    restore_state(graph, content["state"], unpacker)
-    graph.seed = content["seed"]
-    return graph
-
-
-def _given_data(entries, data):
-    """The caller's data by name; ValueError for names that no observation has."""
-    names = [entry["data"]["key"] for entry in entries if "data" in entry]
-    if data is None:
-        return {}
-    if not isinstance(data, dict) or data.keys() - set(names):
-        got = list(data) if isinstance(data, dict) else type(data).__name__
-        raise ValueError(f"`data` must be a dict with names among {names}. Received: {got}")
-    return data
-
-
-def _build_observation(cls, config, entry, unpacker, given):
-    described = entry["data"]
-    name = described["key"]
-    if name in given:
-        module = cls.from_config({**config, "data": given[name]})
-        found = describe_data(module.data)
-        for key in ("shape", "dtype", "digest"):
-            if found[key] != described[key]:
-                raise ValueError(
-                    f"data[{name!r}] are not those that the graph was saved with: {key} was "
-                    f"{described[key]}, received {found[key]}. Load with the original, or without "
-                    f"data, and then call graph[{name!r}].set_data(x)."
-                )
-    elif "values" in described:
-        module = cls.from_config({**config, "data": unpacker.unpack(described["values"])})
-    else:
-        shape = (1, *described["shape"][1:])
-        module = cls.from_config({**config, "data": np.zeros(shape, described["dtype"])})
-        module.mailbox.forward = NotSaved(name, described)
-    return module
-
-
-class NotSaved:
-    """Stands for data that a file tells of but does not hold.
-
-    Args:
-        name: Name of the observation.
-        description: What `describe_data` said of them.
-    """
-
-    def __init__(self, name, description):
-        self.name, self.description = name, description
-        self.shape = tuple(description["shape"])
-        self.dtype = np.dtype(description["dtype"])
-
-    def __len__(self):
-        return self.shape[0]
-
-    def __getitem__(self, index):
-        return np.asarray(self)[index]
-
-    def __array__(self, dtype=None, copy=None):
-        raise RuntimeError(
-            f"The data of {self.name!r} were not saved with the graph. To learn from them, load "
-            f"it with load_graph(path, data={{{self.name!r}: x}})."
-        )
-
-
-def _in_memory(data):
-    """Whether data are an array that no file holds."""
-    return isinstance(data, np.ndarray) and storage.memory_map(data) is None

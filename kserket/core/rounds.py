@@ -1,0 +1,94 @@
+"""Rounds of messages and learning: every module's `update()`, from the data upwards."""
+
+import keras
+
+from kserket.core.options import check_callbacks
+from kserket.core.progress import Progress, stopping_on_interrupt
+from kserket.core.saving import Backup
+
+
+def run_rounds(
+    graph, rounds, callbacks, verbose, tolerance, schedule, module_callbacks, backup_dir
+):
+    """Runs rounds; see `Graph.fit`."""
+    if isinstance(rounds, bool) or int(rounds) != rounds or rounds < 0:
+        raise ValueError(f"`rounds` must be an integer >= 0. Received: {rounds!r}")
+    updates = _updates(graph, schedule)
+    backup = None if backup_dir is None else Backup(graph, backup_dir, rounds, schedule)
+    if backup is not None:
+        rounds = backup.resume()
+    module_callbacks = {
+        graph[name]: check_callbacks(given) for name, given in (module_callbacks or {}).items()
+    }
+    progress = Progress(graph.round + rounds, verbose, first=graph.round)
+    observers = keras.callbacks.CallbackList(
+        [graph.history, *check_callbacks(callbacks)],
+        model=graph,
+        epochs=graph.round + rounds,
+        steps=len(graph.modules),
+        verbose=0,
+    )
+    graph.stop_training = False
+    kept = graph.history.history, graph.history.epoch
+    try:
+        observers.on_train_begin()
+    finally:  # one history over all calls of fit
+        graph.history.history, graph.history.epoch = kept
+    figures = {}
+    with stopping_on_interrupt(graph):
+        for _ in range(rounds):
+            observers.on_epoch_begin(graph.round)
+            figures = _run_round(graph, progress, observers, updates, module_callbacks)
+            progress.end_round(graph.round, figures)
+            graph.round += 1
+            observers.on_epoch_end(graph.round - 1, figures)
+            stops = graph.stop_training or _settled(figures, tolerance)
+            if backup is not None and not graph.interrupted:
+                backup.save(stops)
+            if stops:
+                break
+    observers.on_train_end(figures)
+    return graph.history
+
+
+def _updates(graph, schedule):
+    """Dict from module to its updates in a round, where the caller named it."""
+    counts = {graph[name]: count for name, count in (schedule or {}).items()}
+    for module, count in counts.items():
+        if isinstance(count, bool) or int(count) != count or count < 0:
+            raise ValueError(
+                "`schedule` must give whole numbers of updates per round. "
+                f"Received: {graph.names[module]}: {count!r}"
+            )
+    return counts
+
+
+def _run_round(graph, progress, observers, updates, module_callbacks):
+    """Every module's updates, from the data upwards; the figures of the round."""
+    figures = {}
+    for step, (module, name) in enumerate(graph.names.items()):
+
+        def watch(done, total, unit, name=name):
+            progress.step(graph.round, name, done, total, unit)
+            return graph.interrupted  # true: the module stops here
+
+        module.callbacks, module.on_step = module_callbacks.get(module, []), watch
+        observers.on_train_batch_begin(step)
+        try:
+            for _ in range(updates.get(module, 1)):
+                module.update()
+        finally:
+            module.on_step, module.callbacks = None, []
+        for figure, value in module.logs.items():
+            figures[f"{name}/{figure}"] = value
+        loss = module.logs.get("loss")
+        observers.on_train_batch_end(step, figures if loss is None else figures | {"loss": loss})
+    return figures
+
+
+def _settled(figures, tolerance):
+    """Whether every module's message changed by less than the tolerance, if there is one."""
+    if tolerance is None:
+        return False
+    changes = [value for name, value in figures.items() if name.endswith("/message_change")]
+    return bool(changes) and max(changes) < tolerance
