@@ -149,6 +149,14 @@ def embedder(seed):
     return umap.UMAP(**options, n_jobs=1)
 
 
+def among_neighbors(known, embedding, new):
+    """Where new samples lie in an embedding: at the median of their ten nearest known ones."""
+    from sklearn.neighbors import NearestNeighbors
+
+    neighbors = NearestNeighbors(n_neighbors=10).fit(known)
+    return np.median(embedding[neighbors.kneighbors(new, return_distance=False)], axis=1)
+
+
 def gradients(x):
     """Images (N, pixels) as histograms (N, features) of oriented gradients."""
     return srk.preprocessing.oriented_gradients(x).reshape(len(x), -1)
@@ -185,10 +193,11 @@ def run(data, arguments, seed):
     if held_out is not None:
         new_views = {"obs": held_out[0]}
     if arguments.gradients:
-        embedding = embedder(seed).fit(gradients(x))
-        views["gradients"] = embedding.embedding_
+        known = gradients(x)
+        views["gradients"] = embedder(seed).fit_transform(known)
         if held_out is not None:
-            new_views["gradients"] = embedding.transform(gradients(held_out[0]))
+            new = gradients(held_out[0])
+            new_views["gradients"] = among_neighbors(known, views["gradients"], new)
     graph = compose(views, arguments, seed)
     graph.fit(1, verbose=0)
     first, spent = score(labels, graph.tops[0].posterior.argmax(axis=1)), time.process_time()
