@@ -1,6 +1,7 @@
 """What may be data: finite numbers, one row per sample."""
 
 import numpy as np
+import tensorflow as tf
 
 from kserket import storage
 from kserket.core.sources import as_array
@@ -12,7 +13,8 @@ def check_data(data, name, allow_missing=False):
     Args:
         data: What a user gave: anything that `sources.as_array` takes.
         name: Who holds it, for the error.
-        allow_missing: Whether rows that are NaN or masked throughout pass.
+        allow_missing: Whether rows that are NaN or masked throughout pass; None where they do not
+            and the user has no such option.
 
     Returns:
         The array, or a memory map.
@@ -29,6 +31,8 @@ def check_data(data, name, allow_missing=False):
             raise ValueError(
                 f"{name} needs rows of one length. Received: {type(data).__name__} that is ragged."
             ) from error
+    if data.dtype == tf.bfloat16.as_numpy_dtype:
+        data = data.astype("float32")
     if data.dtype.kind not in "fiub":
         raise TypeError(
             f"{name} needs numbers. Received: dtype {data.dtype}. Convert with "
@@ -59,8 +63,8 @@ def _unmasked(data, name, allow_missing):
     if not allow_missing or (mask.any(axis=1) != mask.all(axis=1)).any():
         raise ValueError(
             f"{name} is a masked array with {mask.sum()} masked values, the first in row "
-            f"{mask.any(axis=1).argmax()}. Its mask would be lost. Impute them, or pass "
-            "allow_missing=True if whole rows are masked because they were not observed."
+            f"{mask.any(axis=1).argmax()}. Its mask would be lost. Impute "
+            f"them{_or_allow('masked', allow_missing)}."
         )
     return data.astype(np.result_type(data.dtype, "float32")).filled(np.nan)
 
@@ -86,6 +90,12 @@ def _check_finite(data, name, allow_missing):
         values = "1 value that is" if count == 1 else f"{count} values that are"
         raise ValueError(
             f"{name} holds {values} not finite, the first at row "
-            f"{first[0]}, column {column}. Remove or impute them, or pass allow_missing=True if "
-            "whole rows are NaN because they were not observed."
+            f"{first[0]}, column {column}. Remove or impute them{_or_allow('NaN', allow_missing)}."
         )
+
+
+def _or_allow(how, allow_missing):
+    """Advice to whoever may allow missing rows and has not."""
+    if allow_missing is not False:
+        return ""
+    return f", or pass allow_missing=True if whole rows are {how} because they were not observed"

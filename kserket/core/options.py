@@ -16,9 +16,24 @@ def check_counts(**options):
         ValueError: If one is not.
     """
     for option, value in options.items():
-        is_number = np.ndim(value) == 0 and np.asarray(value).dtype.kind in "iuf"
-        if not is_number or value % 1 or value < 1:
+        if not _is_number(value) or value % 1 or value < 1:
             raise ValueError(f"`{option}` must be a positive integer. Received: {value!r}")
+
+
+def check_amounts(allow_zero=False, **options):
+    """Checks that options are positive numbers.
+
+    Args:
+        allow_zero: Whether 0 is one, too.
+        **options: Values by name.
+
+    Raises:
+        ValueError: If one is not.
+    """
+    for option, value in options.items():
+        if not _is_number(value) or not (value > 0 or (allow_zero and value == 0)):
+            kind = "a number >= 0" if allow_zero else "a positive number"
+            raise ValueError(f"`{option}` must be {kind}. Received: {value!r}")
 
 
 def check_choice(option, value, *choices):
@@ -95,7 +110,7 @@ def check_seed(seed):
     """
     if seed is None:
         return None
-    if isinstance(seed, (bool, str)) or int(seed) != seed or seed < 0:
+    if not _is_number(seed) or seed % 1 != 0 or seed < 0:
         raise ValueError(f"`seed` must be an integer >= 0 or None. Received: seed={seed!r}")
     return int(seed)
 
@@ -112,6 +127,12 @@ def check_labels(labels):
     """
     if labels is None:
         return None
+    if np.ma.is_masked(labels):
+        raise ValueError(
+            f"`category` is a masked array with {np.ma.count_masked(labels)} masked labels, and "
+            "needs a label for every sample. Leave such samples out, or give them a class of "
+            "their own."
+        )
     array = np.asarray(labels)
     if array.dtype.kind == "O" or (array.dtype.kind in "SU" and not hasattr(labels, "dtype")):
         array = np.asarray(labels, dtype=object)  # before None and NaN became text
@@ -126,6 +147,11 @@ def check_labels(labels):
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise ValueError("`category` must not hold NaN or infinity.")
     return array
+
+
+def _is_number(value):
+    """Whether it is one number, and no boolean."""
+    return np.ndim(value) == 0 and np.asarray(value).dtype.kind in "iuf"
 
 
 def _of_one_kind(labels):

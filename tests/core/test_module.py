@@ -113,7 +113,7 @@ class TestObservation:
         observation = srk.Observation(data, allow_missing=True)
         assert np.isnan(observation.data[1]).all()
         data[0, 0] = np.nan  # part of a row
-        with pytest.raises(ValueError, match="row 0, column 0"):
+        with pytest.raises(ValueError, match="row 0, column 0. Remove or impute them.$"):
             srk.Observation(data, allow_missing=True)
 
     def test_masked_values_are_refused_or_missing_rows(self):

@@ -77,3 +77,29 @@ def test_labels_of_several_kinds_are_refused():
         options.check_labels(np.array([1, "1"], dtype=object))
     with pytest.raises(ValueError, match="not both"):
         options.check_labels([1, "1"])
+
+
+@pytest.mark.parametrize("value", [None, "1", [1.0], np.ones(1), np.nan, -1, True], ids=repr)
+def test_amounts_are_numbers(value):
+    for allow_zero in (False, True):
+        with pytest.raises(ValueError, match="`rate` must be a"):
+            options.check_amounts(allow_zero=allow_zero, rate=value)
+
+
+def test_zero_is_an_amount_where_it_may_be():
+    options.check_amounts(allow_zero=True, rate=0)
+    with pytest.raises(ValueError, match="`rate` must be a positive number. Received: 0"):
+        options.check_amounts(rate=0)
+
+
+@pytest.mark.parametrize("seed", [[1], np.nan, np.inf, 1.5, -1, "1", True, object()], ids=repr)
+def test_seeds_are_whole_numbers(seed):
+    with pytest.raises(ValueError, match="`seed` must be an integer >= 0 or None"):
+        options.check_seed(seed)
+
+
+def test_masked_labels_are_refused():
+    labels = np.ma.array([0, 1, 2], mask=[False, True, False])
+    with pytest.raises(ValueError, match="`category` is a masked array with 1 masked label"):
+        options.check_labels(labels)
+    assert options.check_labels(np.ma.array([0, 1, 2])).tolist() == [0, 1, 2]
