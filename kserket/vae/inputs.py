@@ -1,11 +1,14 @@
 """What a variational autoencoder reads: x, and perhaps mean and variance of its prior."""
 
 import numpy as np
+import tensorflow as tf
 
 from kserket import storage
+from kserket.core.data_checks import check_data
 from kserket.core.inputs import named_inputs
 
 NAMES = ("x", "mu", "mu_variance")
+ROUNDING = 4 * np.finfo("float32").eps  # how far sums that should be 0 or 1 may lie outside
 
 
 def by_name(inputs, is_leaf=None):
@@ -27,74 +30,104 @@ def is_arrays(x):
     return isinstance(x, (dict, list, tuple)) or hasattr(x, "dtype")
 
 
-def check(x, y, sample_weight, latent_dim, likelihood):
-    """Inputs and target as `keras.Model.fit` reads them aright.
+def sample_shape(shape):
+    """The shape of one sample, of that of a batch.
+
+    Raises:
+        ValueError: If it is not known, or a sample has none.
+    """
+    shape = tf.TensorShape(shape)
+    if shape.rank is None or shape.rank < 2 or None in shape[1:]:
+        raise ValueError(
+            "VariationalAutoencoder needs samples of a known shape, x of shape (N, ...). "
+            f"Received: shape {shape}. Batch a dataset that gives single samples; where shapes "
+            "got lost, restore them: dataset.map(lambda x: tf.ensure_shape(x, (None, 64)))."
+        )
+    return tuple(shape[1:])
+
+
+def leaves_unit_interval(low, high):
+    """Whether values from low to high are no probabilities, by more than rounding."""
+    return low < -ROUNDING or high > 1 + ROUNDING
+
+
+def check(model, x, y, sample_weight, place="The second argument of `fit`"):
+    """Inputs, target and weights as `keras.Model.fit` reads them aright.
 
     Args:
+        model: The `VariationalAutoencoder` that reads them.
         x: Array, dict or list of arrays; anything else is left as it is.
         y: Array or None.
         sample_weight: (N,) or None.
-        latent_dim: L.
-        likelihood: "bernoulli" or "gaussian".
+        place: Where y was given, for the error.
 
     Returns:
-        `(x, y)`.
+        `(x, y, sample_weight)`.
 
     Raises:
+        TypeError: If inputs are not numbers.
         ValueError: If lengths differ, values do not suit the likelihood, or mu stands for y.
     """
     if not is_arrays(x):
-        return x, y
-    parts = {name: part for name, part in by_name(x).items() if part is not None}
+        return x, y, sample_weight
+    given = {name: part for name, part in by_name(x).items() if part is not None}
+    parts = {name: check_data(part, f"`{name}`", None) for name, part in given.items()}
     lengths = {name: len(part) for name, part in parts.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"All inputs need the same number of samples. Received: {lengths}")
-    _check_values(parts, likelihood)
-    latent = (lengths["x"], latent_dim)
-    for name in parts.keys() - {"x"}:
-        if np.shape(parts[name]) != latent:
-            raise ValueError(
-                f"`{name}` must have shape {latent}. Received: {np.shape(parts[name])}"
-            )
-    if y is not None and np.shape(y) == latent and np.shape(parts["x"]) != latent:
+    _check_values(parts, model.likelihood)
+    shape, latent = parts["x"].shape, (lengths["x"], model.latent_dim)
+    if model.built and shape[1:] != model.data_shape:
         raise ValueError(
-            "The second argument of `fit` is y, which this model does not need. "
-            'Give mu among the inputs: fit({"x": x, "mu": mu}).'
+            f"The model was built for samples of shape {model.data_shape}. "
+            f"Received: x of shape {shape}"
         )
-    if sample_weight is not None and y is None:
-        y = parts["x"]  # Keras drops the weights where there is no y
-    return (parts if len(parts) > 1 else parts["x"]), y
+    for name in parts.keys() - {"x"}:
+        if parts[name].shape != latent:
+            raise ValueError(f"`{name}` must have shape {latent}. Received: {parts[name].shape}")
+    if y is not None and np.shape(y)[1:] == latent[1:] != shape[1:]:
+        raise ValueError(
+            f"{place} is y, which this model does not need. "
+            'Give mu among the inputs: {"x": x, "mu": mu}.'
+        )
+    if sample_weight is not None:
+        sample_weight = _check_weight(sample_weight, lengths["x"])
+        y = parts["x"] if y is None else y  # Keras drops the weights where there is no y
+    return (parts if len(parts) > 1 else parts["x"]), y, sample_weight
 
 
 def _check_values(parts, likelihood):
-    """Raises ValueError unless inputs are finite and suit the likelihood."""
+    """Raises ValueError unless inputs suit the likelihood."""
     for name, part in parts.items():
-        low, high = storage.extent(np.asarray(part))
-        if not storage.every(np.isfinite, np.asarray(part)):
-            raise ValueError(f"`{name}` holds values that are not finite. Remove or impute them.")
-        if name == "x" and likelihood == "bernoulli" and (low < 0 or high > 1):
+        low, high = storage.extent(part)
+        if name == "x" and likelihood == "bernoulli" and leaves_unit_interval(low, high):
             raise ValueError(
-                'likelihood="bernoulli" needs data in [0, 1]. '
-                f'Received: {low:g} to {high:g}. Scale them, or use likelihood="gaussian".'
+                'likelihood="bernoulli" needs data in [0, 1]. Received: '
+                f'{low:.9g} to {high:.9g}. Scale them, or use likelihood="gaussian".'
             )
         if name == "mu_variance" and low <= 0:
             raise ValueError(f"`mu_variance` must be positive. Received: {low:g}")
 
 
-def check_validation(data, latent_dim, likelihood):
+def _check_weight(sample_weight, num_samples):
+    """Weights as an array (N,)."""
+    weight = np.asarray(sample_weight)
+    if weight.shape not in ((num_samples,), (num_samples, 1)):
+        raise ValueError(
+            f"`sample_weight` must hold one number per sample, shape ({num_samples},). "
+            f"Received: shape {weight.shape}"
+        )
+    return check_data(weight.reshape(-1, 1), "`sample_weight`", None)[:, 0]
+
+
+def check_validation(model, data):
     """Validation data as `keras.Model.fit` reads them aright; as `check` for the rest."""
     if isinstance(data, list):
         data = tuple(data)
-    if isinstance(data, tuple) and len(data) == 2 and np.shape(data[1])[-1:] == (latent_dim,):
-        raise ValueError(
-            "Keras reads validation_data=(x, mu) as (x, y). "
-            'Give mu among the inputs: validation_data={"x": x, "mu": mu}.'
-        )
     if isinstance(data, dict) or hasattr(data, "dtype"):
         data = (data, None)
     if isinstance(data, tuple) and is_arrays(data[0]):
-        weight = data[2] if len(data) == 3 else None
-        y = data[1] if len(data) > 1 else None
-        inputs, y = check(data[0], y, weight, latent_dim, likelihood)
+        x, y, weight = (*data, None, None)[:3]
+        inputs, y, weight = check(model, x, y, weight, "The second entry of `validation_data`")
         data = (inputs, y) if weight is None else (inputs, y, weight)
     return data

@@ -8,9 +8,9 @@ import tensorflow as tf
 from keras import ops
 
 from kserket import storage
-from kserket.core.options import check_choice, check_counts
+from kserket.core.options import check_amounts, check_choice, check_counts
 from kserket.core.replicas import place_in_batch
-from kserket.vae.inputs import by_name, check, check_validation, is_shape
+from kserket.vae.inputs import by_name, check, check_validation, is_shape, sample_shape
 from kserket.vae.networks import Networks
 from kserket.vae.objective import (
     PerSample,
@@ -92,10 +92,8 @@ class VariationalAutoencoder(keras.Model):
         check_counts(
             latent_dim=latent_dim, encoder_units=encoder_units, decoder_units=decoder_units
         )
-        if not kernel_stddev > 0:
-            raise ValueError(f"`kernel_stddev` must be positive. Received: {kernel_stddev!r}")
-        if not kl_weight >= 0:
-            raise ValueError(f"`kl_weight` must not be negative. Received: {kl_weight!r}")
+        check_amounts(kernel_stddev=kernel_stddev)
+        check_amounts(kl_weight=kl_weight, allow_zero=True)
         super().__init__(**kwargs)
         self.latent_dim = int(latent_dim)
         self.encoder_units, self.decoder_units = int(encoder_units), int(decoder_units)
@@ -116,13 +114,7 @@ class VariationalAutoencoder(keras.Model):
     # Networks ---------------------------------------------------------------------------
 
     def build(self, input_shape):
-        shape = tuple(by_name(input_shape, is_leaf=is_shape)["x"])[1:]
-        if None in shape or not shape:
-            raise ValueError(
-                "VariationalAutoencoder needs samples of a known shape, x of shape (N, ...). "
-                f"Received: shape {(None, *shape)}"
-            )
-        self.data_shape = shape
+        shape = self.data_shape = sample_shape(by_name(input_shape, is_leaf=is_shape)["x"])
         networks = Networks(self.latent_dim, self.kernel_stddev, self.seed)
         self.encoder = networks.encoder(shape, self.encoder_units, self.given_encoder)
         self.decoder = networks.decoder(shape, self.decoder_units, self.given_decoder)
@@ -266,11 +258,11 @@ class VariationalAutoencoder(keras.Model):
             ValueError: If mu stands in the place of y.
         """
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        shape = tuple(by_name(x)["x"].shape)
+        shape = sample_shape(by_name(x)["x"].shape)
         if not self.built:
             with tf.init_scope():
-                self.build(shape)
-        if y is not None and tuple(y.shape[1:]) == (self.latent_dim,) != shape[1:]:
+                self.build((None, *shape))
+        if y is not None and y.shape[1:] == (self.latent_dim,) != shape:
             raise ValueError(
                 "Keras reads batches (x, mu) as (x, y), and this model needs no y. Yield "
                 '({"x": x, "mu": mu},), a tuple of one.'
@@ -311,14 +303,16 @@ class VariationalAutoencoder(keras.Model):
             A `keras.callbacks.History` of loss, reconstruction and kl.
 
         Raises:
-            ValueError: If lengths differ, or mu stands where Keras reads y.
+            TypeError: If inputs are not numbers.
+            ValueError: If lengths differ, values are masked, not finite or do not suit the
+                likelihood, or mu stands where Keras reads y.
         """
-        x, y = check(x, y, sample_weight, self.latent_dim, self.likelihood)
+        x, y, sample_weight = check(self, x, y, sample_weight)
         return super().fit(
             x,
             y,
             sample_weight=sample_weight,
-            validation_data=check_validation(validation_data, self.latent_dim, self.likelihood),
+            validation_data=check_validation(self, validation_data),
             **kwargs,
         )
 
@@ -335,7 +329,7 @@ class VariationalAutoencoder(keras.Model):
             A list of figures in the order of `metrics_names`, or a dict with
             `return_dict=True`.
         """
-        x, y = check(x, y, sample_weight, self.latent_dim, self.likelihood)
+        x, y, sample_weight = check(self, x, y, sample_weight)
         return super().evaluate(x, y, sample_weight=sample_weight, **kwargs)
 
     def encode(self, x):

@@ -9,9 +9,10 @@ from keras import ops
 from kserket import storage
 from kserket.core import messages, resident, tensors
 from kserket.core.learning_module import Inference, LearningModule
-from kserket.core.options import check_counts
+from kserket.core.options import check_amounts, check_counts
 from kserket.core.progress import Steps
 from kserket.core.registry import register_module
+from kserket.vae.inputs import leaves_unit_interval
 from kserket.vae.model import VariationalAutoencoder
 
 
@@ -102,8 +103,7 @@ class VAE(LearningModule):
         seed=None,
     ):
         check_counts(itr=itr, batch_size=1 if batch_size is None else batch_size)
-        if not learning_rate > 0:
-            raise ValueError(f"`learning_rate` must be positive. Received: {learning_rate!r}")
+        check_amounts(learning_rate=learning_rate)
         self._options = {
             "latent_dim": latent_dim,
             "kernel_stddev": weight_stddev,
@@ -117,7 +117,7 @@ class VAE(LearningModule):
         self.latent_dim = int(latent_dim)
         self.itr, self.batch_size = int(itr), batch_size and int(batch_size)
         self.likelihood = likelihood
-        self.learning_rate = float(learning_rate)
+        self._learning_rate = float(learning_rate)
         self.encoder, self.decoder = encoder, decoder
         self._losses = []
 
@@ -133,11 +133,22 @@ class VAE(LearningModule):
 
     @kl_weight.setter
     def kl_weight(self, value):
-        if not value >= 0:
-            raise ValueError(f"`kl_weight` must not be negative. Received: {value!r}")
+        check_amounts(kl_weight=value, allow_zero=True)
         self._options["kl_weight"] = float(value)
         if self.model is not None:
             self.model.kl_weight.assign(value)
+
+    @property
+    def learning_rate(self):
+        """Step size of Adam; may be set between updates."""
+        return self._learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value):
+        check_amounts(learning_rate=value)
+        self._learning_rate = float(value)
+        if self.model is not None:
+            self.model.optimizer.learning_rate = self._learning_rate
 
     def get_state(self):
         return {"losses": self._losses, "kl_weight": self.kl_weight}
@@ -168,11 +179,11 @@ class VAE(LearningModule):
             )
         if self.likelihood == "bernoulli":
             low, high = storage.extent(np.asarray(inputs[0]))
-            if low < 0 or high > 1:
+            if leaves_unit_interval(low, high):
                 raise ValueError(
                     f'VAE(likelihood="bernoulli") needs data in [0, 1]. '
-                    f"{self.inputs[0].get_name()} ranges from {low:g} to {high:g}. Scale it, or "
-                    'use likelihood="gaussian".'
+                    f"{self.inputs[0].get_name()} ranges from {low:.9g} to {high:.9g}. Scale it, "
+                    'or use likelihood="gaussian".'
                 )
 
     def build_model(self, inputs):

@@ -196,6 +196,27 @@ def test_alpha_can_be_changed_between_rounds():
     assert logs["loss"] == pytest.approx(logs["reconstruction"] + 50 * logs["kl"], rel=1e-5)
 
 
+def test_the_learning_rate_can_be_changed_between_rounds():
+    module = make(learning_rate=0.02)
+    assert module.learning_rate == 0.02
+    module.update()
+    before = module.model.get_weights()
+    module.learning_rate = 1e-7
+    module.update()
+    for weight, expected in zip(module.model.get_weights(), before, strict=True):
+        assert_allclose(weight, expected, atol=1e-5)
+    assert module.get_config()["learning_rate"] == module.learning_rate == 1e-7
+    with pytest.raises(ValueError, match="`learning_rate` must be a positive number. Received: 0"):
+        module.learning_rate = 0
+
+
+def test_a_message_from_above_that_is_not_finite_is_refused():
+    module = make()
+    module.set_backward_msg(np.full((N, L), np.nan))
+    with pytest.raises(ValueError, match="The message from above .* not finite.*impute them.$"):
+        module.update()
+
+
 def test_messages_from_above_pull_the_latent_space():
     target = np.repeat([[3.0, -2.0]], N, axis=0)
     near, variance = [], {"plain": None, "sure": 0.01, "nothing": np.inf}
