@@ -1,6 +1,8 @@
 """The Keras model: `VariationalAutoencoder`."""
 
 import math
+import numbers
+import warnings
 
 import keras
 import numpy as np
@@ -101,8 +103,8 @@ class VariationalAutoencoder(keras.Model):
         self.likelihood = likelihood
         self.given_encoder, self.given_decoder = encoder, decoder
         self.encoder = self.decoder = None
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed = int(seed) if isinstance(seed, numbers.Integral) else seed  # NumPy's, too
+        self.seed_generator = keras.random.SeedGenerator(self.seed)
         self.kl_weight = self.add_weight(
             name="kl_weight", shape=(), initializer="ones", trainable=False, dtype="float32"
         )
@@ -115,7 +117,7 @@ class VariationalAutoencoder(keras.Model):
 
     def build(self, input_shape):
         shape = self.data_shape = sample_shape(by_name(input_shape, is_leaf=is_shape)["x"])
-        networks = Networks(self.latent_dim, self.kernel_stddev, self.seed)
+        networks = Networks(self.latent_dim, self.kernel_stddev, self.seed, self.dtype_policy)
         self.encoder = networks.encoder(shape, self.encoder_units, self.given_encoder)
         self.decoder = networks.decoder(shape, self.decoder_units, self.given_decoder)
         if self.likelihood == "gaussian":
@@ -125,6 +127,8 @@ class VariationalAutoencoder(keras.Model):
         self.built = True
 
     def get_build_config(self):
+        if not self.built:
+            return None
         return {
             "input_shape": (None, *self.data_shape),
             "frozen": [not layer.trainable for layer in self._network_layers()],
@@ -202,6 +206,8 @@ class VariationalAutoencoder(keras.Model):
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The negative bound: mean over samples of reconstruction + kl_weight * kl.
 
+        To it come the penalties of the networks' layers: regularizers, `add_loss`.
+
         Args:
             x: The inputs, x alone or with mu.
             y: Not used: the target is x.
@@ -219,7 +225,10 @@ class VariationalAutoencoder(keras.Model):
         self.kl_metric.update_state(kl, sample_weight=sample_weight)
         loss = reconstruction + self.kl_weight * kl
         total = self._sum(ops.zeros_like(loss), loss, sample_weight=sample_weight)
-        return total / ops.cast(y_pred["batch_size"], total.dtype)
+        total = total / ops.cast(y_pred["batch_size"], total.dtype)
+        for penalty in self.losses:
+            total = total + ops.cast(self._aggregate_additional_loss(penalty), total.dtype)
+        return total
 
     def train_step(self, data):
         """One step of the optimizer on one batch."""
@@ -228,8 +237,11 @@ class VariationalAutoencoder(keras.Model):
             outputs = self._propagate(by_name(x)["x"], training=True)
             loss = self.compute_loss(x, y, outputs, sample_weight, training=True)
             scaled = self.optimizer.scale_loss(loss)
-        gradients = tape.gradient(scaled, self.trainable_weights)
-        self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
+        if self.trainable_weights:
+            gradients = tape.gradient(scaled, self.trainable_weights)
+            self.optimizer.apply_gradients(zip(gradients, self.trainable_weights, strict=True))
+        else:
+            warnings.warn("The model has no trainable weights: it learns nothing.", stacklevel=2)
         return self._figures(loss, x, y, outputs, sample_weight)
 
     def test_step(self, data):

@@ -13,10 +13,12 @@ class Networks:
         latent_dim: L.
         kernel_stddev: Standard deviation of the truncated normal that kernels start from.
         seed: Integer or None.
+        dtype: The dtype policy of their layers.
     """
 
-    def __init__(self, latent_dim, kernel_stddev, seed):
-        self.latent_dim, self.kernel_stddev, self.seed = latent_dim, kernel_stddev, seed
+    def __init__(self, latent_dim, kernel_stddev, seed, dtype):
+        self.latent_dim, self.kernel_stddev = latent_dim, kernel_stddev
+        self.seed, self.dtype = seed, dtype
 
     def encoder(self, shape, units, given=None):
         """Keras model from x to `[mean, log_variance]`, each (N, L).
@@ -67,17 +69,20 @@ class Networks:
             output = keras.layers.Reshape(shape)(output) if len(shape) > 1 else output
         else:
             output = given(z)
-        if tuple(output.shape)[1:] != shape:
+        received = keras.tree.map_structure(lambda part: tuple(part.shape), output)
+        if received != (None, *shape):
             raise ValueError(
-                f"`decoder` must return the shape of x, {(None, *shape)}. "
-                f"Received: {tuple(output.shape)}"
+                f"`decoder` must return the shape of x, {(None, *shape)}, as one tensor. "
+                f"Received: {received}"
             )
         return keras.Model(z, output, name="decoder")
 
     def _dense(self, units, name, offset, activation=None):
         seed = None if self.seed is None else self.seed + offset
         start = keras.initializers.TruncatedNormal(stddev=self.kernel_stddev, seed=seed)
-        return keras.layers.Dense(units, activation=activation, kernel_initializer=start, name=name)
+        return keras.layers.Dense(
+            units, activation=activation, kernel_initializer=start, name=name, dtype=self.dtype
+        )
 
 
 def _flat(tensor):

@@ -418,6 +418,7 @@ def convolutional(batch_normalisation=False):
 
 
 def test_convolutional_networks_learn_and_are_saved(tmp_path):
+    keras.utils.set_random_seed(0)  # their initial weights and dropout
     x = np.random.default_rng(0).random((9, 8, 8, 1)).astype("float32")
     model = make(optimizer=keras.optimizers.Adam, **convolutional(batch_normalisation=True))
     losses = model.fit(x, epochs=5, batch_size=4, verbose=0).history["loss"]
@@ -533,6 +534,7 @@ def test_export_takes_x_alone(arrays, tmp_path, reloaded):
 MIRRORED = """
 import keras, numpy as np, tensorflow as tf
 import kserket
+from keras.regularizers import L2
 
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
@@ -540,9 +542,10 @@ rng = np.random.default_rng(0)
 data = {"x": rng.random((9, 6)).astype("float32"), "mu": rng.normal(size=(9, 2))}
 weights = np.linspace(0.1, 2.0, 9)
 
-def run(strategy, batch_size, sample_weight, metrics=None):
+def run(strategy, batch_size, sample_weight, metrics=None, penalty=0.0):
     with strategy.scope():
-        model = kserket.VariationalAutoencoder(2, seed=0, encoder_units=5, decoder_units=5)
+        dense = keras.layers.Dense(5, kernel_initializer="ones", kernel_regularizer=L2(penalty))
+        model = kserket.VariationalAutoencoder(2, seed=0, encoder=dense, decoder_units=5)
         model.compile(keras.optimizers.SGD(0.1), metrics=metrics)
     options = dict(sample_weight=sample_weight, verbose=0)
     logs = model.fit(data, batch_size=batch_size, epochs=3, shuffle=False, **options).history
@@ -550,7 +553,8 @@ def run(strategy, batch_size, sample_weight, metrics=None):
     return [*model.get_weights(), model.predict(data["x"], verbose=0)["z_mean"]], logs
 
 mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-for options in ((9, None), (4, weights), (8, None, ["mae"])):  # rows that do not divide by two
+rows_that_do_not_divide_by_two = (9, None), (4, weights, None, 0.1), (8, None, ["mae"])
+for options in rows_that_do_not_divide_by_two:
     one, logs_one = run(tf.distribute.get_strategy(), *options)
     two, logs_two = run(mirrored, *options)
     for a, b in zip(one, two, strict=True):
