@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from kserket.core.options import check_callbacks, check_counts
+from kserket.core.options import check_callbacks, check_counts, check_seed
 from kserket.core.progress import showing_sweeps
 
 
@@ -20,7 +20,8 @@ class SweepModel(keras.Model):
         **kwargs: What `keras.Model` takes.
 
     Raises:
-        ValueError: If `n_init` is neither a positive integer nor None.
+        ValueError: If `n_init` is neither a positive integer nor None, or `seed` neither an integer
+            >= 0 nor None.
     """
 
     def __init__(self, *, n_init, tolerance, seed=None, **kwargs):
@@ -30,7 +31,7 @@ class SweepModel(keras.Model):
         super().__init__(**kwargs)
         self.n_init = n_init if n_init is None else int(n_init)
         self.tolerance = tolerance
-        self.seed = seed
+        self.seed = check_seed(seed)
         self._num_fits = 0
 
     def merge(self, *statistics):

@@ -1,5 +1,7 @@
 """The Keras model: `GaussianMixture`."""
 
+import numbers
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -102,8 +104,10 @@ class GaussianMixture(SweepModel):
             "degrees_of_freedom": degrees_of_freedom,
         }
         for option, value in hyper.items():
-            if value is not None and not value > 0:
-                raise ValueError(f"`{option}` must be positive or None. Received: {value!r}")
+            if value is not None and not (isinstance(value, numbers.Real) and 0 < value < np.inf):
+                raise ValueError(
+                    f"`{option}` must be a positive, finite number or None. Received: {value!r}"
+                )
         super().__init__(n_init=n_init, tolerance=tolerance, seed=seed, **kwargs)
         self.num_components = int(num_components)
         self.inference = inference
@@ -118,7 +122,6 @@ class GaussianMixture(SweepModel):
     def build(self, input_shape):
         shape = input_shape["x"] if isinstance(input_shape, dict) else input_shape
         components, features = self.num_components, int(shape[-1])
-        self.num_features = features
         sizes = {
             "prior_weight_concentration": (),
             "prior_mean": (features,),
@@ -132,6 +135,7 @@ class GaussianMixture(SweepModel):
             "scatter": (components, features, features),
         }
         self._parameters = self._add_parameters(sizes)
+        self.num_features = features
         self.built = True
 
     @property
@@ -437,4 +441,5 @@ def _joint(log_likelihood, log_weights, class_prior):
     """log p(x, component), (n, K): a class prior stands in the place of the mixing weights."""
     if class_prior is None:
         return log_likelihood + log_weights
-    return log_likelihood + np.log(np.maximum(class_prior, 1e-300))
+    with np.errstate(divide="ignore"):  # what a prior rules out stays so, whatever x says
+        return log_likelihood + np.log(class_prior)

@@ -21,8 +21,8 @@ def responsibilities(belief, x, variance=None, class_prior=None, inference="vari
     if class_prior is None:
         log_prior = expected_log_weights(belief["weight_concentration"], inference)
     else:
-        log_prior = ops.log(ops.maximum(class_prior, 1e-300))
-    return ops.softmax(log_likelihood(belief, x, variance, inference) + log_prior, axis=-1)
+        log_prior = ops.log(class_prior)
+    return tf.nn.softmax(log_likelihood(belief, x, variance, inference) + log_prior, axis=-1)
 
 
 def log_likelihood(belief, x, variance=None, inference="variational"):
@@ -32,7 +32,7 @@ def log_likelihood(belief, x, variance=None, inference="variational"):
         belief: Dict of tensors in double precision: mean (K, D), mean_precision (K,),
             degrees_of_freedom (K,), scatter (K, D, D).
         x: Tensor (N, D), double precision.
-        variance: Tensor (N, D), or None.
+        variance: Tensor (N, D), or None. Rows that hold an infinite variance say nothing.
         inference: "variational" or "gibbs".
 
     Returns:
@@ -65,7 +65,11 @@ def log_likelihood(belief, x, variance=None, inference="variational"):
         distance += variance @ tf.transpose(tf.reduce_sum(tf.square(inverse), axis=1))
     orders = 0.5 * (nu[:, None] - tf.range(features, dtype="float64"))
     log_det = tf.reduce_sum(tf.math.digamma(orders), axis=1) - 2.0 * half_log_det
-    return 0.5 * (log_det - features / kappa - nu * distance)
+    result = 0.5 * (log_det - features / kappa - nu * distance)
+    if variance is None:
+        return result
+    missing = tf.reduce_any(tf.math.is_inf(variance), axis=1, keepdims=True)
+    return tf.where(missing, tf.zeros_like(result), result)
 
 
 def frozen_log_likelihood(state, peaks, x, variance=None, inference="variational"):

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import warnings
 
 import keras
 import numpy as np
@@ -243,6 +244,20 @@ def test_infinite_variance_counts_for_nothing(data):
     assert np.abs(model.means).max() < 10
     assert_allclose(np.sort(model.mixing_weights), np.sort(expected.mixing_weights), rtol=1e-6)
 
+    for answer in (model.predict, lambda inputs: model(inputs).numpy()):
+        silent = answer({"x": x, "variance": variance})[60:]
+        assert_allclose(silent, silent[:1].repeat(30, axis=0))
+        assert_allclose(silent[0], model.mixing_weights, atol=0.01)
+
+
+def test_what_a_class_prior_rules_out_stays_so_whatever_the_data_say(fitted, data):
+    x = 1e3 * data["x"][:1]
+    unlikely = fitted.log_likelihood(x).argmin()
+    inputs = {"x": x, "class_prior": np.eye(K)[[unlikely]]}
+    swept = fitted.statistics(inputs).counts
+    for answer in (fitted.predict(inputs), fitted(inputs).numpy(), swept):
+        assert_allclose(np.reshape(answer, K), np.eye(K)[unlikely], atol=1e-12)
+
 
 def test_sample_weight_is_how_often_a_datum_counts(data):
     weight = np.where(np.arange(90) < 45, 2.0, 1.0)
@@ -291,6 +306,10 @@ def test_sample_draws_from_what_was_learned(fitted, data):
         ({"n_init": 0}, "n_init"),
         ({"mean_precision": 0}, "mean_precision"),
         ({"weight_concentration": -1}, "weight_concentration"),
+        ({"weight_concentration": [1.0, 2.0]}, "weight_concentration"),
+        ({"degrees_of_freedom": np.inf}, "degrees_of_freedom"),
+        ({"seed": -1}, "`seed` must be"),
+        ({"seed": np.random.default_rng(0)}, "`seed` must be"),
         ({"num_components": 0}, "num_components"),
         ({"num_components": 2.5}, "num_components"),
         ({"num_component": 2}, "num_component"),
@@ -368,6 +387,20 @@ def test_what_needs_a_fit_says_so(tmp_path):
         with pytest.raises(RuntimeError, match="not been fitted"):
             use()
     assert model.state is None
+
+
+def test_one_component_is_called_without_a_warning(data):
+    model = GaussianMixture(1).partial_fit(data["x"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        assert_array_equal(model(data["x"]), np.ones((90, 1)))
+
+
+def test_a_second_build_for_other_data_changes_nothing(fitted, data):
+    expected = fitted.predict(data["x"])
+    with pytest.raises(ValueError, match="already built"):
+        fitted.build((None, D + 1))
+    assert_array_equal(fitted.predict(data["x"]), expected)
 
 
 def test_saved_and_exported(fitted, data, tmp_path):
