@@ -29,7 +29,8 @@ def clustering_accuracy(y_true, y_pred):
         float in [0, 1]. Samples of a cluster left without a label count as wrong.
 
     Raises:
-        ValueError: if the two are not of the same length, empty, not one-dimensional, or hold NaN.
+        ValueError: if the two are not of the same length, empty, not one-dimensional, or hold NaN
+            or None.
 
     Reference:
         H. W. Kuhn, "The Hungarian method for the assignment problem", 1955.
@@ -55,11 +56,16 @@ def match_labels(y_true, y_pred):
     """
     counts, labels, clusters, rows, columns = _match(y_true, y_pred)
     names = dict(zip(columns.tolist(), labels[rows].tolist(), strict=True))
+    taken = set(labels.tolist())
     for column in sorted(set(range(len(clusters))) - set(names)):
-        if np.issubdtype(labels.dtype, np.number):
-            names[column] = max(max(names.values()), labels[-1].item()) + 1
+        if labels.dtype.kind in "biuf":
+            name = max(taken) + 1
         else:
-            names[column] = f"cluster {clusters[column]}"
+            name = f"cluster {clusters[column]}"
+            while name in taken:
+                name += "'"
+        names[column] = name
+        taken.add(name)
     by_column = np.array([names[column] for column in range(len(clusters))])
     matched = by_column[np.searchsorted(clusters, np.asarray(y_pred))]
     return matched, dict(zip(clusters.tolist(), by_column.tolist(), strict=True))
@@ -161,17 +167,21 @@ def _match(y_true, y_pred):
 def _encode(y_true, y_pred):
     """Sorted names of labels (R,) and clusters (C,), and both inputs as (N,) positions in them."""
     true, predicted = np.asarray(y_true), np.asarray(y_pred)
-    for name, values in (("y_true", true), ("y_pred", predicted)):
+    for name, given, values in (("y_true", y_true, true), ("y_pred", y_pred, predicted)):
         if values.ndim != 1:
-            hint = " Use probabilities.argmax(axis=1)." if values.ndim == 2 else ""
+            hint = ""
+            if values.ndim == 2:
+                one = values.shape[1] == 1
+                hint = " Use labels.ravel()." if one else " Use probabilities.argmax(axis=1)."
             raise ValueError(
                 f"`{name}` must hold one label per sample, shape (N,).{hint} "
                 f"Received: shape {values.shape}"
             )
-        if values.dtype.kind == "f" and np.isnan(values).any():
+        missing = _missing(given)
+        if missing.any():
             raise ValueError(
-                f"`{name}` holds {np.isnan(values).sum()} NaN, the first at row "
-                f"{np.isnan(values).argmax()}. Score only the samples whose label is known."
+                f"`{name}` holds {missing.sum()} NaN or None, the first at row "
+                f"{missing.argmax()}. Score only the samples whose label is known."
             )
     if len(true) != len(predicted) or len(true) == 0:
         raise ValueError(
@@ -181,3 +191,13 @@ def _encode(y_true, y_pred):
     labels, true = np.unique(true, return_inverse=True)
     clusters, predicted = np.unique(predicted, return_inverse=True)
     return labels, clusters, true, predicted
+
+
+def _missing(labels):
+    """Which labels (N,) are NaN or None, of which NumPy makes text where others are strings."""
+    array = np.asarray(labels)
+    if array.dtype.kind == "f":
+        return np.isnan(array)
+    if array.dtype.kind in "OSU":
+        return np.array([label is None or label != label for label in np.asarray(labels, object)])
+    return np.zeros(len(array), bool)

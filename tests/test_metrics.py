@@ -74,6 +74,9 @@ def test_match_labels_names_every_cluster_once():
     assert mapping == {4: "cat"}
     assert matched.tolist() == ["cat"] * 3
     assert metrics.match_labels(["cat", "cat"], [4, 7])[1] == {4: "cat", 7: "cluster 7"}
+    named = ["cluster 1", "cluster 1", "b"]
+    assert metrics.match_labels(named, [0, 1, 2])[0].tolist() == ["cluster 1", "cluster 1'", "b"]
+    assert metrics.match_labels([True, True, False], [0, 1, 2])[0].tolist() == [True, 2, False]
 
 
 def test_confusion_matrix_with_more_labels_than_clusters():
@@ -103,7 +106,10 @@ def test_indices_are_those_of_scikit_learn():
         ([0, 1], [0, 1, 1], "same length.*2 and 3"),
         ([], [], "at least one sample"),
         ([0, 1], [[0.5, 0.5], [0.1, 0.9]], r"argmax\(axis=1\).*shape \(2, 2\)"),
-        ([0.0, np.nan], [0, 1], "1 NaN, the first at row 1"),
+        ([0.0, np.nan], [0, 1], "1 NaN or None, the first at row 1"),
+        (["a", np.nan], [0, 1], "1 NaN or None, the first at row 1"),
+        (np.array([None, 3, np.nan], object), [0, 1, 2], "2 NaN or None, the first at row 0"),
+        ([[0], [1]], [0, 1], r"labels.ravel\(\).*shape \(2, 1\)"),
     ],
 )
 def test_bad_input_is_named(y_true, y_pred, message):
