@@ -107,6 +107,7 @@ def oriented_gradients(images, image_shape=None, *, num_orientations=8, cell_siz
     if not np.isfinite(images).all():
         raise ValueError("`images` must be finite.")
     check_counts(num_orientations=num_orientations, cell_size=cell_size)
+    num_orientations, cell_size = int(num_orientations), int(cell_size)
     rows, columns = height // cell_size, width // cell_size
     if min(height, width) < max(2, cell_size):
         raise ValueError(
@@ -138,9 +139,12 @@ def _image_shape(shape, image_shape):
         image_shape = side, side
     elif image_shape is None and (len(shape) == 3 or (len(shape) == 4 and shape[3] == 1)):
         image_shape = shape[1:3]
-    if image_shape is None or math.prod(image_shape) != math.prod(shape[1:]):
+    sides = np.asarray(() if image_shape is None else image_shape)
+    known = sides.shape == (2,) and sides.dtype.kind in "iu" and (sides > 0).all()
+    if not known or sides.prod() != math.prod(shape[1:]):
         raise ValueError(
             "`images` must have shape (N, H, W), (N, H, W, 1) or (N, H * W); flat images that are "
-            f"not square need `image_shape`. Received: shape {shape}, image_shape={image_shape}"
+            f"not square need `image_shape=(H, W)`. Received: shape {shape}, "
+            f"image_shape={image_shape!r}"
         )
-    return tuple(image_shape)
+    return tuple(sides.tolist())

@@ -100,6 +100,8 @@ def test_gradients_of_each_image_are_its_own_in_any_layout(monkeypatch):
     for layout in (images, images[..., None], images.reshape(5, -1)):
         found = preprocessing.oriented_gradients(layout, cell_size=5)
         np.testing.assert_array_equal(found, expected)
+    found = preprocessing.oriented_gradients(images, cell_size=5.0, num_orientations=8.0)
+    np.testing.assert_array_equal(found, expected)
     wide = images.reshape(5, -1)[:, :420]
     found = preprocessing.oriented_gradients(wide, image_shape=(20, 21), num_orientations=3)
     assert found.shape == (5, 5, 5, 3)
@@ -133,3 +135,9 @@ def test_what_has_no_gradients_is_refused(images, options, message):
 def test_what_are_no_images_is_refused(images, message):
     with pytest.raises(ValueError, match=message):
         preprocessing.deskew(images)
+
+
+@pytest.mark.parametrize("image_shape", [6, (6, 6, 1), (-6, -6), (6.0, 6.0), (6, 7), "66"])
+def test_what_is_no_shape_of_images_is_refused(image_shape):
+    with pytest.raises(ValueError, match=r"=\(H, W\).*, image_shape="):
+        preprocessing.deskew(np.zeros((2, 36)), image_shape)
