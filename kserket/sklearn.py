@@ -6,13 +6,20 @@ of Keras.
 """
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClusterMixin, DensityMixin, TransformerMixin
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    ClusterMixin,
+    DensityMixin,
+    TransformerMixin,
+)
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from kserket import gmm, vae
 from kserket.core.graph import Graph
 from kserket.core.module import Observation
+from kserket.core.options import check_counts
 
 
 class GaussianMixture(DensityMixin, BaseEstimator):
@@ -87,6 +94,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         Returns:
             The estimator.
         """
+        check_counts(max_iter=self.max_iter)
         X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
         self.model_ = gmm.GaussianMixture(
             self.n_components,
@@ -98,7 +106,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             tolerance=self.tol,
             seed=_draw_seed(self.random_state),
         )
-        history = self.model_.fit(X, epochs=self.max_iter, verbose=0)
+        history = self.model_.fit(X, epochs=int(self.max_iter), verbose=0)
         (bounds,) = history.history.values()
         self.lower_bound_, self.n_iter_ = bounds[-1], len(bounds)
         self.weights_ = self.model_.mixing_weights
@@ -137,7 +145,9 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         return validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
 
 
-class GraphClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
+class GraphClusterer(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, BaseEstimator
+):
     """Any graph as an estimator that clusters.
 
     Args:
@@ -202,16 +212,26 @@ class GraphClusterer(TransformerMixin, ClusterMixin, BaseEstimator):
     def transform(self, X):
         """What the top module reads, (N, L): the latent means under a mixture."""
         X = self._validate(X)
-        (source,) = self.graph_.tops[0].inputs
-        if isinstance(source, Observation):
+        if isinstance(self._source, Observation):
             return X
-        return self.graph_.predict(X, outputs=self.graph_.names[source])
+        return self.graph_.predict(X, outputs=self.graph_.names[self._source])
 
     def score(self, X, y=None):
         """Mean log-likelihood of data under the top module."""
         X = self._validate(X)
         figure = f"{self.graph_.names[self.graph_.tops[0]]}/log_likelihood"
         return self.graph_.evaluate(X)[figure]
+
+    @property
+    def _source(self):
+        """The module that the top module reads."""
+        (source,) = self.graph_.tops[0].inputs
+        return source
+
+    @property
+    def _n_features_out(self):
+        """How many columns `transform` gives, each of which has a name."""
+        return self._source.get_forward_msg().shape[1]
 
     def _validate(self, X):
         check_is_fitted(self)

@@ -82,3 +82,18 @@ def test_unfitted_graph_is_told(method):
 
     with pytest.raises(NotFittedError):
         getattr(GraphClusterer(), method)(np.zeros((2, 2)))
+
+
+@pytest.mark.parametrize("build, width", [(None, 64), (vae_graph, 10)])
+def test_columns_of_a_transform_have_names(build, width):
+    x, _ = datasets.load_digits()
+    clusterer = GraphClusterer(build, n_clusters=3, rounds=1, random_state=0).fit(x[:60])
+    names = pickle.loads(pickle.dumps(clusterer)).get_feature_names_out()
+    assert names.tolist() == [f"graphclusterer{column}" for column in range(width)]
+    assert clusterer.set_output(transform="default").transform(x[:5]).shape == (5, width)
+
+
+@pytest.mark.parametrize("max_iter", [0, 2.5, "many"])
+def test_a_number_of_sweeps_that_is_none_is_refused(max_iter):
+    with pytest.raises(ValueError, match="`max_iter` must be a positive integer"):
+        GaussianMixture(2, max_iter=max_iter).fit(np.eye(3))
