@@ -117,15 +117,17 @@ def make_mixture(
     for name, value in sizes.items():
         if value < 1:
             raise ValueError(f"`{name}` must be at least 1. Received: {name}={value}")
-    if separation < 0:
-        raise ValueError(f"`separation` must not be negative. Received: separation={separation}")
+    if not 0 <= separation < np.inf:
+        raise ValueError(
+            f"`separation` must be finite and not negative. Received: separation={separation}"
+        )
     if mixing_weights is None:
         weights = np.full(num_components, 1 / num_components)
     else:
         weights = np.asarray(mixing_weights, dtype="float64")
         if (
             weights.shape != (num_components,)
-            or np.any(weights < 0)
+            or not np.all(weights >= 0)
             or abs(sum(weights) - 1) > 1e-6
         ):
             raise ValueError(
@@ -159,17 +161,24 @@ def load_serket_tutorial(path):
 
     Raises:
         FileNotFoundError: if the file or one of the folder's files does not exist.
-        ValueError: if a file cannot be read, or the parts are not of the same length.
+        ValueError: if a file cannot be read, parts are no finite numbers or not of the same length,
+            or labels are not whole.
     """
     path = Path(path)
     images, speech, labels = _read_folder(path) if path.is_dir() else _read_tutorial_npz(path)
     for name, values, ndim in (("images", images, 2), ("speech", speech, 2), ("labels", labels, 1)):
-        if values is not None and (values.ndim != ndim or len(values) != len(labels)):
+        if values is None:  # speech
+            continue
+        if values.ndim != ndim or values.shape[:1] != labels.shape[:1]:
             shapes = [getattr(v, "shape", None) for v in (images, speech, labels)]
             raise ValueError(
                 f"{path}: `{name}` must have {ndim} dimensions and as many rows as there are "
                 f"labels. Received: images {shapes[0]}, speech {shapes[1]}, labels {shapes[2]}"
             )
+        if values.dtype.kind not in "fiub" or not np.isfinite(values).all():
+            raise ValueError(f"{path}: `{name}` must be finite numbers. Received: {values.dtype}")
+    if (labels % 1 != 0).any():
+        raise ValueError(f"{path}: `labels` must be whole numbers. Received: {np.unique(labels)}")
     speech = None if speech is None else speech.astype("float32")
     return TutorialData(_unit_interval(images), speech, labels.astype("int64"))
 

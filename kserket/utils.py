@@ -81,7 +81,8 @@ class GroupSum(_Passage):
         group_idx = np.asarray(group_idx)
         if group_idx.ndim == 2 and 1 in group_idx.shape:
             group_idx = group_idx.ravel()
-        whole = group_idx.dtype.kind in "iuf" and group_idx.ndim == 1 and len(group_idx) > 0
+        finite = group_idx.dtype.kind in "iuf" and np.isfinite(group_idx).all()
+        whole = finite and group_idx.ndim == 1 and len(group_idx) > 0
         if not whole or (group_idx != np.floor(group_idx)).any() or (group_idx < 0).any():
             raise ValueError(
                 "`group_idx` must hold the group of each row, whole numbers from 0. "
@@ -200,7 +201,8 @@ class Buffer(_Passage):
     _saved = (*Module._saved, "held", "num_last")
 
     def __init__(self, size=-1, name="buffer"):
-        if isinstance(size, bool) or int(size) != size or (size != -1 and size < 1):
+        whole = np.ndim(size) == 0 and np.asarray(size).dtype.kind in "iuf" and size % 1 == 0
+        if not whole or (size != -1 and size < 1):
             raise ValueError(f"`size` must be -1 or a positive integer. Received: {size!r}")
         super().__init__(name)
         self.size = int(size)

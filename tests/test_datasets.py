@@ -117,6 +117,8 @@ def test_mixture_follows_its_seed_and_weights():
     [
         ({"num_components": 0}, "`num_components` must be at least 1. Received: num_components=0"),
         ({"separation": -1}, "separation=-1"),
+        ({"separation": np.inf}, "separation=inf"),
+        ({"mixing_weights": [np.nan] * 3}, "3 probabilities"),
         ({"num_components": 2, "mixing_weights": [0.5, 0.6]}, "2 probabilities that sum to 1"),
         ({"num_components": 2, "mixing_weights": [1.0]}, "2 probabilities"),
     ],
@@ -168,3 +170,21 @@ def test_tutorial_refuses_incomplete_folders_and_tables(tmp_path):
         datasets.load_serket_tutorial(tmp_path)
     with pytest.raises(FileNotFoundError, match="missing"):
         datasets.load_serket_tutorial(tmp_path / "missing.npz")
+
+
+@pytest.mark.parametrize(
+    "changed, message",
+    [
+        ({"images": [[0.5, np.nan]]}, "`images` must be finite numbers"),
+        ({"speech": [["a", "b"]]}, "`speech` must be finite numbers"),
+        ({"labels": [np.nan]}, "`labels` must be finite numbers"),
+        ({"labels": ["one"]}, "`labels` must be finite numbers"),
+        ({"labels": [0.5]}, "`labels` must be whole numbers"),
+        ({"labels": 3}, r"`images` must have .* labels \(\)"),
+    ],
+)
+def test_tutorial_refuses_what_are_no_numbers(tmp_path, changed, message):
+    parts = {"images": [[0.5, 1.0]], "speech": [[1.0, 2.0]], "labels": [1], **changed}
+    np.savez(tmp_path / "data.npz", **parts)
+    with pytest.raises(ValueError, match=message):
+        datasets.load_serket_tutorial(tmp_path / "data.npz")

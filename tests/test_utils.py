@@ -73,7 +73,7 @@ def test_missing_rows_add_nothing():
     assert_array_equal(groups.get_forward_msg(), [[1.0, 2.0], [3.0, 4.0]])
 
 
-@pytest.mark.parametrize("group_idx", [[], [0.5, 1], [-1, 0], ["a"], [[0, 1], [1, 0]]])
+@pytest.mark.parametrize("group_idx", [[], [0.5, 1], [-1, 0], [0, np.inf], ["a"], [[0, 1], [1, 0]]])
 def test_wrong_groups(group_idx):
     with pytest.raises(ValueError, match="group_idx"):
         utils.GroupSum(group_idx)
@@ -218,9 +218,9 @@ def test_what_a_buffer_holds_is_saved_with_its_graph(tmp_path):
     assert_array_equal(again["gmm"].posterior, graph["gmm"].posterior)
 
 
-@pytest.mark.parametrize("size", [0, -2, 1.5, True])
+@pytest.mark.parametrize("size", [0, -2, 1.5, np.nan, np.inf, None, "3", [3], True])
 def test_wrong_sizes(size):
-    with pytest.raises(ValueError, match="size"):
+    with pytest.raises(ValueError, match="`size` must be -1 or a positive integer"):
         utils.Buffer(size)
 
 
