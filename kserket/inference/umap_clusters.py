@@ -16,6 +16,8 @@ import warnings
 
 import numpy as np
 
+from kserket import storage
+
 NUM_NEIGHBORS = 10
 NUM_FEATURES = 10  # of the embedding, at most
 MAX_SAMPLES = 100_000  # that are embedded; the rest say nothing of how to start
@@ -26,7 +28,7 @@ def umap_clusters(x, num_clusters, rng, counted=None):
     """Groups by a mixture of Gaussians over a UMAP embedding.
 
     Args:
-        x: (N, D) data, or the means of Gaussian data; anything with a length and slices.
+        x: (N, D) data, or the means of Gaussian data; an array in memory or in a file.
         num_clusters: K.
         rng: `numpy.random.Generator`, which decides both embedding and mixture.
         counted: Boolean (N,): rows that are looked at, or None for all.
@@ -57,7 +59,7 @@ def umap_clusters(x, num_clusters, rng, counted=None):
             "Use init='kmeans'."
         )
     seed = int(rng.integers(2**31 - 1))
-    sample = np.asarray(x[:], "float32")[chosen]
+    sample = storage.gather(x, chosen, "float32")
     embed = umap.UMAP(
         n_components=min(NUM_FEATURES, sample.shape[1]),
         n_neighbors=NUM_NEIGHBORS,

@@ -1,6 +1,7 @@
 """A start by UMAP: what hangs together is one group, whatever its shape."""
 
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -51,6 +52,18 @@ def test_of_many_data_a_sample_is_embedded(moons, monkeypatch):
     looked_at = found >= 0
     assert looked_at.sum() == 250
     assert metrics.clustering_accuracy(moons[1][looked_at], found[looked_at]) == 1.0
+
+
+def test_data_in_a_file_stay_there_but_for_the_sample(moons, groups, monkeypatch, tmp_path):
+    monkeypatch.setattr(umap_clusters_module, "MAX_SAMPLES", 250)
+    np.save(tmp_path / "x.npy", np.tile(moons[0], (200, 50)))  # 48 MB
+    x = np.load(tmp_path / "x.npy", mmap_mode="r")
+    tracemalloc.start()
+    found = umap_clusters(x, 2, np.random.default_rng(0))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (found >= 0).sum() == 250
+    assert peak < x.nbytes / 4
 
 
 def test_a_group_is_told_almost_for_certain_and_no_group_says_nothing():
