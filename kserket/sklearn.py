@@ -210,7 +210,11 @@ class GraphClusterer(
         return self.predict_proba(X).argmax(axis=1)
 
     def transform(self, X):
-        """What the top module reads, (N, L): the latent means under a mixture."""
+        """What the top module reads, (N, L): the latent means under a mixture.
+
+        Raises:
+            ValueError: If that reads several modules.
+        """
         X = self._validate(X)
         if isinstance(self._source, Observation):
             return X
@@ -224,9 +228,14 @@ class GraphClusterer(
 
     @property
     def _source(self):
-        """The module that the top module reads."""
-        (source,) = self.graph_.tops[0].inputs
-        return source
+        """The one module that the top module reads."""
+        top = self.graph_.tops[0]
+        if len(top.inputs) != 1:
+            raise ValueError(
+                f"transform() gives what the top module reads, and {top.get_name()} must read one "
+                f"module. Received: {len(top.inputs)}. Use graph_.predict(X, outputs=...)."
+            )
+        return top.inputs[0]
 
     @property
     def _n_features_out(self):

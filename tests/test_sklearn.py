@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from kserket import datasets, metrics
+from kserket import Graph, Observation, datasets, gmm, metrics, mlda
 from kserket.sklearn import GaussianMixture, GraphClusterer, vae_graph
 
 
@@ -91,6 +91,24 @@ def test_columns_of_a_transform_have_names(build, width):
     names = pickle.loads(pickle.dumps(clusterer)).get_feature_names_out()
     assert names.tolist() == [f"graphclusterer{column}" for column in range(width)]
     assert clusterer.set_output(transform="default").transform(x[:5]).shape == (5, width)
+
+
+def two_mixtures_graph(X, n_clusters, seed):
+    """A topic model over two mixtures over the data."""
+    obs, top = Observation(X), mlda.MLDA(n_clusters, itr=5, save_dir=None)
+    mixtures = [gmm.GMM(n_clusters, itr=5, n_init=1, save_dir=None) for _ in range(2)]
+    for mixture in mixtures:
+        mixture.connect(obs)
+    top.connect(*mixtures)
+    return Graph(top, seed=seed)
+
+
+def test_several_inputs_of_the_top_are_no_transform():
+    x, *_ = datasets.make_mixture(40, 2, 2, seed=0)
+    clusterer = GraphClusterer(two_mixtures_graph, n_clusters=2, rounds=1, random_state=0).fit(x)
+    assert clusterer.predict(x).shape == (40,)
+    with pytest.raises(ValueError, match="must read one module. Received: 2"):
+        clusterer.transform(x)
 
 
 @pytest.mark.parametrize("max_iter", [0, 2.5, "many"])
