@@ -4,7 +4,7 @@ import numpy as np
 
 from kserket import storage
 from kserket.core import messages
-from kserket.gmm.starts import start, tells_classes
+from kserket.gmm.starts import start, tells_classes, weight_of
 from kserket.inference import gaussian_gibbs, gaussian_mixture
 from kserket.inference.umap_clusters import group_probabilities
 
@@ -27,6 +27,7 @@ def learn(model, data, epochs, callbacks, verbose, rng):
         ImportError: If it starts by UMAP, which is not installed.
         ValueError: If nothing can be learned from these data.
     """
+    weight_of(data)  # raises where nothing counts: sweeps would forget all and stay there
     if not model.built:
         model.build(data["x"].shape)
     before = None

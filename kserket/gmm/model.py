@@ -210,7 +210,7 @@ class GaussianMixture(SweepModel):
             A `keras.callbacks.History` of `bound` (or `log_joint` for the sampler), in nats.
 
         Raises:
-            ValueError: If shapes do not agree or values are not finite.
+            ValueError: If shapes do not agree, values are not finite, or no datum counts.
         """
         data = self._data(x, sample_weight)
         return learn(self, data, epochs, callbacks, verbose, self._make_rng())

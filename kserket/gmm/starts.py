@@ -44,7 +44,7 @@ def start(data, num_components, rng, *, init, n_init, hyper_parameters, needs_st
     """
     groups = None
     if init == "umap" and not tells_classes(data):
-        groups = umap_clusters(data["x"], num_components, rng, _weight(data) > 0)
+        groups = umap_clusters(data["x"], num_components, rng, weight_of(data) > 0)
         data = {**data, "class_prior": group_probabilities(groups, num_components)}
     given = {name: value for name, value in hyper_parameters.items() if value is not None}
     prior, state = _default_prior(data, num_components, given), None
@@ -74,7 +74,7 @@ def tells_classes(data):
 
 def _default_prior(data, num_components, given):
     """The user's hyper-parameters, a dict, and defaults that suit the data for the rest."""
-    weight = _weight(data)
+    weight = weight_of(data)
     mean, variance = storage.moments(data["x"], weight)
     if data["variance"] is not None:
         variance = variance + storage.total(_finite_sum, data["variance"], weight) / weight.sum()
@@ -86,8 +86,15 @@ def _default_prior(data, num_components, given):
     return gaussian_mixture.default_prior(mean, variance, num_components)._replace(**given)
 
 
-def _weight(data):
-    """How much each datum counts, (N,): nothing where its variance is infinite."""
+def weight_of(data):
+    """How much each datum counts, (N,): nothing where its variance is infinite.
+
+    Args:
+        data: Dict of x, variance, class_prior and sample_weight, as `inputs.check` returns it.
+
+    Raises:
+        ValueError: If no datum counts.
+    """
     weight, variance = data["sample_weight"], data["variance"]
     weight = np.ones(len(data["x"])) if weight is None else np.asarray(weight, "float64")
     if variance is not None:

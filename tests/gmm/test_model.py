@@ -337,6 +337,8 @@ def test_unknown_options_are_refused(options, text):
         (np.zeros((5, 2)), {"sample_weight": np.ones(4)}, "sample_weight"),
         (np.zeros((5, 2)), {"sample_weight": -np.ones(5)}, "sample_weight"),
         (np.zeros((5, 2)), {"sample_weight": np.full(5, np.inf)}, "sample_weight"),
+        (np.zeros((5, 2)), {"sample_weight": np.zeros(5)}, "No datum counts"),
+        ({"x": np.zeros((5, 2)), "variance": np.full((5, 2), np.inf)}, {}, "No datum counts"),
     ],
 )
 def test_bad_inputs_are_refused_and_the_state_stays(data, inputs, options, text):
