@@ -34,7 +34,9 @@ def read(counts):
 
     if sparse.issparse(counts):
         counts = sparse.csr_array(counts, dtype=np.float64)
-        counts.sum_duplicates()
+        if not counts.has_canonical_format:  # its arrays may be those that were given
+            counts = counts.copy()
+            counts.sum_duplicates()
         parts = [counts]
     else:
         counts = np.asarray(counts)

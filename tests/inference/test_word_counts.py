@@ -28,6 +28,19 @@ def test_sparse_and_dense_counts_are_read_alike(share):
         assert_array_equal(dense(word_counts.read(given)), counts)
 
 
+@pytest.mark.parametrize("columns", [[4, 0, 2, 3, 1], [0, 0, 2, 1, 3]])
+@pytest.mark.parametrize("dtype", ["int64", "float32", "float64"])
+def test_sparse_counts_in_any_order_stay_as_they_are(columns, dtype):
+    values = np.array([1, 2, 3, 4, 1], dtype)
+    given = sparse.csr_array((values, np.array(columns), np.array([0, 3, 5])), shape=(2, 6))
+    arrays = [given.data.copy(), given.indices.copy(), given.indptr.copy()]
+    counts = given.toarray()
+    assert_array_equal(dense(word_counts.read(given)), counts)
+    assert_array_equal(given.toarray(), counts)
+    for now, before in zip([given.data, given.indices, given.indptr], arrays, strict=True):
+        assert_array_equal(now, before)
+
+
 @pytest.mark.parametrize("share", [0.1, 0.9])
 def test_what_is_read_some_rows_at_a_time_is_the_same(share, monkeypatch, tmp_path):
     rng = np.random.default_rng(1)
