@@ -8,6 +8,7 @@ from matplotlib import pyplot
 from matplotlib.patches import Ellipse
 
 from kserket import plotting
+from kserket.core import messages
 from kserket.plotting.style import spread
 
 
@@ -166,6 +167,55 @@ def test_latent_refuses_what_it_cannot_draw():
         plotting.plot_latent(np.zeros((5, 2)), np.zeros(4))
 
 
+def test_points_that_are_not_finite_are_left_out(mixture):
+    z, y, *_ = mixture
+    expected = drawn_points(plotting.plot_latent(z[1:], y[1:]))
+    z[0] = np.nan
+    ax = plotting.plot_latent(z, y)
+    np.testing.assert_allclose(drawn_points(ax), expected)
+    assert texts(ax) == ["0", "1", "2"]
+    with pytest.raises(ValueError, match="a point that is finite"):
+        plotting.plot_latent(np.full((3, 2), np.nan))
+
+
+def test_samples_that_were_not_observed_are_not_drawn(mixture):
+    z, y, means, covariances = mixture
+    variance = np.full(z.shape, 0.5)
+    variance[0] = np.inf
+    evidence = messages.Gaussian(z, variance)
+    prior = messages.Mixture(np.eye(3)[y], means, covariances)
+    module = FakeModule(forward=evidence, backward=prior)
+    assert len(drawn_points(plotting.plot_latent(module))) == len(z) - 1
+    seen = FakeModule(forward=evidence.take(slice(1, None)), backward=prior.take(slice(1, None)))
+    heights, expected = (
+        [bar.get_height() for bar in plotting.plot_active_units(source).patches]
+        for source in (module, seen)
+    )
+    np.testing.assert_allclose(heights, expected)
+
+
+def test_names_of_components_are_those_of_all_or_of_the_ones_that_occur(mixture):
+    z, y, *_ = mixture
+    responsibilities = np.eye(4)[[0, 2, 3]][y]  # nobody is in component 1
+    for names in ("abcd", "acd"):
+        assert texts(plotting.plot_latent(z, responsibilities, names=names)) == ["a", "c", "d"]
+    with pytest.raises(ValueError, match=r"labels \[0, 2, 3\]. Received: 2 names"):
+        plotting.plot_latent(z, responsibilities, names="ab")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"labels": [[7], [8], [9]]}, "one label for each point"),
+        ({"means": np.zeros((2, 4))}, r"`means` must be \(K, 3\)"),
+        ({"means": np.zeros((2, 3)), "covariances": np.ones((2, 3))}, r"must be \(2, 3, 3\)"),
+    ],
+)
+def test_latent_refuses_shapes_that_do_not_fit(options, said):
+    with pytest.raises(ValueError, match=said):
+        plotting.plot_latent(np.eye(3), **options)
+
+
 def test_reconstructions_show_input_above_output():
     x = np.random.default_rng(0).random((5, 6))
     ax = plotting.plot_reconstructions(x, 1 - x, image_shape=(2, 3), num_images=3)
@@ -207,6 +257,27 @@ def test_images_of_all_shapes():
         plotting.plot_reconstructions(np.zeros((2, 9)), np.zeros((3, 9)))
 
 
+@pytest.mark.parametrize("channels", [(), (3,)])
+def test_an_image_that_was_not_observed_stays_empty_beside_the_others(channels):
+    x = np.random.default_rng(0).random((3, 4, 4, *channels))
+    expected = np.asarray(plotting.plot_reconstructions(x, x).images[0].get_array())
+    gone = x.copy()
+    gone[0] = np.nan
+    image = plotting.plot_reconstructions(gone, x).images[0]
+    assert image.get_clim() == (0, 1)
+    drawn = np.ma.filled(image.get_array(), np.nan)
+    np.testing.assert_array_equal(drawn[:, 5:], expected[:, 5:])
+
+
+def test_images_that_cannot_be_drawn_are_refused():
+    with pytest.raises(ValueError, match="no images to draw"):
+        plotting.plot_reconstructions(np.zeros((0, 16)), np.zeros((0, 16)))
+    with pytest.raises(ValueError, match="no images that could be guessed"):
+        plotting.plot_generated(np.zeros((2, 2, 4, 4, 2)))
+    with pytest.raises(ValueError, match="each of 2 rows of images. Received: 3 names"):
+        plotting.plot_generated(np.zeros((2, 2, 16)), names="abc")
+
+
 def test_history_has_a_panel_per_family():
     history = {
         "vae/kl": [0.5, 0.4, 0.3],
@@ -237,6 +308,12 @@ def test_history_has_a_panel_per_family():
     assert not upper.overlaps(lower)  # though the two lines end in one place
 
 
+def test_a_single_round_is_a_whole_number():
+    (ax,) = plotting.plot_history({"gmm/accuracy": [0.5]})
+    low, high = ax.get_xlim()
+    assert [tick for tick in ax.get_xticks() if low <= tick <= high] == [1]
+
+
 def test_history_draws_on_given_axes():
     _, axes = pyplot.subplots(1, 2)
     drawn = plotting.plot_history({"a/loss": [1.0], "b/accuracy": [0.5]}, axes=axes)
@@ -258,6 +335,13 @@ def test_confusion_shows_matched_counts():
     np.testing.assert_allclose(ax.images[0].get_array(), [[2 / 3, 0, 1 / 3], [0, 1, 0]])
 
 
+def test_counts_of_many_classes_are_as_large_as_their_cells():
+    labels = np.arange(60) % 30
+    assert plotting.plot_confusion(labels, labels).texts[0].get_fontsize() == 10
+    _, small = pyplot.subplots(figsize=(3, 3))
+    assert plotting.plot_confusion(labels, labels, ax=small).texts[0].get_fontsize() < 6
+
+
 def test_confusion_of_a_module_and_of_a_graph():
     posterior = np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]])
     gmm = FakeModule(labels=np.array(["a", "b", "b"]), posterior=posterior)
@@ -277,6 +361,16 @@ def test_active_units_are_sorted_and_counted():
     assert ax.patches[1].get_facecolor() != ax.patches[2].get_facecolor()
     with pytest.raises(ValueError, match=r"vector.*\(2, 2\)"):
         plotting.plot_active_units(np.zeros((2, 2)))
+
+
+def test_the_title_of_collapsed_units_fits_and_no_bar_goes_below_zero():
+    ax = plotting.plot_active_units(np.zeros(3))
+    ax.figure.draw_without_rendering()
+    assert ax.get_title(loc="left") == "0 of 3 dimensions active (KL above 0.01 nats)"
+    assert ax._left_title.get_window_extent().x1 <= ax.figure.bbox.x1
+    assert ax.get_ylim()[0] == 0
+    with pytest.raises(ValueError, match=r"vector.*\(0,\)"):
+        plotting.plot_active_units([])
 
 
 def test_active_units_of_a_module_measure_kl_from_its_prior():

@@ -55,18 +55,25 @@ def plot_generated(images, *, names=None, image_shape=None, title=None, ax=None)
     images = np.asarray(images)
     if images.ndim < 3:
         raise ValueError(f"`images` must be (K, n, ...). Received: shape {images.shape}")
-    if names is None:
-        names = [f"class {k}" for k in range(len(images))]
+    names = [f"class {k}" for k in range(len(images))] if names is None else list(names)
+    if len(names) != len(images):
+        raise ValueError(
+            f"`names` must hold one name for each of {len(images)} rows of images. "
+            f"Received: {len(names)} names."
+        )
     return _draw_mosaic(ax, images, names, image_shape, title)
 
 
 def _as_images(x, image_shape):
     """Images (..., H, W) or (..., H, W, 3) from (rows, columns, ...)."""
+    if 0 in x.shape:
+        raise ValueError(f"There are no images to draw. Received: shape {x.shape}")
     shape = tuple(image_shape or x.shape[2:])
     if len(shape) == 1:
         side = int(np.sqrt(shape[0]))
         shape = (side, side)
-    if len(shape) not in (2, 3) or np.prod(shape) != np.prod(x.shape[2:]):
+    is_image = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4))
+    if not is_image or np.prod(shape) != np.prod(x.shape[2:]):
         raise ValueError(
             f"Rows of shape {x.shape[2:]} are no images that could be guessed. Pass "
             f"image_shape=(height, width) or (height, width, channels). Received: {image_shape}"
@@ -78,7 +85,8 @@ def _as_images(x, image_shape):
 def _draw_mosaic(ax, rows, names, image_shape, title, like=None):
     """Draws rows (R, n, ...) of images as one picture, a name at each row.
 
-    Black and white are 0 and 1 unless `like` (by default all the images) goes beyond them.
+    Black and white are 0 and 1 unless `like` (by default all the images) goes beyond them. What is
+    not finite, such as an image that was not observed, stays empty.
     """
     images = _as_images(rows, image_shape)
     num_rows, num_columns, height, width = images.shape[:4]
@@ -91,7 +99,11 @@ def _draw_mosaic(ax, rows, names, image_shape, title, like=None):
     scale = 0.55 / width
     ax = new_axes(ax, (scale * canvas.shape[1] + 0.8, scale * canvas.shape[0] + 0.4))
     like = rows if like is None else like
-    low, high = min(like.min(), 0), max(like.max(), 1)
+    like = np.asarray(like, float)
+    low, high = (
+        reach(like, initial=end, where=np.isfinite(like))
+        for reach, end in ((np.min, 0), (np.max, 1))
+    )
     if canvas.ndim == 3:  # colours: imshow scales none and draws no gap by itself
         canvas = np.nan_to_num(np.clip((canvas - low) / (high - low), 0, 1), nan=1.0)
     ax.imshow(canvas, cmap="gray", vmin=low, vmax=high, interpolation="nearest")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kserket.plotting.sources import gaussian_of, is_source, latent_of
+from kserket.plotting.sources import gaussian_of, is_source, latent_of, observed
 from kserket.plotting.style import (
     FAINT,
     INK,
@@ -20,7 +20,8 @@ def plot_latent(z, labels=None, *, means=None, covariances=None, names=None, tit
     """Draws latent points in two dimensions, with the ellipses of a mixture.
 
     More than two dimensions are projected on the points' first two principal components, ellipses
-    included; the axis labels say how much of the variance each shows.
+    included; the axis labels say how much of the variance each shows. Points that are not finite,
+    and those of a module that were not observed, are left out.
 
     Args:
         z: (N, D) points, D >= 2; or a module: its forward message, and the `Mixture` that came to
@@ -31,7 +32,8 @@ def plot_latent(z, labels=None, *, means=None, covariances=None, names=None, tit
         covariances: (K, D, D) component covariances, drawn at 1 and 2 standard deviations in the
             colours of their components; in grey if `labels` are (N,), since those need not number
             components. Components that are nobody's most probable one are left out.
-        names: what to write at each label or component, in sorted order. Default: itself.
+        names: what to write at each label, in sorted order, or at each of the K components.
+            Default: itself.
         title: text above the picture.
         ax: `matplotlib.axes.Axes`. Default: a new figure.
 
@@ -39,21 +41,18 @@ def plot_latent(z, labels=None, *, means=None, covariances=None, names=None, tit
         The Axes.
 
     Raises:
-        ValueError: if shapes do not fit.
+        ValueError: if shapes do not fit, or no point is finite.
     """
     if is_source(z):
         z, *mixture = latent_of(z)
         labels = mixture[0] if labels is None else labels
         means, covariances = mixture[1:] if means is None else (means, covariances)
-    z = np.asarray(z)
-    if z.ndim != 2 or z.shape[1] < 2:
-        raise ValueError(f"`z` must be (N, D) with D of at least 2. Received: shape {z.shape}")
-    labels = np.zeros(len(z), int) if labels is None else np.asarray(labels)
-    if len(labels) != len(z):
-        raise ValueError(f"`labels` must have {len(z)} rows, as `z`. Received: {len(labels)}")
+    z, labels = _points(z, labels)
+    _check_components(means, covariances, z.shape[1])
     responsibilities = labels if labels.ndim == 2 else None
     ids = labels if responsibilities is None else labels.argmax(axis=1)
     values, positions = np.unique(ids, return_inverse=True)
+    texts = _texts(names, values, None if responsibilities is None else labels.shape[1])
     shades = values if responsibilities is not None else np.arange(len(values))
 
     ax = new_axes(ax, (6.4, 5.6))
@@ -85,7 +84,6 @@ def plot_latent(z, labels=None, *, means=None, covariances=None, names=None, tit
         at = {"xycoords": "axes fraction", "textcoords": "offset points"}
         ax.annotate("ellipses: 1σ, 2σ", (1, 0), xytext=(0, -22), **at, **small)
     if len(values) > 1:
-        texts = [str(plain(name)) for name in (values.tolist() if names is None else names)]
         _label_clusters(ax, np.array(anchors), texts, [line_color(shade) for shade in shades])
     return ax
 
@@ -110,11 +108,11 @@ def plot_active_units(kl_per_dim, *, threshold=0.01, title=None, ax=None):
     if is_source(kl_per_dim):
         kl_per_dim = _kl_per_dim(*gaussian_of(kl_per_dim))
     kl = np.asarray(kl_per_dim, dtype=float)
-    if kl.ndim != 1:
+    if kl.ndim != 1 or not len(kl):
         raise ValueError(f"`kl_per_dim` must be a vector (D,). Received: shape {kl.shape}")
     order = np.argsort(-kl, kind="stable")
     active = kl[order] > threshold
-    ax = new_axes(ax, (np.clip(0.26 * len(kl) + 1.6, 4, 12), 3.2))
+    ax = new_axes(ax, (np.clip(0.26 * len(kl) + 1.6, 4.8, 12), 3.2))
     ax.bar(range(len(kl)), kl[order], 0.8, color=[color_of(0) if a else FAINT for a in active])
     step = int(np.ceil(len(kl) / 40))
     ax.set_xticks(range(0, len(kl), step), order[::step])
@@ -122,7 +120,53 @@ def plot_active_units(kl_per_dim, *, threshold=0.01, title=None, ax=None):
         title = f"{active.sum()} of {len(kl)} dimensions active (KL above {threshold:g} nats)"
     finish(ax, title, "latent dimension", "KL from the prior (nats)")
     ax.grid(False, axis="x")
+    if not (kl < 0).any():
+        ax.set_ylim(bottom=0)
     return ax
+
+
+def _points(z, labels):
+    """Finite points (N, D) and their labels (N,) or responsibilities (N, K), checked."""
+    z = np.asarray(z)
+    if z.ndim != 2 or z.shape[1] < 2:
+        raise ValueError(f"`z` must be (N, D) with D of at least 2. Received: shape {z.shape}")
+    labels = np.zeros(len(z), int) if labels is None else np.asarray(labels)
+    if len(labels) != len(z):
+        raise ValueError(f"`labels` must have {len(z)} rows, as `z`. Received: {len(labels)}")
+    is_number = labels.dtype.kind in "fiub"
+    if labels.ndim > 1 and not (labels.ndim == 2 and is_number and np.all(abs(labels) < 1.001)):
+        raise ValueError(
+            "`labels` must be (N,), one label for each point, or class probabilities (N, K). "
+            f"Received: shape {labels.shape}, the first row {labels[0]}"
+        )
+    finite = np.isfinite(z).all(axis=1)
+    if not finite.any():
+        raise ValueError(f"`z` needs a point that is finite. Received: {len(z)} that are not.")
+    return z[finite], labels[finite]
+
+
+def _check_components(means, covariances, size):
+    """Raises ValueError unless means are (K, D) and covariances (K, D, D), D as in z, or None."""
+    if means is not None and (np.ndim(means) != 2 or np.shape(means)[1] != size):
+        raise ValueError(f"`means` must be (K, {size}), as `z`. Received: shape {np.shape(means)}")
+    expected = None if means is None else (len(means), size, size)
+    if expected and covariances is not None and np.shape(covariances) != expected:
+        raise ValueError(
+            f"`covariances` must be {expected}, as `means`. Received: shape {np.shape(covariances)}"
+        )
+
+
+def _texts(names, values, num_components):
+    """What is written at each of the labels or components (values) that occur."""
+    if names is not None and len(names) == num_components:
+        names = [names[k] for k in values]
+    names = values.tolist() if names is None else list(names)
+    if len(names) != len(values):
+        raise ValueError(
+            f"`names` must hold one name for each of the labels {values.tolist()}. "
+            f"Received: {len(names)} names."
+        )
+    return [str(plain(name)) for name in names]
 
 
 def _projection(z):
@@ -140,8 +184,9 @@ def _projection(z):
 
 def _kl_per_dim(gaussian, prior):
     """Mean over samples of KL(N(mean, variance) || N(mu, 1)), (D,); mu from the prior or 0."""
-    mu = 0.0 if prior is None else np.asarray(prior)
-    mean, variance = np.asarray(gaussian.mean), np.asarray(gaussian.variance)
+    seen = observed(gaussian)
+    mu = 0.0 if prior is None else np.asarray(prior)[seen]
+    mean, variance = np.asarray(gaussian.mean)[seen], np.asarray(gaussian.variance)[seen]
     return 0.5 * np.mean(np.square(mean - mu) + variance - 1 - np.log(variance), axis=0)
 
 

@@ -63,7 +63,7 @@ def plot_history(history, *, title=None, axes=None):
                 rounds[ok], values[ok], marker="o", ms=3.5, lw=1.6, label=name, **style
             )
         finish(ax, family, "round", None)
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         drawn.append(lines)
     axes[0].figure.draw_without_rendering()  # settles limits and layout, on which distances depend
     for ax, lines in zip(axes, drawn, strict=False):
@@ -97,7 +97,8 @@ def plot_confusion(y_true, y_pred=None, *, title=None, ax=None):
     ax = new_axes(ax, (side, np.clip(0.46 * counts.shape[0] + 1.7, 3.4, 12)))
     shares = counts / counts.sum(axis=1, keepdims=True)
     ax.imshow(shares, cmap="Blues", vmin=0, vmax=1.1, aspect="auto")
-    size = np.clip(105 / max(counts.shape), 5, 10)
+    room = 72 / ax.figure.dpi * ax.get_window_extent().width / counts.shape[1]  # points of a cell
+    size = np.clip(room / (0.7 * len(f"{counts.max()}") + 0.4), 5, 10)
     for (row, column), count in np.ndenumerate(counts):
         color = "white" if shares[row, column] > 0.55 else INK if count else FAINT
         ax.text(column, row, f"{count}", ha="center", va="center", fontsize=size, color=color)

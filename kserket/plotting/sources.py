@@ -1,5 +1,7 @@
 """Taking the arrays of a picture out of a module or a graph."""
 
+import numpy as np
+
 
 def find_module(source, *wishes, missing):
     """The first module of a graph that fulfils a wish, the first wish before the second.
@@ -24,6 +26,7 @@ def is_source(thing):
 def latent_of(source):
     """Points (N, D) and, where a mixture came from above, responsibilities, means, covariances.
 
+    Points that were not observed are NaN.
     Of a graph, the first module that was sent a mixture, or else one that sends a variance.
     """
     module = find_module(
@@ -34,7 +37,9 @@ def latent_of(source):
         missing="There are no latent points yet. Call update() or fit() first.",
     )
     mixture = module.get_backward_msg()
-    z = module.get_forward_msg()
+    message = module.get_forward_msg()
+    z, seen = np.full(np.shape(message), np.nan), observed(message)
+    z[seen] = np.asarray(message)[seen]
     if not _is_mixture(mixture):
         return z, None, None, None
     return z, mixture.responsibilities, mixture.means, mixture.covariances
@@ -72,6 +77,12 @@ def scores_of(source):
         "No module here has both labels and a posterior. Pass category= when the module is made, "
         "and call update() or fit() first."
     )
+
+
+def observed(message):
+    """Index of the rows of a message that say something."""
+    missing = getattr(message, "missing", None)
+    return slice(None) if missing is None else ~missing
 
 
 def _is_mixture(message):
