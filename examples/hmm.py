@@ -73,15 +73,13 @@ def transitions_of(states, lengths):
     return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
 
 
-def run_kserket(x, states, lengths, rounds, seed, trust):
+def run_kserket(x, states, num_states, lengths, rounds, seed, trust):
     """The best of several starts of GMM + MM, by log p(point | all other points) after two rounds.
 
     Returns:
         What the mixture says before it hears the chain (N,), what the chain says at last (N,), and
         the transitions that it learned.
     """
-
-    num_states = states.max() + 1
 
     def start(number):
         srk.Module.reset_names()
@@ -137,9 +135,11 @@ def main(argv=None):
     parser.add_argument("--num-steps", type=int, default=1000, help="points in a sequence")
     parser.add_argument("--sequences", type=int, default=1)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=10, help="2 at least")
     parser.add_argument("--quick", action="store_true", help="little data: does it run?")
     args = parser.parse_args(argv)
+    if args.rounds < 2:
+        parser.error("--rounds: 2 at least, since starts are compared after two")
     if args.quick:
         args.num_steps, args.seeds, args.rounds = 200, args.seeds[:1], 3
     if args.data:
@@ -161,7 +161,9 @@ def main(argv=None):
             x, states = simulate(lengths, np.random.default_rng(seed))
         for name, trust in {"GMM + MM": 10.0, "GMM + MM, trust=inf": np.inf}.items():
             start = time.process_time()
-            alone, found, transitions = run_kserket(x, states, lengths, args.rounds, seed, trust)
+            alone, found, transitions = run_kserket(
+                x, states, len(truth), lengths, args.rounds, seed, trust
+            )
             if trust == np.inf:
                 results.setdefault("GMM alone", []).append(score(states, alone))
             keep(name, start, *score(states, found, truth, transitions))

@@ -49,12 +49,26 @@ def some_data(name):
     return {"images": images, "speech": counts[3], "labels": np.arange(60) % 10}
 
 
+def load_example(name):
+    """The example as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    return example
+
+
 @pytest.mark.parametrize("name", [name for name in EXAMPLES if name != "user_module.py"])
 def test_example_takes_other_data(name, capsys):
     name = name.removesuffix(".py")
     np.savez("data.npz", **some_data(name))
-    spec = importlib.util.spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
-    example = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(example)
-    example.main(["--data", "data.npz", "--quick"])
+    load_example(name).main(["--data", "data.npz", "--quick"])
     assert "60 " in capsys.readouterr().out.splitlines()[0]
+
+
+def test_a_hidden_markov_model_of_few_points_and_rounds(capsys):
+    hmm = load_example("hmm")
+    hmm.main(["--num-steps", "2", "--sequences", "2", "--rounds", "2", "--seeds", "0"])
+    assert "GMM + MM" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        hmm.main(["--rounds", "1"])
+    assert "2 at least" in capsys.readouterr().err
