@@ -478,6 +478,22 @@ def test_sampled_paths_have_the_marginals(rng):
     assert_allclose(frequency, model.predict(probs), atol=0.02)
 
 
+def test_a_number_of_paths_is_a_whole_number(rng):
+    probs = rng.dirichlet(np.ones(K), 6)
+    model = srk.MarkovChain(K, num_paths=5.0, seed=0)
+    assert model.fit(probs, epochs=2, verbose=0) and model.num_paths == 5
+    assert model.sample_paths(probs, 2.0, seed=0).shape == (2, 6)
+    for number in (0, -1, 2.5):
+        with pytest.raises(ValueError, match="`num_paths` must be a positive integer"):
+            model.sample_paths(probs, number)
+
+
+def test_a_chain_needs_a_step():
+    for call in (srk.MarkovChain(K).fit, fitted().predict):
+        with pytest.raises(ValueError, match="one step at least"):
+            call(np.zeros((0, K)))
+
+
 def test_generated_classes_are_those_that_states_are_reported_as():
     _, module = connected(np.full((NUM_STEPS, K), 1 / K))
     (classes,) = module.generate(np.full(20_000, 1), 20_000, np.random.default_rng(0))
@@ -485,6 +501,11 @@ def test_generated_classes_are_those_that_states_are_reported_as():
     assert_allclose(frequency, module.model.reports[1], atol=0.02)
     (drawn,) = module.generate(None, 10, np.random.default_rng(0))
     assert drawn.shape == (10,)
+    (drawn,) = module.generate(2, 10, np.random.default_rng(0))  # one class for all
+    assert drawn.shape == (10,)
+    for latent in (K, -1, [0, 1], 0.5):
+        with pytest.raises(ValueError, match="`latent` must be"):
+            module.generate(latent, 3, np.random.default_rng(0))
 
 
 # Errors -----------------------------------------------------------------------------------

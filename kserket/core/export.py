@@ -151,6 +151,9 @@ class _Tracer:
     def generate(self, component, seed):
         """Draws of the observations, from classes of the top module downwards."""
         top, size = self.graph.tops[0], self._num_classes()
+        is_class = (component >= 0) & (component < size)
+        said = f"`component` must hold classes of {self.names[top]}, 0 to {size - 1}. Received:"
+        tf.debugging.Assert(tf.reduce_all(is_class), [said, component])
         drawn = {top: tf.one_hot(component, size, dtype=self.inner)}
         for index, module in enumerate(reversed(self.learners)):
             parts = module.tensor_generate(drawn[module], tf.stack([seed, index]))

@@ -95,7 +95,7 @@ class MarkovChain(SweepModel):
         super().__init__(n_init=n_init, tolerance=tolerance, seed=seed, **kwargs)
         self.num_states = int(num_states)
         self.prior = reported_chain.Prior(initial_prior, transition_prior, report_prior, trust)
-        self.num_paths = num_paths
+        self.num_paths = num_paths if num_paths is None else int(num_paths)
         self.build()
 
     # Parameters -------------------------------------------------------------------------
@@ -294,10 +294,11 @@ class MarkovChain(SweepModel):
         Returns:
             Integers (num_paths, N).
         """
+        check_counts(num_paths=num_paths)
         evidence, initial, transitions, lengths = self._evidence(x, lengths)
         rng = np.random.default_rng(seed)
         return markov_chain.sample_paths(
-            evidence, initial, transitions, num_paths, lengths=lengths, rng=rng
+            evidence, initial, transitions, int(num_paths), lengths=lengths, rng=rng
         )
 
     def _evidence(self, x, lengths):
@@ -312,6 +313,8 @@ class MarkovChain(SweepModel):
         """Checked inputs as the inference functions take them."""
         parts = named_inputs(x, "class_prior")
         reported = messages.as_categorical(parts["x"], self.num_states)
+        if not len(reported):
+            raise ValueError(f"x needs one step at least. Received: shape {reported.shape}")
         prior = class_prior(parts.get("class_prior"), self.num_states, len(reported), "step")
         return {
             "log_reported": reported.log_probs,

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from kserket.core import messages, tensors
 from kserket.core.learning_module import Inference, LearningModule
-from kserket.core.options import check_choice, check_counts
+from kserket.core.options import check_choice, check_classes, check_counts
 from kserket.core.progress import Steps
 from kserket.core.registry import register_module
 from kserket.inference import markov_chain, reported_chain
@@ -212,9 +212,11 @@ class MarkovModel(LearningModule):
         return None
 
     def generate(self, latent, num_samples, rng):
+        reports = self.model.reports
         if latent is None:
             latent = self.model.sample(num_samples, seed=rng)
-        cumulative = np.cumsum(self.model.reports[latent], axis=1)
+        latent = check_classes("latent", latent, num_samples, len(reports))
+        cumulative = np.cumsum(reports[latent], axis=1)
         drawn = rng.random((num_samples, 1)) * cumulative[:, -1:]
         return [np.sum(cumulative <= drawn, axis=1)]
 

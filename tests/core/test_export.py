@@ -187,6 +187,13 @@ def test_generated_data_are_those_of_the_component(digits):
     assert (images >= 0).all() and (images <= 1).all()
 
 
+@pytest.mark.parametrize("component", [[0, 3], [-1]])
+def test_a_class_that_is_none_is_not_drawn(component):
+    call = serve(mixture_graph(), "generate")
+    with pytest.raises(tf.errors.InvalidArgumentError, match="classes of gmm, 0 to 2. Received"):
+        call(component=component, seed=0)
+
+
 def test_a_graph_without_its_data_is_exported_too():
     graph = mixture_graph()
     graph.save("graph.kserket", include_data=False)
