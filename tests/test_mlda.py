@@ -272,7 +272,7 @@ def test_sparse_and_dense_counts_give_one_result(alpha):
     _, words, _, reports = documents()
     wide = np.hstack([words, np.zeros((90, 60), int)])
     results = []
-    for form in (np.asarray, sparse.csr_array, sparse.coo_matrix, lambda x: x.astype("float32")):
+    for form in (np.asarray, sparse.csr_array, sparse.dok_array, lambda x: x.astype("float32")):
         model = srk.MultimodalLDA(K, alpha=alpha, seed=0, n_init=2)
         model.fit([form(wide), reports], epochs=10, verbose=0)
         results.append(model.predict([form(wide), reports]))
@@ -464,6 +464,20 @@ def test_perplexity_is_that_of_predicted_words():
     assert (model.perplexity(noise) > itself).all()
 
 
+@pytest.mark.parametrize("alpha", [0.0, 0.2])
+def test_perplexity_is_of_words_that_are_there_and_of_the_same_documents(alpha):
+    _, words, sounds, _ = documents()
+    model = srk.MultimodalLDA(K, alpha=alpha, seed=0)
+    model.fit([words, sounds], epochs=3, verbose=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = model.perplexity([words, None])
+    assert np.isfinite(found[0]) and np.isnan(found[1])
+    for number in (1, 5):
+        with pytest.raises(ValueError, match=f"of the 90 documents of x. Received: {number}"):
+            model.perplexity([words, sounds], given=[words[:number], sounds[:number]])
+
+
 def test_any_number_of_topics():
     _, words, _, reports = documents(30)
     for options in ({}, {"alpha": 0.1}, {"inference": "gibbs"}):
@@ -482,6 +496,12 @@ def test_documents_are_drawn():
     assert_allclose(words.mean(axis=0) / 12, model.topics[0][1], atol=0.03)
     assert_allclose(np.bincount(reports, minlength=4) / 500, model.topics[1][1], atol=0.08)
     assert_array_equal(theta.argmax(axis=1), 1)
+    for lengths in ([5, 1], 5.0):
+        (words, _), _ = model.sample(3, lengths=lengths, seed=0)
+        assert_array_equal(words.sum(axis=1), 5)
+    for lengths in ([5], [5.5, 1], [-1, 1]):
+        with pytest.raises(ValueError, match="`lengths` must"):
+            model.sample(3, lengths=lengths)
     _, theta = fitted(alpha=0.5).sample(400, seed=0)
     assert_allclose(theta.mean(axis=0), 1 / 3, atol=0.06)
 
@@ -586,6 +606,8 @@ def test_unfitted_models_and_bad_input_say_so():
         model.predict({"words": words})
     with pytest.raises(ValueError, match="beta.*one number per modality"):
         srk.MultimodalLDA(K, beta=[0.1, 0.1, 0.1]).fit([words, sounds], verbose=0)
+    with pytest.raises(ValueError, match=r"`beta` of modality 1 must be a number, or 5 of them"):
+        srk.MultimodalLDA(K, beta=[np.full(12, 0.1), np.full(4, 0.1)]).fit([words, sounds])
 
 
 @pytest.mark.parametrize(
@@ -596,6 +618,9 @@ def test_unfitted_models_and_bad_input_say_so():
         {"alpha": [0.1, 0.2]},
         {"beta": 0.0},
         {"modality_weights": [100, -1]},
+        {"modality_weights": [100, None]},
+        {"beta": "symmetric"},
+        {"alpha": "auto"},
         {"design_effects": 0},
         {"inference": "vb"},
         {"n_init": 0},
@@ -605,6 +630,22 @@ def test_unfitted_models_and_bad_input_say_so():
 def test_options_out_of_range_are_refused(options):
     with pytest.raises(ValueError, match=list(options)[-1]):
         srk.MultimodalLDA(**({"num_topics": K} | options))
+
+
+def test_class_probabilities_in_an_array_are_a_report_whatever_rows_are_missing():
+    labels, words, _, _ = documents()
+    silent = np.arange(len(labels)) == 4
+    probs = 0.8 * np.eye(K)[labels] + 0.2 / K
+    filled = srk.Categorical(probs, silent)
+    found = []
+    for message in (filled, np.where(silent[:, None], np.nan, probs)):
+        module = mlda.MLDA(K, save_dir=None, seed=0)
+        module.connect(srk.Observation(words), Teller(message))
+        module.update()
+        assert module.model.reports == [False, True]
+        assert isinstance(module.inputs[1].get_backward_msg(), srk.Categorical)
+        found.append(module.posterior)
+    assert_allclose(found[1], found[0], rtol=1e-9)
 
 
 def test_module_refuses_what_it_cannot_read():

@@ -16,7 +16,8 @@ def named_inputs(x, *names):
     Raises:
         ValueError: If a name is unknown or x is not among them.
     """
-    parts = dict(x) if isinstance(x, dict) else {"x": x}
+    is_named = isinstance(x, dict) and not hasattr(x, "shape")  # as a sparse matrix of keys has
+    parts = dict(x) if is_named else {"x": x}
     if parts.keys() - {"x", *names} or "x" not in parts:
         *others, last = "x", *names
         raise ValueError(

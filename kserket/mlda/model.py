@@ -131,6 +131,7 @@ class MultimodalLDA(SweepModel):
             modality_weights=self.modality_weights,
             design_effects=self.design_effects,
         )
+        options.check_words(self._betas(), self.vocabulary_sizes)
         sizes = {f"words_{m}": (self.num_topics, v) for m, v in enumerate(self.vocabulary_sizes)}
         sizes |= {"documents": (self.num_topics,)}
         sizes |= dict.fromkeys(("effects", "lengths"), (len(shapes),))
@@ -382,7 +383,10 @@ class MultimodalLDA(SweepModel):
                 completion. None infers them from x itself.
 
         Returns:
-            Float64 array (M,).
+            Float64 array (M,); NaN for a modality without a word to score.
+
+        Raises:
+            ValueError: If `given` holds other numbers of documents than x.
 
         Reference:
             Wallach, Murray, Salakhutdinov and Mimno, "Evaluation methods for topic models", ICML
@@ -390,9 +394,14 @@ class MultimodalLDA(SweepModel):
         """
         theta = evidence.probabilities(self.beliefs(x if given is None else given).posterior)
         values = self._read(x).values
-        logs = self._log_probabilities(values, theta)
-        scores = [log.sum() / part.sum() for log, part in zip(logs, values, strict=True)]
-        return np.exp(-np.array(scores))
+        if len(theta) != values[0].shape[0]:
+            raise ValueError(
+                f"`given` must hold words of the {values[0].shape[0]} documents of x. "
+                f"Received: {len(theta)}"
+            )
+        logs = np.array([part.sum() for part in self._log_probabilities(values, theta)])
+        words = np.array([part.sum() for part in values])
+        return np.exp(-np.divide(logs, words, out=np.full(len(words), np.nan), where=words > 0))
 
     def sample(self, num_samples, topic=None, lengths=None, seed=None):
         """Draws documents.
@@ -400,15 +409,23 @@ class MultimodalLDA(SweepModel):
         Args:
             num_samples: How many.
             topic: All words are of this topic, or of one for each document; None draws topics.
-            lengths: Number of words in each modality; None is the mean of the data learned from.
+            lengths: Number of words in each modality, or one for all; None is the mean of the data
+                learned from.
             seed: Integer or `numpy.random.Generator`.
 
         Returns:
             `(x, theta)`: a list with counts (N, V_m) for each modality, or classes (N,) for a
             report; and each document's proportions of topics (N, K).
+
+        Raises:
+            ValueError: If a topic or a length is none, or there is not one for each.
         """
         rng, topics = np.random.default_rng(seed), self.topics
-        lengths = self.lengths if lengths is None else lengths
+        lengths = options.listed(self.lengths if lengths is None else lengths, self.num_modalities)
+        options.check_lengths(self.num_modalities, lengths=lengths)
+        for length in lengths:
+            if length != 0:  # no words in a modality are possible
+                check_counts(lengths=length)
         if topic is not None:
             theta = np.eye(self.num_topics)[
                 check_classes("topic", topic, num_samples, self.num_topics)

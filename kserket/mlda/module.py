@@ -148,7 +148,10 @@ class MLDA(LearningModule):
 
     def build_model(self, inputs):
         model = MultimodalLDA(self.K, **self._options, name=tensors.identifier(self.name))
-        reports = [isinstance(part, messages.Categorical) for part in self._modalities(inputs)]
+        reports = [
+            not isinstance(module, Observation) and _states_classes(message)
+            for module, message in zip(self.inputs, inputs, strict=True)
+        ]
         model.build([np.shape(message) for message in inputs], reports)
         return model
 
@@ -245,19 +248,10 @@ class MLDA(LearningModule):
             and model.vocabulary_sizes[modality] == self.K
         )
 
-    def _modalities(self, inputs):
-        """Inputs with class probabilities that came as plain arrays read as such."""
-        return [
-            messages.as_categorical(message)
-            if not isinstance(module, Observation) and messages.is_categorical(message)
-            else message
-            for module, message in zip(self.inputs, inputs, strict=True)
-        ]
-
     def _data(self, inputs, prior, rows=slice(None)):
         """Inputs as the model takes them, some rows of them."""
         parts = []
-        for part, is_report in zip(self._modalities(inputs), self.model.reports, strict=True):
+        for part, is_report in zip(inputs, self.model.reports, strict=True):
             if isinstance(part, messages.Message):
                 parts.append(part.take(rows))
             elif is_report:
@@ -281,6 +275,14 @@ class MLDA(LearningModule):
         for m, message in enumerate(inference.downward):
             files[f"Pmdw[{m}]_{{mode}}.txt"] = np.asarray(message)
         return files
+
+
+def _states_classes(message):
+    """Whether a message holds class probabilities, whatever rows are missing."""
+    missing = messages.missing_rows(message)
+    if isinstance(message, messages.Message) or missing is None:
+        return messages.is_categorical(message)
+    return not missing.all() and messages.is_categorical(np.asarray(message)[~missing])
 
 
 def _words(theta, topics):

@@ -13,8 +13,8 @@ def mixes_topics(alpha, num_topics):
     Raises:
         ValueError: If `alpha` can be no Dirichlet parameter.
     """
-    is_mixed = bool(np.all(np.asarray(alpha) > 0))
-    if not (is_mixed or (np.ndim(alpha) == 0 and alpha == 0)) or not np.all(np.isfinite(alpha)):
+    is_mixed = _is_positive(alpha)
+    if not is_mixed and (np.ndim(alpha) or alpha != 0):
         raise ValueError(f"`alpha` must be 0, or positive and finite. Received: {alpha!r}")
     if np.ndim(alpha) and np.shape(alpha) != (num_topics,):
         raise ValueError(f"`alpha` must hold {num_topics} numbers, or be one: {alpha!r}")
@@ -31,10 +31,26 @@ def check_positive(**options):
         ValueError: If one is not.
     """
     for option, value in options.items():
-        if value is not None and not all(
-            np.all((np.asarray(one) > 0) & np.isfinite(one)) for one in listed(value)
-        ):
+        if value is not None and not all(map(_is_positive, listed(value))):
             raise ValueError(f"`{option}` must be positive and finite. Received: {value!r}")
+
+
+def check_words(beta, sizes):
+    """Checks that pseudo-counts of words are one number for each modality, or one for each word.
+
+    Args:
+        beta: A number or (V_m,) for each modality, M of them.
+        sizes: Vocabulary sizes (M,).
+
+    Raises:
+        ValueError: If one is neither.
+    """
+    for m, (one, size) in enumerate(zip(beta, sizes, strict=True)):
+        if np.shape(one) not in ((), (1,), (size,)):
+            raise ValueError(
+                f"`beta` of modality {m} must be a number, or {size} of them, one for each word. "
+                f"Received: shape {np.shape(one)}"
+            )
 
 
 def check_lengths(num_modalities, **options):
@@ -60,6 +76,12 @@ def listed(value, number=1):
     if isinstance(value, (list, tuple)) or np.ndim(value):
         return list(value)
     return [value] * number
+
+
+def _is_positive(value):
+    """Whether numbers are all positive and finite."""
+    array = np.asarray(value)
+    return array.dtype.kind in "biuf" and bool(np.all((array > 0) & np.isfinite(array)))
 
 
 def plain(value):

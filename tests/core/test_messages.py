@@ -134,6 +134,14 @@ class TestCategorical:
         with pytest.raises(ValueError, match="Categorical"):
             Categorical(probs)
 
+    @pytest.mark.parametrize(
+        ("row", "said"),
+        [([2.0, 1.0], "Divide each row"), ([np.nan] * 2, "`missing`"), ([-2.0, 3.0], "from_log")],
+    )
+    def test_says_how_to_mend_a_row(self, row, said):
+        with pytest.raises(ValueError, match=f"the first is row 1.*{said}"):
+            Categorical([[0.5, 0.5], row])
+
     @pytest.mark.parametrize("logs", [[[np.nan, 0.0]], [[np.inf, 0.0]], [0.0, 0.0]])
     def test_refuses_what_are_no_log_probabilities(self, logs):
         with pytest.raises(ValueError, match="Categorical"):

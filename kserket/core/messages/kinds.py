@@ -131,11 +131,16 @@ class Categorical(Message):
         sums, wrong = storage.apply(_row_sums, probs)
         if wrong.any():
             row = int(np.argmax(wrong))
+            mend = "Divide each row by its sum."
+            if not np.isfinite(probs[row]).all():
+                mend = "Rows that say nothing are told by `missing`, or are uniform."
+            elif (probs[row] < 0).any():
+                mend = "Logarithms are read by Categorical.from_log."
             raise ValueError(
                 "Rows of a Categorical message must hold probabilities: not negative, summing "
                 f"to 1. {int(wrong.sum())} of {len(probs)} rows do not; the first is row {row}: "
                 f"{np.array2string(probs[row], precision=4, threshold=8)} with sum {sums[row]:g}. "
-                "Divide each row by its sum."
+                f"{mend}"
             )
         log_probs, probs = storage.apply(_normalise, probs, sums)
         self._log_probs, self._probs = _frozen(log_probs), _frozen(probs)
