@@ -33,6 +33,33 @@ class Inference(NamedTuple):
     posterior: messages.Categorical | None = None
 
 
+def concluded(module, inference):
+    """What a module's `infer` returned, its posterior as a `Categorical` where it was an array.
+
+    Args:
+        module: The `Module`.
+        inference: What was returned.
+
+    Returns:
+        An `Inference`.
+
+    Raises:
+        TypeError: If it is something else.
+        ValueError: If the posterior holds no class probabilities.
+    """
+    if not isinstance(inference, Inference):
+        raise TypeError(
+            f"infer() of {module.get_name()} must return a kserket.Inference(evidence, downward, "
+            f"posterior). Received: {type(inference).__name__}"
+        )
+    if inference.posterior is None:
+        return inference
+    try:
+        return inference._replace(posterior=messages.as_categorical(inference.posterior))
+    except ValueError as error:
+        raise ValueError(f"The posterior of {module.get_name()} is none. {error}") from error
+
+
 class LearningModule(Module):
     """Base of the modules that own a model and let it learn.
 
@@ -220,7 +247,7 @@ class LearningModule(Module):
         self._check(inputs, prior)
         self.ensure_model(inputs)
         logs = self._learn(inputs, prior) if self.mode == "learn" and self.trainable else {}
-        inference = self.infer_learned(inputs, prior)
+        inference = concluded(self, self.infer_learned(inputs, prior))
         self.logs = {
             **logs,
             **self.figures(inference),

@@ -6,7 +6,7 @@ import numpy as np
 
 from kserket.core import messages
 from kserket.core.data_checks import check_data
-from kserket.core.learning_module import LearningModule
+from kserket.core.learning_module import LearningModule, concluded
 from kserket.core.mailbox import DataBox, Mailbox
 from kserket.core.module import Observation
 from kserket.core.options import check_classes
@@ -181,7 +181,7 @@ def _infer(module, inputs, prior):
         )
     if isinstance(module, LearningModule):
         module.check(inputs, prior)
-    return module.infer(inputs, prior)
+    return concluded(module, module.infer(inputs, prior))
 
 
 def _listens_to_prior(module, inputs):

@@ -165,3 +165,46 @@ def test_data_of_observations_of_one_name_must_be_as_long():
     graph = srk.Graph(first, second)
     with pytest.raises(ValueError, match=r"same number of samples.*'obs': 4, 'obs_2': 3"):
         graph.predict({"obs": np.ones((4, 3)), "obs_2": np.ones((3, 3))}, outputs="obs")
+
+
+class Told(srk.LearningModule):
+    """Concludes what a function of its inputs returns."""
+
+    def __init__(self, conclude, category=None):
+        super().__init__("told", labels=category, save_dir=None)
+        self.conclude = conclude
+
+    def build_model(self, inputs):
+        return object()
+
+    def learn(self, inputs, prior, rng):
+        return {}
+
+    def infer(self, inputs, prior):
+        return self.conclude(np.asarray(inputs[0]))
+
+
+def test_a_posterior_may_be_an_array():
+    x, labels = np.eye(3)[[0, 1, 2, 1]], [0, 1, 2, 1]
+    module = Told(lambda x: srk.Inference(x, [None], posterior=x), labels)
+    module.connect(srk.Observation(x))
+    graph = srk.Graph(module)
+    assert graph.fit(1, verbose=0).history["told/accuracy"] == [1.0]
+    np.testing.assert_array_equal(module.posterior, x)
+    np.testing.assert_array_equal(graph.predict(x[:2]), x[:2])
+    assert graph.evaluate(x, labels)["told/accuracy"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("conclude", "error", "said"),
+    [
+        (lambda x: (x, [None], x), TypeError, "told must return a kserket.Inference.*tuple"),
+        (lambda x: srk.Inference(x, [None], 2 * x), ValueError, "posterior of .*told.*sum 2"),
+    ],
+)
+def test_what_is_no_inference_is_named(conclude, error, said):
+    module = Told(conclude)
+    module.connect(srk.Observation(np.eye(3)))
+    with pytest.raises(error, match=said):
+        module.update()
+    assert module.get_forward_msg() is None
