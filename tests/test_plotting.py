@@ -156,7 +156,7 @@ def test_latent_of_a_module_and_of_a_graph(mixture):
         np.testing.assert_array_equal(drawn_points(ax), drawn_points(expected))
         assert len(ax.patches) == 6 and texts(ax) == texts(expected)
     assert len(plotting.plot_latent(FakeModule(forward=z)).patches) == 0
-    with pytest.raises(ValueError, match="no latent points yet"):
+    with pytest.raises(ValueError, match="no latent points: no module"):
         plotting.plot_latent(FakeModule())
 
 

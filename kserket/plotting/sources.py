@@ -34,7 +34,8 @@ def latent_of(source):
         lambda m: _is_mixture(m.get_backward_msg()),
         lambda m: hasattr(m.get_forward_msg(), "variance"),
         lambda m: m is source and m.get_forward_msg() is not None,
-        missing="There are no latent points yet. Call update() or fit() first.",
+        missing="There are no latent points: no module here sends a variance or was sent a "
+        "mixture. Call update() or fit() first, or give the module whose message is to be drawn.",
     )
     mixture = module.get_backward_msg()
     message = module.get_forward_msg()
