@@ -11,7 +11,7 @@ from kserket.core import drawing, messages
 from kserket.core.export import export
 from kserket.core.learning_module import LearningModule
 from kserket.core.module import Module, Observation
-from kserket.core.options import check_counts, check_seed
+from kserket.core.options import check_counts, check_seed, check_sizes
 from kserket.core.prediction import generate, pass_messages, read_data
 from kserket.core.rounds import run_rounds
 from kserket.core.saving import save_graph
@@ -279,6 +279,7 @@ class Graph:
             ValueError: If `component` is no class of that module, or `top` is an observation.
         """
         check_unchanged(self.tops, self.names)
+        check_sizes(num_samples=num_samples)
         start = self.tops[0] if top is None else self[top]
         samples = generate(self, start, num_samples, component, np.random.default_rng(seed))
         names = list(self.observations) if outputs is None else outputs

@@ -432,7 +432,15 @@ class Observation(Module):
 
 def _as_message(message):
     """Lists become arrays; whatever has a shape stays."""
-    return message if hasattr(message, "shape") else np.asarray(message)
+    if np.ma.is_masked(message):
+        raise ValueError(
+            "A message was a masked array, whose mask would be lost. Say what is not known in "
+            "another way: class probabilities that are uniform, a variance that is infinite."
+        )
+    message = message if hasattr(message, "shape") else np.asarray(message)
+    if len(message.shape) == 0:
+        raise ValueError(f"A message must hold one row per sample. Received: {message!r}")
+    return message
 
 
 def _warn_of_namesake(module, reader):

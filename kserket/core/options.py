@@ -20,6 +20,20 @@ def check_counts(**options):
             raise ValueError(f"`{option}` must be a positive integer. Received: {value!r}")
 
 
+def check_sizes(**options):
+    """Checks that options are whole numbers, 0 or more.
+
+    Args:
+        **options: Values by name.
+
+    Raises:
+        ValueError: If one is not.
+    """
+    for option, value in options.items():
+        if not _is_number(value) or value % 1 != 0 or value < 0:
+            raise ValueError(f"`{option}` must be an integer >= 0. Received: {value!r}")
+
+
 def check_amounts(allow_zero=False, **options):
     """Checks that options are positive numbers.
 

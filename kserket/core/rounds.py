@@ -2,7 +2,7 @@
 
 import keras
 
-from kserket.core.options import check_callbacks
+from kserket.core.options import check_callbacks, check_sizes
 from kserket.core.progress import Progress, stopping_on_interrupt
 from kserket.core.saving import Backup
 
@@ -11,9 +11,8 @@ def run_rounds(
     graph, rounds, callbacks, verbose, tolerance, schedule, module_callbacks, backup_dir
 ):
     """Runs rounds; see `Graph.fit`."""
-    if isinstance(rounds, bool) or int(rounds) != rounds or rounds < 0:
-        raise ValueError(f"`rounds` must be an integer >= 0. Received: {rounds!r}")
-    updates = _updates(graph, schedule)
+    check_sizes(rounds=rounds)
+    rounds, updates = int(rounds), _updates(graph, schedule)
     backup = None if backup_dir is None else Backup(graph, backup_dir, rounds, schedule)
     if backup is not None:
         rounds = backup.resume()
@@ -53,14 +52,9 @@ def run_rounds(
 
 def _updates(graph, schedule):
     """Dict from module to its updates in a round, where the caller named it."""
-    counts = {graph[name]: count for name, count in (schedule or {}).items()}
-    for module, count in counts.items():
-        if isinstance(count, bool) or int(count) != count or count < 0:
-            raise ValueError(
-                "`schedule` must give whole numbers of updates per round. "
-                f"Received: {graph.names[module]}: {count!r}"
-            )
-    return counts
+    schedule = schedule or {}
+    check_sizes(**{f"schedule[{name!r}]": count for name, count in schedule.items()})
+    return {graph[name]: int(count) for name, count in schedule.items()}
 
 
 def _run_round(graph, progress, observers, updates, module_callbacks):

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from kserket.core.options import check_callbacks, check_counts, check_seed
+from kserket.core.options import check_callbacks, check_counts, check_seed, check_sizes
 from kserket.core.progress import showing_sweeps
 
 
@@ -137,6 +137,7 @@ class SweepModel(keras.Model):
         Returns:
             A `keras.callbacks.History`.
         """
+        check_sizes(epochs=epochs)
         callbacks = check_callbacks(callbacks)
         are_read = any(getattr(callback, "reads_weights", True) for callback in callbacks)
         observers = keras.callbacks.CallbackList(

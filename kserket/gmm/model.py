@@ -8,7 +8,7 @@ import tensorflow as tf
 from keras import ops
 
 from kserket import storage
-from kserket.core.options import check_choice, check_classes, check_counts
+from kserket.core.options import check_choice, check_classes, check_counts, check_sizes
 from kserket.core.sweep_model import SweepModel
 from kserket.gmm import tensors
 from kserket.gmm.inputs import check
@@ -379,7 +379,11 @@ class GaussianMixture(SweepModel):
 
         Returns:
             `(x, components)`, arrays (num_samples, D) and (num_samples,).
+
+        Raises:
+            ValueError: If `num_samples` is no number of samples, or `component` no class.
         """
+        check_sizes(num_samples=num_samples)
         rng = np.random.default_rng(seed)
         means, factors = self.means, np.linalg.cholesky(self.covariances)
         if component is None:

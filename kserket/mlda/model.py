@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from kserket.core.options import check_choice, check_classes, check_counts
+from kserket.core.options import check_choice, check_classes, check_counts, check_sizes
 from kserket.core.sweep_model import SweepModel
 from kserket.inference import document_classes, topic_model
 from kserket.mlda import evidence, inputs, options
@@ -418,8 +418,9 @@ class MultimodalLDA(SweepModel):
             report; and each document's proportions of topics (N, K).
 
         Raises:
-            ValueError: If a topic or a length is none, or there is not one for each.
+            ValueError: If a topic, a length or `num_samples` is none, or there is not one for each.
         """
+        check_sizes(num_samples=num_samples)
         rng, topics = np.random.default_rng(seed), self.topics
         lengths = options.listed(self.lengths if lengths is None else lengths, self.num_modalities)
         options.check_lengths(self.num_modalities, lengths=lengths)

@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras import ops
 
 from kserket import storage
-from kserket.core.options import check_amounts, check_choice, check_counts
+from kserket.core.options import check_amounts, check_choice, check_counts, check_sizes
 from kserket.core.replicas import place_in_batch
 from kserket.vae.inputs import by_name, check, check_validation, is_shape, sample_shape
 from kserket.vae.networks import Networks
@@ -393,6 +393,7 @@ class VariationalAutoencoder(keras.Model):
         Returns:
             Float32 array (num_samples, ...).
         """
+        check_sizes(num_samples=num_samples)
         rng = np.random.default_rng(seed)
         z = rng.standard_normal((num_samples, self.latent_dim))
         z = z * np.sqrt(1.0 if mu_variance is None else mu_variance) + (0.0 if mu is None else mu)

@@ -321,3 +321,14 @@ class TestMessages:
         module.set_forward_msg([[1.0, 2.0]])
         module.set_backward_msg([[3.0, 4.0]])
         assert_array_equal(module.get_backward_msg(), [[3.0, 4.0]])
+
+
+def test_what_is_no_message_is_refused():
+    sender = Sender(probabilities(0))
+    masked = np.ma.masked_array(probabilities(1), mask=np.eye(4, 3, dtype=bool))
+    with pytest.raises(ValueError, match="masked array, whose mask would be lost"):
+        sender.set_backward_msg(masked)
+    for number in ("abc", 3.0):
+        with pytest.raises(ValueError, match="one row per sample"):
+            sender.set_backward_msg(number)
+    assert sender.get_backward_msg() is None
