@@ -1,20 +1,19 @@
 """What may be data: finite numbers, one row per sample."""
 
 import numpy as np
-import tensorflow as tf
 
 from kserket import storage
-from kserket.core.sources import as_array
+from kserket.core.sources import as_array, widened
 
 
-def check_data(data, name, allow_missing=False):
+def check_data(data, name, allow_missing=None):
     """Data as an array of finite numbers with one row per sample.
 
     Args:
         data: What a user gave: anything that `sources.as_array` takes.
         name: Who holds it, for the error.
-        allow_missing: Whether rows that are NaN or masked throughout pass; None where they do not
-            and the user has no such option.
+        allow_missing: Whether rows that are NaN or masked throughout pass. None is no, and an
+            error does not tell of the option.
 
     Returns:
         The array, or a memory map.
@@ -31,8 +30,7 @@ def check_data(data, name, allow_missing=False):
             raise ValueError(
                 f"{name} needs rows of one length. Received: {type(data).__name__} that is ragged."
             ) from error
-    if data.dtype == tf.bfloat16.as_numpy_dtype:
-        data = data.astype("float32")
+    data = widened(data)
     if data.dtype.kind not in "fiub":
         raise TypeError(
             f"{name} needs numbers. Received: dtype {data.dtype}. Convert with "

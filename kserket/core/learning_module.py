@@ -381,7 +381,7 @@ class LearningModule(Module):
             if not isinstance(module, Observation):  # which checked its data when it took them
                 check_data(np.asarray(message), module.get_name(), allow_missing=True)
         if prior is not None:
-            check_data(np.asarray(prior), f"The message from above to {name}", None)
+            check_data(np.asarray(prior), f"The message from above to {name}")
         missing = [messages.missing_rows(message) for message in inputs]
         if all(mask is not None and mask.all() for mask in missing):
             raise ValueError(f"{name} reads missing rows only. It needs one that was observed.")

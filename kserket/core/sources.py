@@ -46,6 +46,11 @@ def as_array(data, name):
     return data
 
 
+def widened(array):
+    """The array, in single precision where it is bfloat16, which is no number to NumPy."""
+    return array.astype("float32") if array.dtype == tf.bfloat16.as_numpy_dtype else array
+
+
 def _from_hdf5(dataset):
     """The file mapped where the dataset lies in it as in memory; else its rows, copied."""
     offset = dataset.id.get_offset()
@@ -78,9 +83,7 @@ def _samples(batch, name):
         batch = batch[0]
     if isinstance(batch, dict):
         batch = batch.get("x")
-    batch = np.asarray(batch)
-    if batch.dtype == tf.bfloat16.as_numpy_dtype:
-        batch = batch.astype("float32")
+    batch = widened(np.asarray(batch))
     if batch.dtype.kind not in "fiub" or batch.ndim < 2:
         raise TypeError(
             f"{ADVICE}; {name} received {batch.dtype} of shape {batch.shape}. "

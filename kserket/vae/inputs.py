@@ -71,7 +71,7 @@ def check(model, x, y, sample_weight, place="The second argument of `fit`"):
     if not is_arrays(x):
         return x, y, sample_weight
     given = {name: part for name, part in by_name(x).items() if part is not None}
-    parts = {name: check_data(part, f"`{name}`", None) for name, part in given.items()}
+    parts = {name: check_data(part, f"`{name}`") for name, part in given.items()}
     lengths = {name: len(part) for name, part in parts.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"All inputs need the same number of samples. Received: {lengths}")
@@ -117,7 +117,7 @@ def _check_weight(sample_weight, num_samples):
             f"`sample_weight` must hold one number per sample, shape ({num_samples},). "
             f"Received: shape {weight.shape}"
         )
-    return check_data(weight.reshape(-1, 1), "`sample_weight`", None)[:, 0]
+    return check_data(weight.reshape(-1, 1), "`sample_weight`")[:, 0]
 
 
 def check_validation(model, data):
