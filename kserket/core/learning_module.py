@@ -10,7 +10,8 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from kserket.core import messages, module_files
+from kserket import metrics
+from kserket.core import messages, module_files, tensors
 from kserket.core.data_checks import check_data
 from kserket.core.divergence import has_finite_weights, undone
 from kserket.core.module import Module, Observation
@@ -57,7 +58,9 @@ def concluded(module, inference):
     try:
         return inference._replace(posterior=messages.as_categorical(inference.posterior))
     except ValueError as error:
-        raise ValueError(f"The posterior of {module.get_name()} is none. {error}") from error
+        raise ValueError(
+            f"The posterior of {module.get_name()} holds no class probabilities. {error}"
+        ) from error
 
 
 class LearningModule(Module):
@@ -93,7 +96,7 @@ class LearningModule(Module):
         *("mode", "trainable", "seed", "seed_key", "fingerprint", "text_limit"),
         *("_belongs_to", "_input_shapes", "_posterior"),
     )
-    text_limit = 10_000_000  # numbers in a text file; more are not written; None writes all
+    text_limit = 10_000_000
     evidence_uses_prior = True  # whether `infer` gives other evidence or messages under a prior
 
     def __init__(self, name, mode="learn", *, labels=None, save_dir=".", load_dir=None, seed=None):
@@ -217,8 +220,6 @@ class LearningModule(Module):
         Raises:
             TypeError: If this module needs a method of its own.
         """
-        from kserket.core import tensors
-
         if not isinstance(self.model, keras.Model) or prior is not None or len(inputs) != 1:
             raise TypeError(
                 f"{self.get_name()} cannot be exported: {type(self).__name__} must define "
@@ -406,10 +407,7 @@ class LearningModule(Module):
         """Scores against the labels, where there are both."""
         if self.labels is None or inference.posterior is None:
             return {}
-        from kserket import metrics
-
-        classes = inference.posterior.classes
-        return metrics.clustering_scores(self.labels, classes)
+        return metrics.clustering_scores(self.labels, inference.posterior.classes)
 
 
 @contextlib.contextmanager
