@@ -10,6 +10,7 @@ import numpy as np
 from kserket.core import messages, results
 from kserket.core.learning_module import Inference
 from kserket.core.module import Module
+from kserket.core.options import is_whole
 from kserket.core.registry import register_module
 
 
@@ -201,8 +202,7 @@ class Buffer(_Passage):
     _saved = (*Module._saved, "held", "num_last")
 
     def __init__(self, size=-1, name="buffer"):
-        whole = np.ndim(size) == 0 and np.asarray(size).dtype.kind in "iuf" and size % 1 == 0
-        if not whole or (size != -1 and size < 1):
+        if not is_whole(size, least=-1) or size == 0:
             raise ValueError(f"`size` must be -1 or a positive integer. Received: {size!r}")
         super().__init__(name)
         self.size = int(size)

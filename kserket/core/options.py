@@ -6,6 +6,11 @@ import keras
 import numpy as np
 
 
+def is_whole(value, least=0):
+    """Whether this is one whole number, not below `least`; a boolean is none."""
+    return _is_number(value) and value % 1 == 0 and value >= least
+
+
 def check_counts(**options):
     """Checks that options are positive integers.
 
@@ -16,7 +21,7 @@ def check_counts(**options):
         ValueError: If one is not.
     """
     for option, value in options.items():
-        if not _is_number(value) or value % 1 or value < 1:
+        if not is_whole(value, least=1):
             raise ValueError(f"`{option}` must be a positive integer. Received: {value!r}")
 
 
@@ -30,7 +35,7 @@ def check_sizes(**options):
         ValueError: If one is not.
     """
     for option, value in options.items():
-        if not _is_number(value) or value % 1 != 0 or value < 0:
+        if not is_whole(value):
             raise ValueError(f"`{option}` must be an integer >= 0. Received: {value!r}")
 
 
@@ -124,7 +129,7 @@ def check_seed(seed):
     """
     if seed is None:
         return None
-    if not _is_number(seed) or seed % 1 != 0 or seed < 0:
+    if not is_whole(seed):
         raise ValueError(f"`seed` must be an integer >= 0 or None. Received: seed={seed!r}")
     return int(seed)
 
