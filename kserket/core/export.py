@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from kserket.core import results, tensors
-from kserket.core.learning_module import LearningModule
+from kserket.core.learning_module import check_learned
 from kserket.core.options import check_choice
 from kserket.core.saving import NotSaved
 
@@ -70,10 +70,7 @@ class _Tracer:
                     "tensor_infer(inputs, prior), which says in TensorFlow what infer() says in "
                     "NumPy."
                 )
-            if isinstance(module, LearningModule) and module.model is None:
-                raise RuntimeError(
-                    f"{module.get_name()} has learned nothing yet. Call fit() first."
-                )
+            check_learned(module)
 
     # Signatures -------------------------------------------------------------------------
 

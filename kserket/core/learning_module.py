@@ -410,6 +410,18 @@ class LearningModule(Module):
         return metrics.clustering_scores(self.labels, inference.posterior.classes)
 
 
+def check_learned(module):
+    """Raises RuntimeError if a module has a model to learn and has learned nothing yet.
+
+    Args:
+        module: Any `Module`.
+    """
+    if isinstance(module, LearningModule) and module.model is None:
+        raise RuntimeError(
+            f"{module.get_name()} has learned nothing yet. Call graph.fit() or update() first."
+        )
+
+
 @contextlib.contextmanager
 def _python_seed(seed):
     """Python's `random` at a seed for a while: layers without a seed of their own draw theirs."""

@@ -6,7 +6,7 @@ import numpy as np
 
 from kserket.core import messages
 from kserket.core.data_checks import check_data
-from kserket.core.learning_module import LearningModule, concluded
+from kserket.core.learning_module import LearningModule, check_learned, concluded
 from kserket.core.mailbox import DataBox, Mailbox
 from kserket.core.module import Observation
 from kserket.core.options import check_classes
@@ -114,8 +114,7 @@ def generate(graph, start, num_samples, component, rng):
             continue
         if not hasattr(module, "generate"):
             raise TypeError(f"{module.get_name()} cannot generate: it defines no generate().")
-        if isinstance(module, LearningModule) and module.model is None:
-            raise RuntimeError(f"{module.get_name()} has learned nothing yet. Call fit() first.")
+        check_learned(module)
         samples = module.generate(drawn[module], num_samples, rng)
         for source, sample in zip(module.inputs, samples, strict=True):
             drawn.setdefault(source, sample)
@@ -175,10 +174,7 @@ def _infer(module, inputs, prior):
             f"{module.get_name()} defines update() only. To predict new data it needs "
             "infer(inputs, prior), which returns a kserket.Inference and changes nothing."
         )
-    if isinstance(module, LearningModule) and module.model is None:
-        raise RuntimeError(
-            f"{module.get_name()} has learned nothing yet. Call graph.fit() or update() first."
-        )
+    check_learned(module)
     if isinstance(module, LearningModule):
         module.check(inputs, prior)
     return concluded(module, module.infer(inputs, prior))
