@@ -22,6 +22,7 @@ def by_name(inputs, is_leaf=None):
 
 
 def is_shape(value):
+    """Whether this is one shape, not several by name or in a list."""
     return all(size is None or isinstance(size, int) for size in value)
 
 
@@ -31,7 +32,13 @@ def is_arrays(x):
 
 
 def sample_shape(shape):
-    """The shape of one sample, of that of a batch.
+    """The shape of one sample.
+
+    Args:
+        shape: That of a batch.
+
+    Returns:
+        A tuple of integers.
 
     Raises:
         ValueError: If it is not known, or a sample has none.
@@ -46,13 +53,26 @@ def sample_shape(shape):
     return tuple(shape[1:])
 
 
-def leaves_unit_interval(low, high):
-    """Whether values from low to high are no probabilities, by more than rounding."""
-    return low < -ROUNDING or high > 1 + ROUNDING
+def check_unit_interval(x, name):
+    """Checks that data suit the Bernoulli likelihood: none outside [0, 1], but for rounding.
+
+    Args:
+        x: Array (N, ...).
+        name: Who holds them, for the error.
+
+    Raises:
+        ValueError: If some do not.
+    """
+    low, high = storage.extent(x)
+    if low < -ROUNDING or high > 1 + ROUNDING:
+        raise ValueError(
+            f'likelihood="bernoulli" needs data in [0, 1]. {name} ranges from {low:.9g} to '
+            f'{high:.9g}. Scale it, or use likelihood="gaussian".'
+        )
 
 
-def check(model, x, y, sample_weight, place="The second argument of `fit`"):
-    """Inputs, target and weights as `keras.Model.fit` reads them aright.
+def check(model, x, y, sample_weight, place="The second argument"):
+    """Inputs, target and weights in the form that `keras.Model.fit` takes, checked.
 
     Args:
         model: The `VariationalAutoencoder` that reads them.
@@ -82,9 +102,9 @@ def check(model, x, y, sample_weight, place="The second argument of `fit`"):
             f"The model was built for samples of shape {model.data_shape}. "
             f"Received: x of shape {shape}"
         )
-    for name in parts.keys() - {"x"}:
-        if parts[name].shape != latent:
-            raise ValueError(f"`{name}` must have shape {latent}. Received: {parts[name].shape}")
+    for name, part in parts.items():
+        if name != "x" and part.shape != latent:
+            raise ValueError(f"`{name}` must have shape {latent}. Received: {part.shape}")
     if y is not None and np.shape(y)[1:] == latent[1:] != shape[1:]:
         raise ValueError(
             f"{place} is y, which this model does not need. "
@@ -97,15 +117,12 @@ def check(model, x, y, sample_weight, place="The second argument of `fit`"):
 
 
 def _check_values(parts, likelihood):
-    """Raises ValueError unless inputs suit the likelihood."""
-    for name, part in parts.items():
-        low, high = storage.extent(part)
-        if name == "x" and likelihood == "bernoulli" and leaves_unit_interval(low, high):
-            raise ValueError(
-                'likelihood="bernoulli" needs data in [0, 1]. Received: '
-                f'{low:.9g} to {high:.9g}. Scale them, or use likelihood="gaussian".'
-            )
-        if name == "mu_variance" and low <= 0:
+    """Raises ValueError unless x suits the likelihood, and variances are positive."""
+    if likelihood == "bernoulli":
+        check_unit_interval(parts["x"], "`x`")
+    if "mu_variance" in parts:
+        low, _ = storage.extent(parts["mu_variance"])
+        if low <= 0:
             raise ValueError(f"`mu_variance` must be positive. Received: {low:g}")
 
 
@@ -121,7 +138,12 @@ def _check_weight(sample_weight, num_samples):
 
 
 def check_validation(model, data):
-    """Validation data as `keras.Model.fit` reads them aright; as `check` for the rest."""
+    """`validation_data` in the form that `keras.Model.fit` takes, checked as by `check`.
+
+    Args:
+        model: The `VariationalAutoencoder` that reads them.
+        data: Inputs, or a tuple of inputs, y and weights; anything else is left as it is.
+    """
     if isinstance(data, list):
         data = tuple(data)
     if isinstance(data, dict) or hasattr(data, "dtype"):

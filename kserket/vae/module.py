@@ -12,7 +12,7 @@ from kserket.core.learning_module import Inference, LearningModule
 from kserket.core.options import check_amounts, check_counts
 from kserket.core.progress import Steps
 from kserket.core.registry import register_module
-from kserket.vae.inputs import leaves_unit_interval
+from kserket.vae.inputs import check_unit_interval
 from kserket.vae.model import VariationalAutoencoder
 
 
@@ -178,13 +178,7 @@ class VAE(LearningModule):
                 f"{self.name or 'vae'}.connect({self.inputs[0].name or 'module'}, backward=False)."
             )
         if self.likelihood == "bernoulli":
-            low, high = storage.extent(np.asarray(inputs[0]))
-            if leaves_unit_interval(low, high):
-                raise ValueError(
-                    f'VAE(likelihood="bernoulli") needs data in [0, 1]. '
-                    f"{self.inputs[0].get_name()} ranges from {low:.9g} to {high:.9g}. Scale it, "
-                    'or use likelihood="gaussian".'
-                )
+            check_unit_interval(np.asarray(inputs[0]), self.inputs[0].get_name())
 
     def build_model(self, inputs):
         shape = np.shape(inputs[0])[1:]

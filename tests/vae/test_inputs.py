@@ -41,7 +41,7 @@ def test_probabilities_may_be_off_by_rounding(x):
 def test_what_lies_further_outside_is_refused_with_its_range(value, text):
     x = np.where(X > 0.5, 1.0, 0.0)
     x[3, 4] = value
-    with pytest.raises(ValueError, match=rf"\[0, 1\]. Received: {text}"):
+    with pytest.raises(ValueError, match=rf"\[0, 1\]. `x` ranges from {text}"):
         make().fit(x, verbose=0)
     module = vae.VAE(L, save_dir=None)
     module.connect(srk.Observation(x))
