@@ -418,15 +418,15 @@ class MultimodalLDA(SweepModel):
             report; and each document's proportions of topics (N, K).
 
         Raises:
-            ValueError: If a topic, a length or `num_samples` is none, or there is not one for each.
+            ValueError: If `num_samples` or a length is no whole number, a topic is none of the
+                model's, or there is not one for each.
         """
         check_sizes(num_samples=num_samples)
         rng, topics = np.random.default_rng(seed), self.topics
         lengths = options.listed(self.lengths if lengths is None else lengths, self.num_modalities)
         options.check_lengths(self.num_modalities, lengths=lengths)
         for length in lengths:
-            if length != 0:  # no words in a modality are possible
-                check_counts(lengths=length)
+            check_sizes(lengths=length)
         if topic is not None:
             theta = np.eye(self.num_topics)[
                 check_classes("topic", topic, num_samples, self.num_topics)
