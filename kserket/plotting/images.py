@@ -98,12 +98,9 @@ def _draw_mosaic(ax, rows, names, image_shape, title, like=None):
         canvas[top : top + height, left : left + width] = images[row, column]
     scale = 0.55 / width
     ax = new_axes(ax, (scale * canvas.shape[1] + 0.8, scale * canvas.shape[0] + 0.4))
-    like = rows if like is None else like
-    like = np.asarray(like, float)
-    low, high = (
-        reach(like, initial=end, where=np.isfinite(like))
-        for reach, end in ((np.min, 0), (np.max, 1))
-    )
+    like = np.asarray(rows if like is None else like, float)
+    seen = like[np.isfinite(like)]
+    low, high = seen.min(initial=0), seen.max(initial=1)
     if canvas.ndim == 3:  # colours: imshow scales none and draws no gap by itself
         canvas = np.nan_to_num(np.clip((canvas - low) / (high - low), 0, 1), nan=1.0)
     ax.imshow(canvas, cmap="gray", vmin=low, vmax=high, interpolation="nearest")

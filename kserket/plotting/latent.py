@@ -147,10 +147,12 @@ def _points(z, labels):
 
 def _check_components(means, covariances, size):
     """Raises ValueError unless means are (K, D) and covariances (K, D, D), D as in z, or None."""
-    if means is not None and (np.ndim(means) != 2 or np.shape(means)[1] != size):
+    if means is None:
+        return
+    if np.ndim(means) != 2 or np.shape(means)[1] != size:
         raise ValueError(f"`means` must be (K, {size}), as `z`. Received: shape {np.shape(means)}")
-    expected = None if means is None else (len(means), size, size)
-    if expected and covariances is not None and np.shape(covariances) != expected:
+    expected = (len(means), size, size)
+    if covariances is not None and np.shape(covariances) != expected:
         raise ValueError(
             f"`covariances` must be {expected}, as `means`. Received: shape {np.shape(covariances)}"
         )

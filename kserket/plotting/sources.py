@@ -26,8 +26,8 @@ def is_source(thing):
 def latent_of(source):
     """Points (N, D) and, where a mixture came from above, responsibilities, means, covariances.
 
-    Points that were not observed are NaN.
-    Of a graph, the first module that was sent a mixture, or else one that sends a variance.
+    Points that were not observed are NaN. Of a graph, the first module that was sent a mixture, or
+    else one that sends a variance.
     """
     module = find_module(
         source,
