@@ -213,7 +213,7 @@ class GraphClusterer(
         """What the top module reads, (N, L): the latent means under a mixture.
 
         Raises:
-            ValueError: If that reads several modules.
+            ValueError: If the top module reads several modules.
         """
         X = self._validate(X)
         if isinstance(self._source, Observation):

@@ -16,7 +16,7 @@ def named_inputs(x, *names):
     Raises:
         ValueError: If a name is unknown or x is not among them.
     """
-    is_named = isinstance(x, dict) and not hasattr(x, "shape")  # as a sparse matrix of keys has
+    is_named = isinstance(x, dict) and not hasattr(x, "shape")  # scipy's dok_array is a dict, too
     parts = dict(x) if is_named else {"x": x}
     if parts.keys() - {"x", *names} or "x" not in parts:
         *others, last = "x", *names

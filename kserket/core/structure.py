@@ -4,7 +4,17 @@ import graphlib
 
 
 def in_order(tops):
-    """The modules below `tops` and these, each after what it reads; ties by number."""
+    """The modules below `tops` and these, each after what it reads; ties by number.
+
+    Args:
+        tops: The modules at the top.
+
+    Returns:
+        List of modules.
+
+    Raises:
+        ValueError: If they form a cycle.
+    """
     readers, waiting = {}, list(tops)
     while waiting:
         module = waiting.pop()
@@ -28,7 +38,14 @@ def in_order(tops):
 
 
 def unique_names(modules):
-    """Dict from module to its name, numbered from the second of a name on."""
+    """Names by which a graph knows its modules, numbered from the second of a name on.
+
+    Args:
+        modules: List of modules.
+
+    Returns:
+        Dict from module to name, in the same order.
+    """
     names, seen = {}, {}
     for module in modules:
         base = module.name or type(module).__name__.lower()
@@ -42,11 +59,14 @@ def unique_names(modules):
 
 
 def check_unchanged(tops, names):
-    """Raises RuntimeError if other modules stand below the tops than when a graph was made.
+    """Checks that the modules below the tops are those of when a graph was made.
 
     Args:
         tops: The modules at the top.
         names: Dict from the graph's modules, in order, to their names.
+
+    Raises:
+        RuntimeError: If they are others, or in another order.
     """
     now, before = in_order(tops), list(names)
     if now == before:

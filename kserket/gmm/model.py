@@ -381,7 +381,7 @@ class GaussianMixture(SweepModel):
             `(x, components)`, arrays (num_samples, D) and (num_samples,).
 
         Raises:
-            ValueError: If `num_samples` is no number of samples, or `component` no class.
+            ValueError: If `num_samples` is no whole number, or `component` no class.
         """
         check_sizes(num_samples=num_samples)
         rng = np.random.default_rng(seed)

@@ -72,20 +72,6 @@ def tells_classes(data):
     return prior is not None and gaussian_mixture.says_something(prior)
 
 
-def _default_prior(data, num_components, given):
-    """The user's hyper-parameters, a dict, and defaults that suit the data for the rest."""
-    weight = weight_of(data)
-    mean, variance = storage.moments(data["x"], weight)
-    if data["variance"] is not None:
-        variance = variance + storage.total(_finite_sum, data["variance"], weight) / weight.sum()
-    if not given.get("degrees_of_freedom", len(mean)) > len(mean) - 1:
-        raise ValueError(
-            f"`degrees_of_freedom` must be above D - 1 = {len(mean) - 1}. "
-            f"Received: {given['degrees_of_freedom']}"
-        )
-    return gaussian_mixture.default_prior(mean, variance, num_components)._replace(**given)
-
-
 def weight_of(data):
     """How much each datum counts, (N,): nothing where its variance is infinite.
 
@@ -102,6 +88,20 @@ def weight_of(data):
     if not weight.sum() > 0:
         raise ValueError("No datum counts: `sample_weight` is zero or `variance` infinite.")
     return weight
+
+
+def _default_prior(data, num_components, given):
+    """The user's hyper-parameters, a dict, and defaults that suit the data for the rest."""
+    weight = weight_of(data)
+    mean, variance = storage.moments(data["x"], weight)
+    if data["variance"] is not None:
+        variance = variance + storage.total(_finite_sum, data["variance"], weight) / weight.sum()
+    if not given.get("degrees_of_freedom", len(mean)) > len(mean) - 1:
+        raise ValueError(
+            f"`degrees_of_freedom` must be above D - 1 = {len(mean) - 1}. "
+            f"Received: {given['degrees_of_freedom']}"
+        )
+    return gaussian_mixture.default_prior(mean, variance, num_components)._replace(**given)
 
 
 def _finite_sum(variance, weight):

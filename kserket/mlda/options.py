@@ -78,14 +78,14 @@ def listed(value, number=1):
     return [value] * number
 
 
-def _is_positive(value):
-    """Whether numbers are all positive and finite."""
-    array = np.asarray(value)
-    return array.dtype.kind in "biuf" and bool(np.all((array > 0) & np.isfinite(array)))
-
-
 def plain(value):
     """Numbers and lists of them, for a configuration."""
     if isinstance(value, (list, tuple)):
         return [plain(one) for one in value]
     return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
+
+
+def _is_positive(value):
+    """Whether numbers are all positive and finite."""
+    array = np.asarray(value)
+    return array.dtype.kind in "biuf" and bool(np.all((array > 0) & np.isfinite(array)))

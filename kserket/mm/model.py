@@ -293,6 +293,9 @@ class MarkovChain(SweepModel):
 
         Returns:
             Integers (num_paths, N).
+
+        Raises:
+            ValueError: If `num_paths` is no positive integer.
         """
         check_counts(num_paths=num_paths)
         evidence, initial, transitions, lengths = self._evidence(x, lengths)

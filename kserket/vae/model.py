@@ -392,6 +392,9 @@ class VariationalAutoencoder(keras.Model):
 
         Returns:
             Float32 array (num_samples, ...).
+
+        Raises:
+            ValueError: If `num_samples` is no whole number.
         """
         check_sizes(num_samples=num_samples)
         rng = np.random.default_rng(seed)
