@@ -281,7 +281,7 @@ def test_schedule_counts_updates():
     graph.fit(2, schedule={"vae": 3, "gmm": 1}, verbose=0)
     assert graph["vae"].rounds == 6
     assert graph["gmm"].rounds == 2
-    with pytest.raises(ValueError, match="whole numbers"):
+    with pytest.raises(ValueError, match=r"`schedule\['vae'\]` must be an integer >= 0"):
         graph.fit(1, schedule={"vae": -1})
     with pytest.raises(KeyError, match="no module 'vea'"):
         graph.fit(1, schedule={"vea": 1})
