@@ -7,7 +7,7 @@ from keras import ops
 
 from kserket.core import messages
 from kserket.core.inputs import class_prior, named_inputs
-from kserket.core.options import check_counts
+from kserket.core.options import check_amounts, check_counts
 from kserket.core.sweep_model import SweepModel
 from kserket.inference import markov_chain, reported_chain
 
@@ -90,8 +90,7 @@ class MarkovChain(SweepModel):
         }.items():
             if not 0 < value < np.inf:
                 raise ValueError(f"`{option}` must be positive and finite. Received: {value!r}")
-        if not trust >= 0:
-            raise ValueError(f"`trust` must not be negative. Received: {trust!r}")
+        check_amounts(trust=trust, allow_zero=True)
         super().__init__(n_init=n_init, tolerance=tolerance, seed=seed, **kwargs)
         self.num_states = int(num_states)
         self.prior = reported_chain.Prior(initial_prior, transition_prior, report_prior, trust)
