@@ -26,7 +26,7 @@ def check_counts(**options):
 
 
 def check_sizes(**options):
-    """Checks that options are whole numbers, 0 or more.
+    """Checks that options are integers, 0 or more, as `range` takes them.
 
     Args:
         **options: Values by name.
@@ -35,7 +35,7 @@ def check_sizes(**options):
         ValueError: If one is not.
     """
     for option, value in options.items():
-        if not is_whole(value):
+        if not is_whole(value) or not hasattr(value, "__index__"):
             raise ValueError(f"`{option}` must be an integer >= 0. Received: {value!r}")
 
 

@@ -1,7 +1,6 @@
 """The Keras model: `VariationalAutoencoder`."""
 
 import math
-import numbers
 import warnings
 
 import keras
@@ -10,7 +9,7 @@ import tensorflow as tf
 from keras import ops
 
 from kserket import storage
-from kserket.core.options import check_amounts, check_choice, check_counts, check_sizes
+from kserket.core.options import check_amounts, check_choice, check_counts, check_seed, check_sizes
 from kserket.core.replicas import place_in_batch
 from kserket.vae.inputs import by_name, check, check_validation, is_shape, sample_shape
 from kserket.vae.networks import Networks
@@ -103,7 +102,7 @@ class VariationalAutoencoder(keras.Model):
         self.likelihood = likelihood
         self.given_encoder, self.given_decoder = encoder, decoder
         self.encoder = self.decoder = None
-        self.seed = int(seed) if isinstance(seed, numbers.Integral) else seed  # NumPy's, too
+        self.seed = check_seed(seed)
         self.seed_generator = keras.random.SeedGenerator(self.seed)
         self.kl_weight = self.add_weight(
             name="kl_weight", shape=(), initializer="ones", trainable=False, dtype="float32"

@@ -160,6 +160,7 @@ class VAE(LearningModule):
         return {"latent_dim": self.latent_dim, "likelihood": self.likelihood}
 
     def check(self, inputs, prior):
+        check_counts(itr=self.itr, batch_size=self.batch_size or 1)  # which may have been set since
         if len(inputs) != 1:
             raise ValueError(
                 f"{self.get_name()} reads one module. Received: {len(inputs)}. "

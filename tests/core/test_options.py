@@ -105,8 +105,8 @@ def test_masked_labels_are_refused():
     assert options.check_labels(np.ma.array([0, 1, 2])).tolist() == [0, 1, 2]
 
 
-@pytest.mark.parametrize("size", [2.5, -1, "2", None, True, [1], np.nan], ids=repr)
+@pytest.mark.parametrize("size", [2.0, 2.5, -1, "2", None, True, [1], np.nan], ids=repr)
 def test_sizes_are_whole_numbers_from_zero(size):
-    options.check_sizes(num_samples=0, epochs=np.int64(3), rounds=2.0)
+    options.check_sizes(num_samples=0, epochs=np.int64(3))
     with pytest.raises(ValueError, match="`num_samples` must be an integer >= 0. Received"):
         options.check_sizes(num_samples=size)
