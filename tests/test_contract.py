@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import shutil
 from typing import NamedTuple
 
 import keras
@@ -278,6 +279,19 @@ def test_recognition_needs_something_learned(config, tmp_path):
     with pytest.raises(FileNotFoundError, match="learned nothing.*mode='learn'.*load_dir="):
         module.update()
     assert module.get_forward_msg() is None and not contents(tmp_path)
+
+
+@pytest.mark.parametrize("mode", ["learn", "recog"])
+def test_without_a_folder_none_is_read(learned, tmp_path, monkeypatch, mode):
+    monkeypatch.chdir(tmp_path)
+    module, _ = connected(learned.config, mode=mode, save_dir=None)
+    module.trainable = False
+    shutil.copytree(learned.save_dir / learned.module.get_name(), module.get_name())
+    said = "neither save_dir nor load_dir.*mode='learn'.*load_dir="
+    with pytest.raises(FileNotFoundError, match=said) as error:
+        module.update()
+    assert ("trainable=True" in str(error.value)) == (mode == "learn")
+    assert module.model is None and module.get_forward_msg() is None
 
 
 def test_damaged_parameters_are_refused(learned, tmp_path):

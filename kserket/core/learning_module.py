@@ -76,9 +76,9 @@ class LearningModule(Module):
             earlier run saved.
         labels: Optional classes (N,) of any kind, used to score and for nothing else.
         save_dir: The folder in which `module001_{name}/` is made. None writes nothing.
-        load_dir: A module's own folder, written by an earlier run. Recognition reads its
-            parameters from there (by default from the folder this module would write);
-            learning starts from them.
+        load_dir: A module's own folder, written by an earlier run. Recognition, and a module that
+            is not `trainable` when it is first updated, read their parameters from there (by
+            default from the folder this module would write); learning starts from them.
         seed: Integer that, with `name` and the round, determines all randomness. None draws
             one at the first update, so that `keras.utils.set_random_seed` is honoured.
 
@@ -238,7 +238,7 @@ class LearningModule(Module):
 
         Raises:
             RuntimeError: If nothing is connected, or an input has sent nothing yet.
-            FileNotFoundError: In recognition, if nothing was learned.
+            FileNotFoundError: In recognition or with `trainable=False`, if nothing was learned.
             FloatingPointError: If learning diverged. The model is what it was before then, and
                 nothing has been written or sent.
             ValueError: If inputs, messages or saved parameters do not fit. Nothing has been

@@ -5,7 +5,6 @@ What the files look like inside is written in `kserket.core.results`.
 
 import math
 import os
-import pathlib
 
 import numpy as np
 
@@ -62,19 +61,22 @@ def read_parameters(module, input_shapes):
         Dict from name to array; the fingerprint of these parameters.
 
     Raises:
-        FileNotFoundError: If there are none.
+        FileNotFoundError: If there are none, or no folder was given.
         ValueError: If they are of another kind of module, of other settings or inputs, or learned
             on parameters that a module below did not load.
     """
     name = module.get_name()
-    folder = module.load_dir or (module.save_dir or pathlib.Path(".")) / name
-    path = os.path.join(folder, module.parameters_file)
+    folder = module.load_dir or module.folder
+    path = None if folder is None else os.path.join(folder, module.parameters_file)
     try:
+        if path is None:
+            raise FileNotFoundError("it has neither save_dir nor load_dir to read from.")
         arrays, metadata = results.read_parameters(path)
     except FileNotFoundError as error:
+        learns = "mode='learn'" + (" and trainable=True" if module.mode == "learn" else "")
         raise FileNotFoundError(
             f"{name} has learned nothing that it could use: {error} Run update() with "
-            "mode='learn' first, or say with load_dir= where its folder is."
+            f"{learns} first, or say with load_dir= where its folder is."
         ) from None
     here = {"module": type(module).__name__, "input_shapes": input_shapes, **module.settings()}
     there = {key: metadata.get(key) for key in ("module", "input_shapes")}
