@@ -150,6 +150,10 @@ class VAE(LearningModule):
         if self.model is not None:
             self.model.optimizer.learning_rate = self._learning_rate
 
+    def get_config(self):
+        config = super().get_config()
+        return config | ({"KL_param": self.kl_weight} if "KL_param" in config else {})
+
     def get_state(self):
         return {"losses": self._losses, "kl_weight": self.kl_weight}
 

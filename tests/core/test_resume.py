@@ -208,6 +208,47 @@ def test_the_folder_of_another_run_is_refused(make, said):
     assert os.listdir("run") == ["from0000_round0002.kserket"]
 
 
+def coarse_graph(change=None):
+    """A VAE under a mixture, changed before its run as a program may do it."""
+    vae1 = vae.VAE(2, itr=1, batch_size=90, likelihood="gaussian", save_dir=None)
+    gmm1 = gmm.GMM(2, itr=1, n_init=1, save_dir=None)
+    vae1.connect(srk.Observation(POINTS))
+    gmm1.connect(vae1)
+    if change is not None:
+        setattr(vae1, *change)
+    return srk.Graph(gmm1, seed=0)
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        (("kl_weight", 0.5), "vae/arguments/KL_param was 1, is now 0.5"),
+        (("trainable", False), "vae/trainable was True, is now False"),
+    ],
+)
+def test_what_a_program_sets_before_its_run_belongs_to_it(change, said):
+    coarse_graph().fit(1, verbose=0, backup_dir="run")
+    with pytest.raises(ValueError, match=f"another graph or run: modules/{said}"):
+        coarse_graph(change).fit(2, verbose=0, backup_dir="run")
+
+
+def test_what_a_callback_sets_in_a_run_is_what_it_goes_on_with():
+    def run(rounds, **options):
+        graph = coarse_graph(("kl_weight", 0.1))
+
+        def anneal(epoch, logs=None):
+            graph["vae"].kl_weight = 0.1 * (epoch + 2)
+            graph["vae"].trainable = epoch % 2 == 0
+
+        callback = keras.callbacks.LambdaCallback(on_epoch_end=anneal)
+        graph.fit(rounds, verbose=0, callbacks=[callback], **options)
+        graph.fit(1, verbose=0, **options)
+        return graph
+
+    run(2, backup_dir="run")
+    np.testing.assert_equal(run(3, backup_dir="run").history.history, run(3).history.history)
+
+
 def test_fewer_rounds_than_there_are_and_damaged_files_are_refused():
     mixture_graph().fit(3, verbose=0, backup_dir="run")
     with pytest.raises(ValueError, match="holds 3 rounds, more than rounds=2"):

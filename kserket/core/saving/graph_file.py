@@ -63,6 +63,7 @@ def describe_config(module):
         "arrays": [describe_data(array.reshape(-1)) for array in packer.arrays],
         "networks": [[list(w.shape) for w in model.weights] for model in packer.models],
         "seed": getattr(module, "seed", None),
+        "trainable": getattr(module, "trainable", None),
         **({"data": describe_data(module.data)} if isinstance(module, Observation) else {}),
     }
 
