@@ -133,7 +133,8 @@ class Graph:
                 once; with more rounds it runs those that are left.
 
         Returns:
-            A `keras.callbacks.History` of this graph's rounds, also kept as `graph.history`.
+            A `keras.callbacks.History` of this graph's rounds, also kept as `graph.history`: one
+            value a round for each figure, NaN where a module did not report it.
 
         Raises:
             ValueError: If an option is wrong, or `backup_dir` holds another graph's run; and what

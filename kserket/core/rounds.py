@@ -1,5 +1,7 @@
 """Rounds of messages and learning: every module's `update()`, from the data upwards."""
 
+import math
+
 import keras
 
 from kserket.core.options import check_callbacks, check_sizes
@@ -37,11 +39,12 @@ def run_rounds(
     with stopping_on_interrupt(graph):
         for _ in range(rounds):
             observers.on_epoch_begin(graph.round)
-            figures = _run_round(graph, progress, observers, updates, module_callbacks)
-            progress.end_round(graph.round, figures)
+            reported = _run_round(graph, progress, observers, updates, module_callbacks)
+            progress.end_round(graph.round, reported)
+            figures = _aligned(graph.history, reported)
             graph.round += 1
             observers.on_epoch_end(graph.round - 1, figures)
-            stops = graph.stop_training or _settled(figures, tolerance)
+            stops = graph.stop_training or _settled(reported, tolerance)
             if backup is not None and not graph.interrupted:
                 backup.save(stops)
             if stops:
@@ -78,6 +81,13 @@ def _run_round(graph, progress, observers, updates, module_callbacks):
         loss = module.logs.get("loss")
         observers.on_train_batch_end(step, figures if loss is None else figures | {"loss": loss})
     return figures
+
+
+def _aligned(history, figures):
+    """The figures of a round, and the history before it, NaN where only the other names one."""
+    for name in figures:
+        history.history.setdefault(name, [math.nan] * len(history.epoch))
+    return dict.fromkeys(history.history, math.nan) | figures
 
 
 def _settled(figures, tolerance):

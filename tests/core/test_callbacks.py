@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import kserket as srk
-from kserket import gmm, vae
+from kserket import gmm, plotting, vae
 
 
 def make_graph(**options):
@@ -57,6 +57,30 @@ def test_one_history_over_all_calls():
     assert history is graph.history
     assert history.epoch == [0, 1, 2]
     assert len(history.history["vae/loss"]) == 3
+
+
+def test_figures_that_were_not_reported_are_nan(tmp_path):
+    graph, path = make_graph(), tmp_path / "log.csv"
+    graph["vae"].itr, log = 1, keras.callbacks.CSVLogger(path, append=True)
+    graph.fit(1, callbacks=[log], verbose=0)
+    graph["vae"].trainable, graph["gmm"].labels = False, None
+    graph.fit(2, callbacks=[log], verbose=0)
+    graph["vae"].trainable = True
+    graph["vae"].figures = lambda inference: {"new": 1.0}
+    graph.fit(1, callbacks=[log], verbose=0)
+    graph.save(tmp_path / "graph.kserket")
+    for history in (
+        graph.history.history,
+        srk.load_graph(tmp_path / "graph.kserket").history.history,
+    ):
+        assert {len(values) for values in history.values()} == {4}
+        assert np.isnan(history["vae/loss"]).tolist() == [False, True, True, False]
+        assert np.isnan(history["gmm/accuracy"]).tolist() == [False, True, True, True]
+        assert np.isnan(history["vae/new"]).tolist() == [True, True, True, False]
+    rows = list(csv.DictReader(open(path)))
+    assert [float(row["gmm/bound"]) for row in rows] == graph.history.history["gmm/bound"]
+    ax, *_ = plotting.plot_history({"vae/loss": graph.history.history["vae/loss"]})
+    assert ax.lines[0].get_xdata().tolist() == [1, 4]
 
 
 def test_early_stopping_restores_the_best_weights():
