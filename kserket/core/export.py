@@ -19,8 +19,10 @@ MAX_PASSES, TOLERANCE = 50, 1e-8  # where messages go round: settled better than
 _CHECKED_ROWS, _CHECK_TOLERANCE = 16, 1e-3
 
 
-def export(graph, path, format="tf_saved_model", dtype="float32"):
+def export(graph, path, format=None, dtype="float32"):
     """Writes the graph for serving; see `Graph.export`."""
+    if format is None:
+        format = "litert" if str(path).endswith(".tflite") else "tf_saved_model"
     check_choice("format", format, "tf_saved_model", "litert")
     check_choice("dtype", dtype, "float32", "float64")
     if format == "litert" and not str(path).endswith(".tflite"):

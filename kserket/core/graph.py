@@ -352,7 +352,7 @@ class Graph:
             raise FileExistsError(f"{path} is there already. Pass overwrite=True to replace it.")
         save_graph(self, path, include_data)
 
-    def export(self, path, format="tf_saved_model", dtype="float32"):
+    def export(self, path, format=None, dtype="float32"):
         """Writes what the graph has learned for serving, without kserket.
 
         A SavedModel has these signatures, each with a free number of samples; inputs and
@@ -370,7 +370,8 @@ class Graph:
 
         Args:
             path: Folder of the SavedModel; file that ends in ".tflite" for LiteRT.
-            format: "tf_saved_model", or "litert", which holds `classify` only.
+            format: "tf_saved_model", or "litert", which holds `classify` only. None is "litert" if
+                `path` ends in ".tflite".
             dtype: Precision of inputs and outputs of a SavedModel, "float32" or "float64".
 
         Returns:

@@ -407,10 +407,12 @@ class Observation(Module):
                 as a cleaner copy or one with gaps. What is known of them then stays.
 
         Raises:
-            ValueError: If the data cannot be taken, or there are more or fewer of the same
+            ValueError: If the data cannot be taken, their samples are of another shape and a
+                module that reads them has its model, or there are more or fewer of the same
                 samples. Then nothing is changed.
         """
         data = check_data(data, self.get_name(), allow_missing=self.allow_missing)
+        self._check_readers_take(data)
         if not same_samples:
             self.mailbox.backward.clear()
             for reader in self._readers:
@@ -421,6 +423,17 @@ class Observation(Module):
                 f"as many. Received: {len(data)}"
             )
         self.set_forward_msg(data)
+
+    def _check_readers_take(self, data):
+        """Raises ValueError if samples are of another shape than a reader was built for."""
+        before, now = self.data.shape[1:], data.shape[1:]
+        for reader in self._readers:
+            if now != before and getattr(reader, "_input_shapes", None) is not None:
+                raise ValueError(
+                    f"{self.get_name()} holds samples of shape {before}, for which "
+                    f"{reader.get_name()} was built. Received: {now}. Give data of that shape, or "
+                    "make new modules for these."
+                )
 
     def get_backward_msg(self):
         """What the readers predict of the data, or None; nothing here acts on it."""

@@ -4,7 +4,7 @@ import math
 
 import keras
 
-from kserket.core.options import check_callbacks, check_sizes
+from kserket.core.options import check_amounts, check_callbacks, check_sizes
 from kserket.core.progress import Progress, stopping_on_interrupt
 from kserket.core.saving import Backup
 
@@ -14,6 +14,7 @@ def run_rounds(
 ):
     """Runs rounds; see `Graph.fit`."""
     check_sizes(rounds=rounds)
+    check_amounts(allow_zero=True, tolerance=0 if tolerance is None else tolerance)
     rounds, updates = int(rounds), _updates(graph, schedule)
     backup = None if backup_dir is None else Backup(graph, backup_dir, rounds, schedule)
     if backup is not None:

@@ -300,7 +300,7 @@ def test_the_history_outlives_a_callback_that_fails():
     assert graph.history.epoch == [0] and graph.history.history == before
 
 
-def test_schedule_counts_updates():
+def test_a_schedule_counts_updates_and_wrong_options_are_told():
     graph = make_graph()
     graph.fit(2, schedule={"vae": 3, "gmm": 1}, verbose=0)
     assert graph["vae"].rounds == 6
@@ -309,6 +309,8 @@ def test_schedule_counts_updates():
         graph.fit(1, schedule={"vae": -1})
     with pytest.raises(KeyError, match="no module 'vea'"):
         graph.fit(1, schedule={"vea": 1})
+    with pytest.raises(ValueError, match="`tolerance` must be a number >= 0. Received: -1"):
+        graph.fit(1, tolerance=-1)
 
 
 def test_a_frozen_module_infers_and_does_not_learn():

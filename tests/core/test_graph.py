@@ -284,6 +284,16 @@ class TestOtherSamples:
         graph.fit(1, verbose=0)
         assert priors == [None] and gmm1.posterior.shape == (size, 3)
 
+    def test_another_shape_is_refused_once_a_model_was_built_for_one(self):
+        graph, vae1, _ = make()
+        x = graph["obs"].data
+        graph["obs"].set_data(x[:, :2])
+        graph["obs"].set_data(x)
+        graph.fit(1, verbose=0)
+        with pytest.raises(ValueError, match=r"_obs holds samples of shape .*_vae was built"):
+            graph["obs"].set_data(x[:, :2])
+        assert graph["obs"].data is x and vae1.get_forward_msg() is not None
+
     def test_labels_of_the_others_are_told(self):
         graph, vae1, gmm1 = make()
         graph["obs"].set_data(data(num_samples=25)[0])
