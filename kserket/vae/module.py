@@ -1,6 +1,7 @@
 """Its module: `VAE`."""
 
 import collections
+import contextlib
 
 import keras
 import numpy as np
@@ -218,17 +219,29 @@ class VAE(LearningModule):
     def learn(self, inputs, prior, rng):
         data = self._data(inputs, prior)
         self.model.seed_generator.state.assign([int(rng.integers(2**31)), 0])
-        history = resident.fit(
-            self.model,
-            (data,),
-            batch_size=self.batch_size or len(data["x"]),
-            epochs=self.itr,
-            seed=int(rng.integers(2**31)),
-            callbacks=[*self.callbacks, Steps(self, self.itr, "epoch")],
-            dtype="float32",
-        )
+        with self._rate_kept():
+            history = resident.fit(
+                self.model,
+                (data,),
+                batch_size=self.batch_size or len(data["x"]),
+                epochs=self.itr,
+                seed=int(rng.integers(2**31)),
+                callbacks=[*self.callbacks, Steps(self, self.itr, "epoch")],
+                dtype="float32",
+            )
         self._losses = history.history["loss"]
         return {name: values[-1] for name, values in history.history.items()}
+
+    @contextlib.contextmanager
+    def _rate_kept(self):
+        """What callbacks make of the optimizer's `learning_rate` in an update ends with it."""
+        optimizer = self.model.optimizer
+        own = np.float32(optimizer.learning_rate) == np.float32(self.learning_rate)
+        try:
+            yield
+        finally:
+            if own and isinstance(optimizer.learning_rate, keras.Variable):  # else a user's own
+                optimizer.learning_rate = self.learning_rate
 
     def _data(self, inputs, prior):
         """The rows that were observed, as the model's inputs: x, mu, mu_variance where known."""

@@ -247,6 +247,24 @@ def test_module_callbacks_watch_the_inner_fits():
     assert graph["vae"].callbacks == []
 
 
+def test_a_rate_that_a_callback_sets_ends_with_the_update():
+    graph, rates = make_graph(), []
+    watch = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda *_: rates.append(float(graph["vae"].model.optimizer.learning_rate))
+    )
+    slower = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)
+    graph.fit(2, module_callbacks={"vae": [slower, watch]}, verbose=0)
+    np.testing.assert_allclose(rates, [0.005, 0.0025] * 2)
+    assert float(graph["vae"].model.optimizer.learning_rate) == pytest.approx(0.01)
+
+    def set_rate(epoch, logs=None):
+        graph["vae"].learning_rate = 0.03
+
+    setter = keras.callbacks.LambdaCallback(on_epoch_end=set_rate)
+    graph.fit(1, module_callbacks={"vae": setter}, verbose=0)
+    assert float(graph["vae"].model.optimizer.learning_rate) == pytest.approx(0.03)
+
+
 def test_callbacks_come_as_keras_takes_them():
     class Count(keras.callbacks.Callback):
         begun = 0
