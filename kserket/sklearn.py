@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from kserket import gmm, vae
 from kserket.core.graph import Graph
-from kserket.core.module import Observation
+from kserket.core.module import Module, Observation
 from kserket.core.options import check_counts
 
 
@@ -164,7 +164,9 @@ class GraphClusterer(
         n_features_in_: D.
 
     Raises:
-        ValueError: If data are not finite numbers of shape (N, D).
+        TypeError: If `build` returns no graph.
+        ValueError: If data are not finite numbers of shape (N, D), or the graph is not one of one
+            observation of samples like those of X under one classifier.
 
     Example:
 
@@ -195,8 +197,15 @@ class GraphClusterer(
         """
         X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
         build = gaussian_mixture_graph if self.build is None else self.build
-        self.graph_ = build(X, self.n_clusters, _draw_seed(self.random_state))
-        self.graph_.fit(self.rounds, verbose=0)
+        graph = _checked(build(X, self.n_clusters, _draw_seed(self.random_state)), X)
+        graph.fit(self.rounds, verbose=0)
+        (top,) = graph.tops
+        if self.rounds and top.posterior is None:
+            raise ValueError(
+                "The graph that `build` returns must have a classifier at the top, such as "
+                f"gmm.GMM. {top.get_name()} ({type(top).__name__}) states no class probabilities."
+            )
+        self.graph_ = graph
         self.labels_ = self.graph_.predict(X).argmax(axis=1)
         return self
 
@@ -221,7 +230,12 @@ class GraphClusterer(
         return self.graph_.predict(X, outputs=self.graph_.names[self._source])
 
     def score(self, X, y=None):
-        """Mean log-likelihood of data under the top module."""
+        """Mean log-likelihood, under the top module, of what that reads.
+
+        Over a VAE these are its latent means, not the data: the score compares numbers of
+        clusters over one fitted VAE at most, and never different `build`s or VAEs. Latent
+        variables that have collapsed have a high likelihood.
+        """
         X = self._validate(X)
         figure = f"{self.graph_.names[self.graph_.tops[0]]}/log_likelihood"
         return self.graph_.evaluate(X)[figure]
@@ -245,6 +259,29 @@ class GraphClusterer(
     def _validate(self, X):
         check_is_fitted(self)
         return validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+
+
+def _checked(graph, X):
+    """What `build` returned, if it is a graph that can be trained on X and asked for classes."""
+    if not isinstance(graph, Graph):
+        hint = f": return Graph({graph.name}, seed=seed)" if isinstance(graph, Module) else ""
+        raise TypeError(
+            f"`build` must return a kserket.Graph{hint}. Received: {type(graph).__name__}"
+        )
+    for kind, modules in (("observation", graph.observations), ("module at the top", graph.tops)):
+        if len(modules) != 1:
+            raise ValueError(
+                f"The graph that `build` returns must have one {kind}. Received: {len(modules)}. "
+                "A graph of several is used without an estimator: graph.fit(), graph.predict()."
+            )
+    (observation,) = graph.observations.values()
+    if observation.data.shape[1:] != X.shape[1:]:
+        raise ValueError(
+            f"The graph that `build` returns must observe samples of X, of shape {X.shape[1:]}, "
+            f"as they are. Received: {observation.data.shape[1:]}. Reshape or scale them before, "
+            "in a pipeline, or in a module of the graph."
+        )
+    return graph
 
 
 def gaussian_mixture_graph(X, n_clusters, seed):

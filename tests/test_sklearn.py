@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from kserket import Graph, Observation, datasets, gmm, metrics, mlda
+from kserket import Graph, Observation, datasets, gmm, metrics, mlda, vae
 from kserket.sklearn import GaussianMixture, GraphClusterer, vae_graph
 
 
@@ -109,6 +109,42 @@ def test_several_inputs_of_the_top_are_no_transform():
     assert clusterer.predict(x).shape == (40,)
     with pytest.raises(ValueError, match="must read one module. Received: 2"):
         clusterer.transform(x)
+
+
+def build_of(*widths, top=None, as_graph=True):
+    """A `build` of observations of these numbers of features under a module each."""
+
+    def build(X, n_clusters, seed):
+        tops = []
+        for width in widths:
+            module = gmm.GMM(n_clusters, save_dir=None) if top is None else top()
+            module.connect(Observation(X[:, :width]))
+            tops.append(module)
+        return Graph(*tops, seed=seed) if as_graph else tops[0]
+
+    return build
+
+
+def small_vae():
+    return vae.VAE(2, itr=1, likelihood="gaussian", save_dir=None)
+
+
+@pytest.mark.parametrize(
+    "build, error, said",
+    [
+        (build_of(3, as_graph=False), TypeError, r"return Graph\(gmm, seed=seed\).*Received: GMM"),
+        (lambda *_: None, TypeError, "must return a kserket.Graph. Received: NoneType"),
+        (build_of(3, 3), ValueError, "one observation. Received: 2"),
+        (build_of(2), ValueError, r"of shape \(3,\), as they are. Received: \(2,\)"),
+        (build_of(3, top=small_vae), ValueError, r"_vae \(VAE\) states no class probabilities"),
+    ],
+)
+def test_what_build_must_not_return(build, error, said):
+    x, *_ = datasets.make_mixture(40, 2, 3, seed=0)
+    clusterer = GraphClusterer(build, n_clusters=2, rounds=1)
+    with pytest.raises(error, match=said):
+        clusterer.fit(x)
+    assert not hasattr(clusterer, "graph_")
 
 
 @pytest.mark.parametrize("max_iter", [0, 2.5, "many"])
