@@ -366,7 +366,8 @@ class Graph:
           top, and the integer `seed`.
 
         `decode` and `generate` are there if the modules offer `tensor_decode` and
-        `tensor_generate`. A row of NaN is a sample that was not observed there.
+        `tensor_generate`; `generate` also needs one classifier at the top, and one reader of
+        everything below. A row of NaN is a sample that was not observed there.
 
         Args:
             path: Folder of the SavedModel; file that ends in ".tflite" for LiteRT.
