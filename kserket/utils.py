@@ -7,9 +7,9 @@ import pathlib
 
 import numpy as np
 
-from kserket.core import messages, results
+from kserket.core import messages, results, tensors
 from kserket.core.learning_module import Inference
-from kserket.core.module import Module
+from kserket.core.module import Module, Observation
 from kserket.core.options import is_whole
 from kserket.core.registry import register_module
 
@@ -17,17 +17,52 @@ from kserket.core.registry import register_module
 class _Passage(Module):
     """Base of modules that read one module and pass messages on by `infer`."""
 
+    hands_down = True  # says nothing of its own, so that it may hear whatever the module below may
+
     def __init__(self, name):
         super().__init__(name, learnable=False)
 
+    @property
+    def holds_data(self):
+        """Whether what it passes on are data that the observation below no longer has."""
+        data, forward = _data_below(self), self.get_forward_msg()
+        return data is not None and forward is not None and forward is not data
+
     def update(self):
         """Reads, passes on what was read, and hands down what came from above."""
-        self.pass_on(self.infer(self.get_observations(), self.get_backward_msg()))
+        self.set_forward_msg(self.infer(self.get_observations(), None).evidence)
+        self._hand_down()
 
-    def pass_on(self, inference):
-        """Sends what `infer` concluded both ways."""
-        self.set_forward_msg(inference.evidence)
-        self.send_backward_msgs(inference.downward)
+    def set_backward_msg(self, message, sender=None):
+        """Receives a message from above, and hands it down at once.
+
+        Args:
+            message: A message or array of the shape of the forward message, or None.
+            sender: The module that sends it.
+        """
+        super().set_backward_msg(message, sender)
+        self._hand_down()
+
+    def withdraw_backward_msg(self, sender):
+        """Takes a message from above back, and what was handed down of it.
+
+        Args:
+            sender: The module that sent it.
+        """
+        super().withdraw_backward_msg(sender)
+        self._hand_down()
+
+    def _hand_down(self):
+        """Sends what came from above to the module below, or takes back what was sent."""
+        prior = self.get_backward_msg()
+        if prior is None or self.get_forward_msg() is None:
+            self._withdraw()
+        else:
+            self.send_backward_msgs([self._rows_below(prior)])
+
+    def _rows_below(self, prior):
+        """What the message from above says of the rows that were read."""
+        return prior
 
     def infer(self, inputs, prior):
         """What goes up and down. Changes nothing.
@@ -42,6 +77,42 @@ class _Passage(Module):
         if len(inputs) != 1:
             raise ValueError(f"{self.get_name()} reads one module. Received: {len(inputs)}")
         return Inference(inputs[0], [prior])
+
+    def tensor_infer(self, inputs, prior):
+        """`infer` on tensors.
+
+        Args:
+            inputs: List of one message or tensor.
+            prior: The message from above, or None.
+        """
+        return tensors.Inference(inputs[0], [prior])
+
+    def generate(self, latent, num_samples, rng):
+        """What the module below is to draw from: what was drawn above.
+
+        Args:
+            latent: What was drawn above, or None where nothing was.
+            num_samples: How many rows.
+            rng: Not used.
+
+        Raises:
+            ValueError: If nothing was drawn, and there are only data below.
+        """
+        if latent is None and isinstance(self.inputs[0], Observation):
+            raise ValueError(
+                f"{self.get_name()} passes on what it is given and draws nothing itself. Name a "
+                "module above it that learns: graph.generate(top=...)."
+            )
+        return [latent]
+
+    def tensor_generate(self, latent, seed):
+        """`generate` on tensors.
+
+        Args:
+            latent: What was drawn above.
+            seed: Not used.
+        """
+        return [latent]
 
 
 @register_module("kserket")
@@ -114,7 +185,32 @@ class GroupSum(_Passage):
         seen = slice(None) if missing is None else ~missing
         sums = np.zeros((self.num_groups, *rows.shape[1:]), np.result_type(rows, np.float32))
         np.add.at(sums, self.group_idx[seen], rows[seen])
-        return Inference(sums, [None if prior is None else _take(prior, self.group_idx)])
+        return Inference(sums, [None if prior is None else self._rows_below(prior)])
+
+    def generate(self, latent, num_samples, rng):
+        """Not possible.
+
+        Raises:
+            TypeError: Always: a sum does not tell its rows.
+        """
+        raise TypeError(
+            f"{self.get_name()} cannot generate: a group's sum does not tell its rows. Name a "
+            "module below it: graph.generate(top=...)."
+        )
+
+    def tensor_infer(self, inputs, prior):
+        """Not possible.
+
+        Raises:
+            TypeError: Always: `group_idx` belongs to these rows, a served graph takes any number.
+        """
+        raise TypeError(
+            f"{self.get_name()} cannot be exported: it knows the groups of {len(self.group_idx)} "
+            "rows, and a served graph takes any number. Export a graph of the modules below it."
+        )
+
+    def _rows_below(self, prior):
+        return _take(prior, self.group_idx)
 
 
 @register_module("kserket")
@@ -151,11 +247,11 @@ class TextSaver(_Passage):
         super().__init__(name)
         self.filename = pathlib.Path(filename)
 
-    def pass_on(self, inference):
-        """Writes the file, then sends."""
+    def update(self):
+        """Passes on what is read, and writes it."""
+        super().update()
         self.filename.parent.mkdir(parents=True, exist_ok=True)
-        results.write_text(self.filename, inference.evidence)
-        super().pass_on(inference)
+        results.write_text(self.filename, self.get_forward_msg())
 
 
 @register_module("kserket")
@@ -176,7 +272,8 @@ class Buffer(_Passage):
         Reads: an array, `Categorical` or `Gaussian`, from one module.
         Forward: the collected rows, oldest first.
         Backward: what is said above of the part that was read last, passed down when it comes,
-            and withdrawn with the next part.
+            and withdrawn with the next part, as is all that modules above tell each other of
+            their samples.
         Prior: anything of the shape that went up.
 
     Raises:
@@ -218,8 +315,11 @@ class Buffer(_Passage):
                 "Give it a larger size, or -1."
             )
         held = part if self.held is None else _stack(self.held, part)
-        if self.size != -1:
-            held = _take(held, slice(max(0, len(held) - self.size), None))
+        if self.size != -1 and len(held) > self.size:
+            held = _take(held, slice(len(held) - self.size, None))
+        if self.held is not None:  # the rows above are others from now on
+            for reader in self._readers:
+                reader.forget_samples()
         self.held, self.num_last = held, len(part)
         self.set_backward_msg(None)
         self.set_forward_msg(held if self.size == -1 else _pad(held, self.size))
@@ -228,20 +328,15 @@ class Buffer(_Passage):
         """Takes back what was said of the last part; what is held, and said of it, stays."""
         self._withdraw()
 
-    def set_backward_msg(self, message, sender=None):
-        """Receives a message from above, and hands on what it says of the part read last.
+    def _rows_below(self, prior):
+        return _take(prior, slice(len(self.held) - self.num_last, len(self.held)))
 
-        Args:
-            message: A message or array of the shape of the forward message, or None.
-            sender: The module that sends it.
-        """
-        super().set_backward_msg(message, sender)
-        prior = self.get_backward_msg()
-        if prior is not None and self.held is not None:
-            end = len(self.held)
-            self.send_backward_msgs([_take(prior, slice(end - self.num_last, end))])
-        else:
-            self._withdraw()
+
+def _data_below(module):
+    """The data that reach a module as they are, or None."""
+    while isinstance(module, (TextSaver, Buffer)) and module.inputs:
+        module = module.inputs[0]
+    return module.data if isinstance(module, Observation) else None
 
 
 def _take(message, rows):
@@ -249,12 +344,18 @@ def _take(message, rows):
     return message.take(rows) if isinstance(message, messages.Message) else message[rows]
 
 
+def _kind(message):
+    """The kind of message that rows are collected as; files and mixtures become arrays."""
+    kinds = messages.Categorical, messages.Gaussian
+    return next((kind for kind in kinds if isinstance(message, kind)), np.ndarray)
+
+
 def _stack(first, second):
     """Two messages or arrays of one kind, one under the other."""
-    if type(first) is not type(second) or first.shape[1:] != second.shape[1:]:
+    if _kind(first) is not _kind(second) or first.shape[1:] != second.shape[1:]:
         raise ValueError(
             "A Buffer collects rows of one kind and shape. Received: "
-            f"{type(first).__name__} {first.shape} and {type(second).__name__} {second.shape}"
+            f"{_kind(first).__name__} {first.shape} and {_kind(second).__name__} {second.shape}"
         )
     if isinstance(first, messages.Categorical):
         missing = [
@@ -270,7 +371,7 @@ def _stack(first, second):
         ]
         means = np.concatenate([first.mean, second.mean])
         return messages.Gaussian(means, np.concatenate(variances))
-    return np.concatenate([first, second])
+    return np.concatenate([np.asarray(first), np.asarray(second)])
 
 
 def _pad(message, size):

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from numpy.testing import assert_allclose, assert_array_equal
 
 import kserket as srk
-from kserket import gmm, utils
+from kserket import gmm, utils, vae
 
 
 class Top(srk.Module):
@@ -241,3 +242,166 @@ def test_one_module_is_read():
     saver.connect(srk.Observation(np.ones((2, 2))), srk.Observation(np.ones((2, 2))))
     with pytest.raises(ValueError, match="reads one module"):
         saver.update()
+
+
+# Graphs with modules in between ------------------------------------------------------------
+
+
+def deep_graph(between=lambda: None):
+    """A mixture over a VAE over data, with `between()` between any two of them."""
+    x = np.random.default_rng(0).integers(0, 2, (20, 1)) * np.ones((1, 6))
+    x = np.concatenate([x, np.random.default_rng(1).uniform(size=(20, 6))])
+    srk.Module.reset_names()
+    learners = (
+        vae.VAE(2, itr=10, batch_size=20, KL_param=1 / 16, save_dir=None, seed=0),
+        gmm.GMM(3, save_dir=None, seed=0, n_init=1),
+    )
+    modules = [srk.Observation(x)]
+    for module in learners:
+        modules += [between(), module]
+    return srk.Graph(chain(*filter(None, modules))[-1]), x
+
+
+def test_a_graph_learns_the_same_with_a_text_saver(tmp_path):
+    names = iter(range(9))
+    plain, x = deep_graph()
+    saved, _ = deep_graph(lambda: utils.TextSaver(tmp_path / "x.txt", f"saver{next(names)}"))
+    for graph in (plain, saved):
+        graph.fit(rounds=3, verbose=0)
+    for expected, weight in zip(plain.get_weights()[:-1], saved.get_weights()[:-1], strict=True):
+        assert_array_equal(weight, expected)
+    assert_array_equal(saved.predict(x), plain.predict(x))
+
+
+@pytest.mark.parametrize(
+    "between", [lambda: utils.TextSaver("x.txt"), lambda: utils.GroupSum([0, 1])]
+)
+def test_what_comes_from_above_goes_down_at_once_and_is_taken_back_at_once(between):
+    source, _, top = chain(Source(np.ones((2, 1))), between(), Top())
+    update(*source._readers, top)
+    assert_array_equal(source.get_backward_msg(), [[2.0], [2.0]])
+    top.disconnect()
+    assert source.get_backward_msg() is None
+
+
+def test_modules_above_a_growing_buffer_forget_what_they_said_of_its_rows():
+    x = np.random.default_rng(0).uniform(size=(60, 6))
+    obs, buffer, vae1, gmm1 = chain(
+        srk.Observation(x[:20]),
+        utils.Buffer(),
+        vae.VAE(2, itr=1, batch_size=20, save_dir=None),
+        gmm.GMM(3, save_dir=None, n_init=1),
+    )
+    for start in (0, 20, 40):
+        obs.set_data(x[start : start + 20])
+        buffer.update()
+        assert vae1.get_backward_msg() is None
+        update(vae1, gmm1, vae1, gmm1)
+    assert gmm1.posterior.shape == (60, 3)
+
+
+@pytest.mark.parametrize("size", [-1, 5])
+def test_a_buffer_collects_rows_of_files(tmp_path, size):
+    x = np.arange(20.0).reshape(10, 2)
+    np.save(tmp_path / "x.npy", x)
+    rows = np.load(tmp_path / "x.npy", mmap_mode="r")
+    obs, buffer = chain(srk.Observation(rows[:3]), utils.Buffer(size))
+    for part in (rows[:3], rows[3:6], rows[6:]):
+        obs.set_data(part)
+        buffer.update()
+    assert_array_equal(buffer.get_forward_msg(), x[-size:] if size > 0 else x)
+
+
+# Files that hold no data --------------------------------------------------------------------
+
+
+def holds(path, x):
+    """Whether a file holds the numbers of an array."""
+    content = path.read_bytes()
+    return any(x.astype(kind).tobytes() in content for kind in ("float32", "float64"))
+
+
+@pytest.mark.parametrize(
+    "between",
+    [lambda: utils.TextSaver("x.txt"), lambda: utils.Buffer(), lambda: utils.Buffer(40)],
+    ids=["saver", "buffer", "full"],
+)
+@pytest.mark.parametrize("in_file", [False, True])
+def test_data_that_are_passed_on_are_not_saved(tmp_path, between, in_file):
+    x = np.random.default_rng(0).uniform(size=(40, 6))
+    np.save(tmp_path / "x.npy", x)
+    obs, module, gmm1 = chain(
+        srk.Observation(tmp_path / "x.npy" if in_file else x),
+        between(),
+        gmm.GMM(2, save_dir=None, n_init=1),
+    )
+    graph, path = srk.Graph(gmm1, seed=0), tmp_path / "g.kserket"
+    graph.fit(rounds=1, verbose=0, backup_dir=tmp_path / "backup")
+    (backup,) = (tmp_path / "backup").iterdir()
+    graph.save(path, include_data=in_file)
+    assert not holds(path, x) and not holds(backup, x)
+    assert_array_equal(srk.load_graph(path).predict(x), graph.predict(x))
+    again = srk.load_graph(path, data={"obs": x})
+    assert_array_equal(again[module.name].get_forward_msg(), x)
+    for one in (graph, again):
+        one.fit(rounds=1, verbose=0, schedule={"buffer": 0} if "buffer" in one.names else None)
+    assert_array_equal(again["gmm"].posterior, graph["gmm"].posterior)
+    if not in_file:
+        graph.save(path)
+        assert holds(path, x)
+
+
+def test_data_that_a_buffer_alone_holds_are_not_lost(tmp_path):
+    x = np.random.default_rng(0).uniform(size=(40, 6))
+    obs, buffer, gmm1 = chain(srk.Observation(x), utils.Buffer(60), gmm.GMM(2, save_dir=None))
+    graph, path = srk.Graph(gmm1), tmp_path / "g.kserket"
+    graph.fit(rounds=1, verbose=0)
+    with pytest.raises(ValueError, match="buffer collected data .* include_data=True"):
+        graph.save(path, include_data=False)
+    graph.save(path)
+    assert_array_equal(srk.load_graph(path)["buffer"].get_forward_msg()[:40], x)
+
+
+# Draws and served graphs --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "between", [lambda n: utils.TextSaver("x.txt", n), lambda n: utils.Buffer(-1, n)]
+)
+def test_graphs_with_modules_in_between_generate_and_export(tmp_path, between):
+    names = iter("abc")
+    graph, x = deep_graph(lambda: between(next(names)))
+    graph.fit(rounds=1, verbose=0)
+    drawn = graph.generate(4, component=1, seed=0)
+    assert_array_equal(drawn, graph.generate(4, component=1, seed=0))
+    assert drawn.shape == (4, 6)
+    written = graph.export(tmp_path / "served")
+    assert set(written) == {"classify", "encode", "decode", "generate"}
+    served = tf.saved_model.load(str(tmp_path / "served"))
+    part = x[:5].copy()
+    part[0] = np.nan
+    answer = served.signatures["classify"](tf.constant(part, "float32"))
+    assert_allclose(answer["gmm"], graph.predict(part), atol=1e-4)
+
+
+def test_a_text_saver_at_the_top_draws_classes_of_the_module_below(tmp_path):
+    graph, _ = deep_graph()
+    saver = utils.TextSaver(tmp_path / "classes.txt")
+    saver.connect(graph["gmm"])
+    graph = srk.Graph(saver)
+    graph.fit(rounds=1, verbose=0)
+    assert graph.generate(3, component=0, seed=0).shape == graph.generate(3).shape == (3, 6)
+    assert "generate" in graph.export(tmp_path / "served")
+
+
+def test_what_cannot_be_drawn_or_served_says_so(tmp_path):
+    obs, saver = chain(srk.Observation(np.ones((2, 3))), utils.TextSaver(tmp_path / "x.txt"))
+    saver.update()
+    with pytest.raises(ValueError, match="draws nothing itself"):
+        srk.Graph(saver).generate(2)
+    _, groups = chain(srk.Observation(np.ones((2, 3))), utils.GroupSum([0, 0]))
+    groups.update()
+    with pytest.raises(TypeError, match="does not tell its rows"):
+        srk.Graph(groups).generate(2)
+    with pytest.raises(TypeError, match="groups of 2 rows"):
+        srk.Graph(groups).export(tmp_path / "served")

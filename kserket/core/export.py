@@ -109,7 +109,7 @@ class _Tracer:
             module
             for module in self.learners
             if hasattr(module, "tensor_decode")
-            and any(source in self.observations for source in module.inputs)
+            and any(_speaker(source) in self.observations for source in module.inputs)
         ]
 
     def latent_specs(self):
@@ -127,8 +127,8 @@ class _Tracer:
         for module, latent in zip(self.decoders(), latents, strict=True):
             parts = module.tensor_decode(tf.cast(latent, self.inner))
             for source, part in zip(module.inputs, parts, strict=True):
-                if source in self.observations and part is not None:
-                    outputs[self.names[source]] = tf.cast(part, self.dtype)
+                if _speaker(source) in self.observations and part is not None:
+                    outputs[self.names[_speaker(source)]] = tf.cast(part, self.dtype)
         return outputs
 
     def can_generate(self):
@@ -165,7 +165,7 @@ class _Tracer:
         return sum(module in reader.inputs for reader in self.graph.modules)
 
     def _num_classes(self):
-        posterior = self.graph.tops[0].posterior
+        posterior = _speaker(self.graph.tops[0]).posterior
         return None if posterior is None else np.shape(posterior)[1]
 
     # Messages ---------------------------------------------------------------------------
@@ -226,6 +226,8 @@ class _Tracer:
         if not said or not getattr(module, "evidence_uses_prior", True):
             return None
         if not all(isinstance(part, tensors.Categorical) for part in said):
+            if getattr(module, "hands_down", False):  # the same holds for the module below
+                return said[0]
             raise TypeError(
                 f"The graph cannot be exported: what {module.get_name()} hears from above are no "
                 "class probabilities, and they change what it concludes."
@@ -263,12 +265,25 @@ def _change(before, after):
     changes = [
         tf.reduce_mean(
             tf.reduce_sum(
-                tf.abs(tensors.as_array(answer) - tensors.as_array(before.answers[module])), -1
+                _difference(tensors.as_array(answer), tensors.as_array(before.answers[module])), -1
             )
         )
         for module, answer in after.answers.items()
     ]
     return tf.reduce_max(tf.stack(changes))
+
+
+def _speaker(module):
+    """The module itself, or the one whose messages it passes on."""
+    while getattr(module, "hands_down", False):
+        module = module.inputs[0]
+    return module
+
+
+def _difference(after, before):
+    """Absolute differences; none where data that are passed on are missing."""
+    difference = tf.abs(after - before)
+    return tf.where(tf.math.is_nan(difference), tf.zeros_like(difference), difference)
 
 
 # Files -----------------------------------------------------------------------------------

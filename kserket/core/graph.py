@@ -129,8 +129,9 @@ class Graph:
             module_callbacks: Dict from a module's name to Keras callbacks for its own fits.
             backup_dir: Folder that keeps the last finished round. If the process dies, the same
                 program run again goes on from there and ends where it would have ended; data
-                and the state of callbacks are not kept. A call that had finished returns at
-                once; with more rounds it runs those that are left.
+                (but for what a `utils.Buffer` collected) and the state of callbacks are not
+                kept. A call that had finished returns at once; with more rounds it runs those
+                that are left.
 
         Returns:
             A `keras.callbacks.History` of this graph's rounds, also kept as `graph.history`: one
@@ -339,13 +340,15 @@ class Graph:
 
         Args:
             path: The file, "digits.kserket". Replaced only when the new one is complete.
-            include_data: Whether data in memory are written too. Data in files never are.
+            include_data: Whether data in memory are written too. Data in files never are, but for
+                what a `utils.Buffer` collected of them.
             overwrite: Whether a file of that name may be replaced.
 
         Raises:
             FileExistsError: If the file is there and must not be replaced.
             TypeError: If a module holds something that cannot be saved.
-            ValueError: If a module's class is not registered (`kserket.register_module`).
+            ValueError: If a module's class is not registered (`kserket.register_module`), or
+                `include_data` is False and a `utils.Buffer` holds data that nothing else holds.
         """
         check_unchanged(self.tops, self.names)
         if not overwrite and os.path.exists(path):

@@ -92,6 +92,11 @@ class Module:
         """Evidence times everything that came from above; None where there is no such thing."""
         return None
 
+    @property
+    def holds_data(self):
+        """Whether it keeps rows of an observation that the observation no longer has."""
+        return False
+
     def get_config(self):
         """The constructor's arguments, by name, from which `from_config` makes the module again.
 
@@ -214,7 +219,7 @@ class Module:
     def _withdraw(self):
         """Takes back the messages sent to the modules below."""
         for module in self._inputs:
-            module.mailbox.backward.pop(self, None)
+            module.withdraw_backward_msg(self)
 
     def get_observations(self):
         """What the connected modules say to this one.
@@ -295,6 +300,14 @@ class Module:
         message = _as_message(message)
         self.check_backward(message, sender)
         self.mailbox.backward[sender] = message
+
+    def withdraw_backward_msg(self, sender):
+        """Takes a message from above back, if there is one.
+
+        Args:
+            sender: The module that sent it.
+        """
+        self.mailbox.backward.pop(sender, None)
 
     def check_backward(self, message, sender=None, forward=None):
         """Raises ValueError unless `message` is of the shape and kind of what went up."""

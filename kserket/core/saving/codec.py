@@ -27,6 +27,15 @@ class Packer:
         self.arrays, self.models = [], []
         self._known = {}  # id -> (object, its JSON); the object is held, so that ids stay its own
 
+    def refer(self, data, number):
+        """Writes data, wherever they come from now on, as their number only.
+
+        Args:
+            data: The object.
+            number: What `Unpacker.refer` is given with the same data.
+        """
+        self._known[id(data)] = data, {"$data": number}
+
     def pack(self, value, where):
         """JSON that stands for a value.
 
@@ -106,6 +115,15 @@ class Unpacker:
         self._get_array, self._get_model = get_array, get_model
         self._known = {}
 
+    def refer(self, data, number):
+        """Puts data where `Packer.refer` wrote a number.
+
+        Args:
+            data: The object.
+            number: The number.
+        """
+        self._known["$data", number] = data
+
     def unpack(self, packed):
         """The value that JSON stands for.
 
@@ -129,9 +147,11 @@ class Unpacker:
         if kind == "$message" and packed[kind] in _MESSAGES:
             arrays = {key: part for key, part in packed.items() if key != kind}
             return _MESSAGES[packed[kind]].from_arrays(self.unpack(arrays))
-        if kind not in ("$array", "$model") or not isinstance(packed[kind], int):
+        if kind not in ("$array", "$model", "$data") or not isinstance(packed[kind], int):
             raise ValueError(f"its graph.json holds an unknown kind of value, {kind}.")
         key = kind, packed[kind]
+        if kind == "$data" and key not in self._known:
+            raise ValueError("its graph.json names data of an observation that is not there.")
         if key not in self._known:
             read = self._unpack_array if kind == "$array" else self._unpack_model
             self._known[key] = read(packed)

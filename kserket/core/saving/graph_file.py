@@ -17,15 +17,25 @@ from kserket.version import __version__
 
 def save_graph(graph, path, include_data=True):
     """Writes a graph to one file; see `Graph.save`."""
+    keeping = [module.get_name() for module in graph.modules if module.holds_data]
+    if keeping and not include_data:
+        raise ValueError(
+            f"{', '.join(keeping)} collected data that are nowhere else, so that a file without "
+            "data would lose them. Save with include_data=True, or let it collect what a module "
+            "concludes of the data."
+        )
     packer = Packer()
     modules = [_pack_structure(graph, module, packer) for module in graph.modules]
-    state = pack_state(graph, packer)
+    written = [
+        module for module in graph.observations.values() if include_data and in_memory(module.data)
+    ]
+    state = pack_state(graph, packer, written)
     for module, entry in zip(graph.modules, modules, strict=True):
         if isinstance(module, Observation):
             data = module.data
             entry["data"] = {"key": graph.names[module], **describe_data(data)}
-            if include_data and in_memory(data):
-                entry["data"]["values"] = packer.pack(np.asarray(data), f"data of {module.name}")
+            if module in written:
+                entry["data"]["values"] = packer.pack(data, f"data of {module.name}")
     content = {
         **versions(),
         "seed": graph.seed,
@@ -68,14 +78,19 @@ def describe_config(module):
     }
 
 
-def pack_state(graph, packer):
+def pack_state(graph, packer, written=()):
     """What changes while a graph learns: round, history, models, messages.
 
     Args:
         graph: The `Graph`.
         packer: The `Packer` that collects arrays and models.
+        written: The observations whose data the file holds. A module that passes on the data of
+            others has them from there again.
     """
     _warn_of_shared(graph)
+    for number, module in enumerate(graph.modules):
+        if isinstance(module, Observation) and module not in written:
+            packer.refer(module.data, number)
     return {
         "round": graph.round,
         "history": packer.pack(dict(graph.history.history), "graph.history"),
@@ -111,6 +126,9 @@ def restore_state(graph, packed, unpacker):
     """
     if len(packed["modules"]) != len(graph.modules):
         raise ValueError("its graph.json holds another number of modules than states.")
+    for number, module in enumerate(graph.modules):
+        if isinstance(module, Observation):
+            unpacker.refer(module.data, number)
     parts = []
     for module, entry in zip(graph.modules, packed["modules"], strict=True):
         with module._devices():
