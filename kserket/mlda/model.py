@@ -426,7 +426,8 @@ class MultimodalLDA(SweepModel):
         lengths = options.listed(self.lengths if lengths is None else lengths, self.num_modalities)
         options.check_lengths(self.num_modalities, lengths=lengths)
         for length in lengths:
-            check_sizes(lengths=length)
+            if length != 0:  # no words in a modality are possible
+                check_counts(lengths=length)
         if topic is not None:
             theta = np.eye(self.num_topics)[
                 check_classes("topic", topic, num_samples, self.num_topics)
