@@ -27,7 +27,6 @@ def learn(model, data, epochs, callbacks, verbose, rng):
         ImportError: If it starts by UMAP, which is not installed.
         ValueError: If nothing can be learned from these data.
     """
-    weight_of(data)  # raises where nothing counts: sweeps would forget all and stay there
     if not model.built:
         model.build(data["x"].shape)
     before = None
@@ -35,6 +34,8 @@ def learn(model, data, epochs, callbacks, verbose, rng):
         before = _last_classes(model, data)
     if before is not None or not model.is_fitted:
         _start(model, data, rng)
+    else:
+        weight_of(data)  # raises where nothing counts: sweeps would forget all and stay there
     told = tells_classes(data)
     if model.knows_groups_of(len(data["x"])):
         data = {**data, "class_prior": _beside_groups(model, data["class_prior"])}
