@@ -36,13 +36,15 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             model's default, as for the next two.
         mean_precision: How many data the prior mean counts as.
         degrees_of_freedom: Degrees of freedom of the Wishart prior.
+        power_transform: Whether each feature passes through a curve that takes skewness away,
+            learned with the mixture.
         random_state: Integer, `RandomState` or None.
 
     Attributes:
         model_: The fitted `kserket.GaussianMixture`.
         weights_: Mixing weights (K,).
-        means_: Component means (K, D).
-        covariances_: Component covariances (K, D, D).
+        means_: Component means (K, D); medians under a power transform.
+        covariances_: Component covariances (K, D, D), then to first order.
         lower_bound_: The variational bound (the sampler's log joint) of the last sweep, nats.
         n_iter_: Number of sweeps done.
         n_features_in_: D.
@@ -72,6 +74,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         weight_concentration=None,
         mean_precision=None,
         degrees_of_freedom=None,
+        power_transform=False,
         random_state=None,
     ):
         self.n_components = n_components
@@ -82,6 +85,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         self.weight_concentration = weight_concentration
         self.mean_precision = mean_precision
         self.degrees_of_freedom = degrees_of_freedom
+        self.power_transform = power_transform
         self.random_state = random_state
 
     def fit(self, X, y=None):
@@ -103,6 +107,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             weight_concentration=self.weight_concentration,
             mean_precision=self.mean_precision,
             degrees_of_freedom=self.degrees_of_freedom,
+            power_transform=self.power_transform,
             tolerance=self.tol,
             seed=_draw_seed(self.random_state),
         )

@@ -109,6 +109,12 @@ CONFIGS = {
         probabilities,
         {"parameters.h5", "Pdz_learn.txt", "class_learn.txt", "mu_learn.txt"},
     ),
+    "gmm with powers": Config(
+        lambda **options: gmm.GMM(2, itr=10, n_init=2, power_transform=True, **options),
+        vectors,
+        probabilities,
+        {"parameters.h5", "Pdz_learn.txt", "class_learn.txt", "mu_learn.txt"},
+    ),
     "gmm by sampling": Config(
         lambda **options: gmm.GMM(2, itr=4, inference="gibbs", **options),
         vectors,

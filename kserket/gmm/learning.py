@@ -4,7 +4,7 @@ import numpy as np
 
 from kserket import storage
 from kserket.core import messages
-from kserket.gmm.starts import start, tells_classes, weight_of
+from kserket.gmm.starts import start, tells_classes, transformed, weight_of
 from kserket.inference import gaussian_gibbs, gaussian_mixture
 from kserket.inference.umap_clusters import group_probabilities
 
@@ -63,25 +63,33 @@ def _start(model, data, rng):
         n_init=model.n_init,
         hyper_parameters=model.hyper_parameters,
         needs_state=model.inference == "variational",
+        learn_powers=model.learns_powers,
     )
     model.set_weights([np.zeros_like(weight) for weight in model.get_weights()])
     model._assign(found.prior, "prior_")
     if found.state is not None:
         model._assign(found.state)
+    if found.power_transform is not None:
+        model._assign(found.power_transform, "transform_")
     model.assignments = None
     model.groups = found.groups if model.keep_groups else None
 
 
 def _climb(model, data, epochs, callbacks, verbose):
     """Variational sweeps."""
+    slopes = model.log_slopes(data)
+    data = transformed(data, model.power_transform)
 
     def run(report):
+        def report_of_data(sweep, num_sweeps, bound, state):
+            report(sweep, num_sweeps, bound + slopes, state)
+
         state, *_ = gaussian_mixture.fit(
             prior=model.prior,
             state=model.state,
             num_sweeps=epochs,
             tolerance=model.tolerance,
-            callback=report,
+            callback=report_of_data,
             **data,
         )
         return state

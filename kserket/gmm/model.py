@@ -13,7 +13,9 @@ from kserket.core.sweep_model import SweepModel
 from kserket.gmm import tensors
 from kserket.gmm.inputs import check
 from kserket.gmm.learning import learn
+from kserket.gmm.starts import any_weight_of, transformed
 from kserket.inference import gaussian_gibbs, gaussian_mixture
+from kserket.inference.power_transform import PowerTransform
 
 
 @keras.saving.register_keras_serializable(package="kserket")
@@ -41,6 +43,10 @@ class GaussianMixture(SweepModel):
         warm_start: Whether a fit goes on from the last one. Else each starts afresh, on the data as
             they are then, and components take the numbers of the old ones that they share most
             samples with.
+        power_transform: Whether each feature passes through a curve that takes skewness away, a
+            Yeo-Johnson power transform, learned with the mixture at the first fit (variational
+            inference only). For tables of measurements; the first fit takes several times as
+            long. `prior` and `state` speak of the transformed data, everything else of the data.
         keep_groups: With `init="umap"`, whether the groups that a fit starts from stay evidence
             of each sample's class, beside x, in its sweeps and in those of later fits that read
             as many samples (taken to be the same). Else they are a start and no more. New samples
@@ -86,6 +92,7 @@ class GaussianMixture(SweepModel):
         n_init=None,
         warm_start=True,
         keep_groups=False,
+        power_transform=False,
         weight_concentration=None,
         mean_precision=None,
         degrees_of_freedom=None,
@@ -97,6 +104,11 @@ class GaussianMixture(SweepModel):
         check_choice("init", init, "kmeans", "umap")
         if keep_groups and init != "umap":
             raise ValueError(f"`keep_groups` needs init='umap'. Received: init={init!r}")
+        if power_transform and inference != "variational":
+            raise ValueError(
+                "`power_transform` needs inference='variational'. "
+                f"Received: inference={inference!r}"
+            )
         check_counts(num_components=num_components)
         hyper = {
             "weight_concentration": weight_concentration,
@@ -114,6 +126,7 @@ class GaussianMixture(SweepModel):
         self.init = init
         self.warm_start = bool(warm_start)
         self.keep_groups = bool(keep_groups)
+        self.learns_powers = bool(power_transform)
         self.hyper_parameters = hyper
         self.assignments = self.groups = None
 
@@ -134,6 +147,8 @@ class GaussianMixture(SweepModel):
             "degrees_of_freedom": (components,),
             "scatter": (components, features, features),
         }
+        if self.learns_powers:
+            sizes |= {f"transform_{name}": (features,) for name in PowerTransform._fields}
         self._parameters = self._add_parameters(sizes)
         self.num_features = features
         self.built = True
@@ -156,14 +171,26 @@ class GaussianMixture(SweepModel):
         return self._gather(gaussian_mixture.State) if self.is_fitted else None
 
     @property
+    def power_transform(self):
+        """What data pass through, `inference.power_transform.PowerTransform`; None if nothing."""
+        if not self.learns_powers or not self.is_fitted:
+            return None
+        return self._gather(PowerTransform, "transform_")
+
+    @property
     def means(self):
-        """Component means (K, D)."""
-        return self._fitted().mean
+        """Component means (K, D); medians under a power transform."""
+        mean, transform = self._fitted().mean, self.power_transform
+        return mean if transform is None else transform.inverse(mean)
 
     @property
     def covariances(self):
-        """Component covariances (K, D, D)."""
-        return gaussian_mixture.covariances(self._fitted())
+        """Component covariances (K, D, D); under a power transform to first order at `means`."""
+        covariances, transform = gaussian_mixture.covariances(self._fitted()), self.power_transform
+        if transform is None:
+            return covariances
+        slopes = np.exp(-transform.log_slope(self.means))
+        return covariances * slopes[:, :, None] * slopes[:, None, :]
 
     @property
     def mixing_weights(self):
@@ -248,8 +275,9 @@ class GaussianMixture(SweepModel):
             `inference.gaussian_mixture.Statistics`: sums over the data, so that those of parts
             may be computed anywhere and given to `merge` together.
         """
-        data = self._data(x, sample_weight)
-        return gaussian_mixture.statistics(self.prior, self._fitted(), **data)
+        state = self._fitted()
+        data = transformed(self._data(x, sample_weight), self.power_transform)
+        return gaussian_mixture.statistics(self.prior, state, **data)
 
     def _update(self, statistics):
         self._assign(gaussian_mixture.maximize(self.prior, gaussian_mixture.merge(*statistics)))
@@ -265,8 +293,13 @@ class GaussianMixture(SweepModel):
         inputs = inputs if isinstance(inputs, dict) else {"x": inputs}
         double = {name: ops.cast(part, "float64") for name, part in inputs.items()}
         belief = {name: weight.value for name, weight in self._parameters.items()}
-        others = (double.get(name) for name in ("variance", "class_prior"))
-        return tensors.responsibilities(belief, double["x"], *others, self.inference)
+        x, variance = double["x"], double.get("variance")
+        if self.learns_powers:
+            names = (f"transform_{name}" for name in PowerTransform._fields)
+            transform = PowerTransform(*(belief[name] for name in names))
+            x, variance = tensors.transformed(transform, x, variance)
+        class_prior = double.get("class_prior")
+        return tensors.responsibilities(belief, x, variance, class_prior, self.inference)
 
     def predict(self, x, batch_size=None, verbose=0, **kwargs):
         """Responsibilities of data.
@@ -303,10 +336,14 @@ class GaussianMixture(SweepModel):
 
     def _log_likelihood(self, x, variance=None):
         """`log_likelihood` of checked data."""
-        state = self._fitted()
+        data = transformed({"x": x, "variance": variance}, self.power_transform)
+        return self._transformed_log_likelihood(**data)
+
+    def _transformed_log_likelihood(self, x, variance=None):
+        """`log_likelihood` of checked data after the power transform, if there is one."""
         if self.inference == "gibbs":
-            return gaussian_gibbs.log_predictive(state, x)
-        return gaussian_mixture.log_likelihood(state, x, variance)
+            return gaussian_gibbs.log_predictive(self._fitted(), x)
+        return gaussian_mixture.log_likelihood(self._fitted(), x, variance)
 
     def frozen_log_likelihood(self, x, variance=None):
         """`log_likelihood` in few TensorFlow operations, for export: parameters are constants.
@@ -319,9 +356,31 @@ class GaussianMixture(SweepModel):
             Tensor (N, K).
         """
         with tf.init_scope():  # the values of now, also while a function is being traced
-            state = self._fitted()
-            peaks = np.diagonal(self._log_likelihood(state.mean))  # where every distance is 0
+            state, transform = self._fitted(), self.power_transform
+            at_means = self._transformed_log_likelihood(state.mean)
+            peaks = np.diagonal(at_means)  # where every distance is 0
+        if transform is not None:
+            x, variance = tensors.transformed(transform, x, variance)
         return tensors.frozen_log_likelihood(state, peaks, x, variance, self.inference)
+
+    def frozen_sample(self, latent, seed):
+        """Draws data in TensorFlow operations, for export: parameters are constants.
+
+        Args:
+            latent: Tensor (N, K) of class probabilities, whose precision the answer has.
+            seed: Tensor of two integers.
+
+        Returns:
+            Tensor (N, D).
+        """
+        with tf.init_scope():
+            state, transform = self._fitted(), self.power_transform
+            factors = np.linalg.cholesky(gaussian_mixture.covariances(state))
+            means, factors = (tf.constant(part, latent.dtype) for part in (state.mean, factors))
+        mean = latent @ means
+        noise = tf.random.stateless_normal(tf.shape(mean), seed, dtype=latent.dtype)
+        x = mean + tf.einsum("nk,kij,nj->ni", latent, factors, noise)
+        return x if transform is None else tensors.untransformed(transform, x)
 
     def score_samples(self, x, class_prior=None):
         """log p(x) of each datum, parameters integrated out.
@@ -345,13 +404,19 @@ class GaussianMixture(SweepModel):
 
     def _score_samples(self, x, class_prior=None):
         """`score_samples` of checked data."""
-        log_likelihood = gaussian_gibbs.log_predictive(self._fitted(), x)
+        state, transform = self._fitted(), self.power_transform
+        y = transformed({"x": x, "variance": None}, transform)["x"]
+        log_likelihood = gaussian_gibbs.log_predictive(state, y)
         log_weights = np.log(self.mixing_weights)
-        return storage.apply(
-            lambda part, prior: np.logaddexp.reduce(_joint(part, log_weights, prior), axis=1),
-            log_likelihood,
-            class_prior,
-        )
+
+        def log_density(part, prior, x):
+            result = np.logaddexp.reduce(_joint(part, log_weights, prior), axis=1)
+            if transform is not None:
+                result += transform.log_slope(x).sum(axis=1)
+            return result
+
+        x = None if transform is None else x
+        return storage.apply(log_density, log_likelihood, class_prior, x)
 
     def lower_bound(self, x, *, sample_weight=None):
         """The variational bound on log p(data), in nats.
@@ -363,11 +428,29 @@ class GaussianMixture(SweepModel):
         Returns:
             A float.
         """
-        data = self._data(x, sample_weight)
-        statistics = gaussian_mixture.statistics(self.prior, self._fitted(), **data)
-        return gaussian_mixture.lower_bound(
-            self.prior, self.state, statistics, uses_class_prior=data["class_prior"] is not None
+        state, data = self._fitted(), self._data(x, sample_weight)
+        statistics = gaussian_mixture.statistics(
+            self.prior, state, **transformed(data, self.power_transform)
         )
+        bound = gaussian_mixture.lower_bound(
+            self.prior, state, statistics, uses_class_prior=data["class_prior"] is not None
+        )
+        return bound + self.log_slopes(data)
+
+    def log_slopes(self, data):
+        """What the power transform adds to the log density of all data; 0 without one.
+
+        Args:
+            data: Dict of x, variance, class_prior and sample_weight, as `inputs.check` returns it.
+        """
+        transform = self.power_transform
+        if transform is None:
+            return 0.0
+
+        def weighted(x, weight):
+            return weight @ transform.log_slope(x).sum(axis=1)
+
+        return float(storage.total(weighted, data["x"], any_weight_of(data)))
 
     def sample(self, num_samples, component=None, seed=None):
         """Draws data from the expected mixture.
@@ -385,13 +468,18 @@ class GaussianMixture(SweepModel):
         """
         check_sizes(num_samples=num_samples)
         rng = np.random.default_rng(seed)
-        means, factors = self.means, np.linalg.cholesky(self.covariances)
+        state, transform = self._fitted(), self.power_transform
+        means = state.mean
+        factors = np.linalg.cholesky(gaussian_mixture.covariances(state))
         if component is None:
             components = rng.choice(len(means), size=num_samples, p=self.mixing_weights)
         else:
             components = check_classes("component", component, num_samples, len(means))
         noise = rng.standard_normal((num_samples, means.shape[1]))
-        return means[components] + np.einsum("nij,nj->ni", factors[components], noise), components
+        x = means[components] + np.einsum("nij,nj->ni", factors[components], noise)
+        if transform is not None:
+            x = transform.inverse(x)
+        return x, components
 
     def _log_posterior(self, log_likelihood, class_prior):
         """Normalised log responsibilities (N, K)."""
@@ -437,6 +525,7 @@ class GaussianMixture(SweepModel):
             "init": self.init,
             "warm_start": self.warm_start,
             "keep_groups": self.keep_groups,
+            "power_transform": self.learns_powers,
             **self.hyper_parameters,
         }
 

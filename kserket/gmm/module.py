@@ -106,6 +106,14 @@ class GMM(LearningModule):
         if self.model is not None:
             self.model.assignments = self.model.groups = None
 
+    def set_parameters(self, arrays):
+        if "transform_power" in arrays and not self.model.learns_powers:
+            raise ValueError(
+                f"{self.get_name()} cannot use parameters that were learned with "
+                "power_transform=True. Make it with that option."
+            )
+        super().set_parameters(arrays)
+
     def settings(self):
         return {"K": self.K, "inference": self._options["inference"]}
 
@@ -215,11 +223,7 @@ class GMM(LearningModule):
         return [latent @ tf.constant(means, latent.dtype)]
 
     def tensor_generate(self, latent, seed):
-        (mean,) = self.tensor_decode(latent)
-        with tf.init_scope():
-            factors = tf.constant(np.linalg.cholesky(self.model.covariances), latent.dtype)
-        noise = tf.random.stateless_normal(tf.shape(mean), seed, dtype=latent.dtype)
-        return [mean + tf.einsum("nk,kij,nj->ni", latent, factors, noise)]
+        return [self.model.frozen_sample(latent, seed)]
 
     def _data(self, inputs, prior):
         """Inputs as the model takes them, missing rows at zero."""

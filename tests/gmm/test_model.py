@@ -1,5 +1,6 @@
 """`GaussianMixture` as a Keras model. Its equations are tested in tests/inference."""
 
+import itertools
 import subprocess
 import sys
 import warnings
@@ -15,6 +16,11 @@ from kserket import GaussianMixture
 from kserket.inference import gaussian_mixture
 
 K, D = 3, 2
+KINDS = {
+    "variational": {},
+    "gibbs": {"inference": "gibbs"},
+    "powers": {"power_transform": True},
+}
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +36,9 @@ def data():
     }
 
 
-@pytest.fixture(scope="module", params=["variational", "gibbs"])
+@pytest.fixture(scope="module", params=KINDS)
 def fitted(request, data):
-    model = GaussianMixture(K, inference=request.param, n_init=3, seed=0)
+    model = GaussianMixture(K, n_init=3, seed=0, **KINDS[request.param])
     model.fit(data["x"], epochs=20, verbose=0)
     return model
 
@@ -150,9 +156,9 @@ def test_the_sampler_goes_on_from_its_classes_and_from_a_saved_state(data):
         assert (sampler.predict(data["x"]).argmax(axis=1) == ids).mean() > 0.95
 
 
-@pytest.mark.parametrize("inference", ["variational", "gibbs"])
-def test_without_a_warm_start_a_fit_begins_afresh_and_numbers_stay(data, inference):
-    options = {"inference": inference, "n_init": 3, "seed": 0}
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_a_warm_start_a_fit_begins_afresh_and_numbers_stay(data, kind):
+    options = {"n_init": 3, "seed": 0, **KINDS[kind]}
     model = GaussianMixture(K, warm_start=False, **options)
     model.fit(data["x"], epochs=20, verbose=0)
     classes = model.predict(data["x"]).argmax(axis=1)
@@ -194,12 +200,12 @@ def test_a_start_under_a_class_prior_takes_its_ids_from_it(data, inference):
         assert (model.predict(data["x"]).argmax(axis=1) == meaning).mean() > 0.95
 
 
-@pytest.mark.parametrize("inference", ["variational", "gibbs"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("scale", [1e-6, 1e6])
-def test_units_do_not_matter(data, inference, scale):
-    expected = GaussianMixture(K, inference=inference, n_init=2, seed=0)
+def test_units_do_not_matter(data, kind, scale):
+    expected = GaussianMixture(K, n_init=2, seed=0, **KINDS[kind])
     expected.fit(data["x"], epochs=10, verbose=0)
-    model = GaussianMixture(K, inference=inference, n_init=2, seed=0)
+    model = GaussianMixture(K, n_init=2, seed=0, **KINDS[kind])
     model.fit(scale * data["x"], epochs=10, verbose=0)
     assert_allclose(
         model.predict(scale * data["x"]), expected.predict(data["x"]), rtol=1e-4, atol=1e-7
@@ -219,12 +225,14 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("inference", ["variational", "gibbs"])
-@pytest.mark.parametrize("case", CASES)
-def test_is_never_singular_and_never_underflows(case, inference):
+@pytest.mark.parametrize(
+    "case, kind",  # powers of 784 features take minutes
+    [pair for pair in itertools.product(CASES, KINDS) if pair != ("many features", "powers")],
+)
+def test_is_never_singular_and_never_underflows(case, kind):
     make, num_components = CASES[case]
     x = make(np.random.default_rng(0))
-    model = GaussianMixture(num_components, inference=inference, n_init=2, seed=0)
+    model = GaussianMixture(num_components, n_init=2, seed=0, **KINDS[kind])
     model.fit(x, epochs=5, verbose=0)
     answer = model.predict(x)
     assert np.isfinite(answer).all()
@@ -313,6 +321,7 @@ def test_sample_draws_from_what_was_learned(fitted, data):
         ({"num_components": 0}, "num_components"),
         ({"num_components": 2.5}, "num_components"),
         ({"num_component": 2}, "num_component"),
+        ({"power_transform": True, "inference": "gibbs"}, "`power_transform` needs"),
     ],
 )
 def test_unknown_options_are_refused(options, text):
@@ -422,10 +431,10 @@ import keras, numpy as np
 import kserket
 
 x = np.load(sys.argv[1])
-for inference in ("variational", "gibbs"):
-    model = keras.saving.load_model(f"{sys.argv[2]}/{inference}.keras")
+for kind in ("variational", "gibbs", "powers"):
+    model = keras.saving.load_model(f"{sys.argv[2]}/{kind}.keras")
     model.fit(x, epochs=3, verbose=0)
-    np.save(f"{sys.argv[2]}/{inference}.npy", model.predict(x))
+    np.save(f"{sys.argv[2]}/{kind}.npy", model.predict(x))
 """
 
 
@@ -433,15 +442,15 @@ for inference in ("variational", "gibbs"):
 def test_learning_goes_on_in_another_process_as_if_nothing_had_been(data, tmp_path):
     np.save(tmp_path / "x.npy", data["x"])
     models = {}
-    for inference in ("variational", "gibbs"):
-        model = models[inference] = GaussianMixture(K, inference=inference, n_init=1, seed=0)
+    for kind, options in KINDS.items():
+        model = models[kind] = GaussianMixture(K, n_init=1, seed=0, **options)
         model.fit(data["x"], epochs=2, verbose=0)
-        model.save(tmp_path / f"{inference}.keras")
+        model.save(tmp_path / f"{kind}.keras")
         model.fit(data["x"], epochs=3, verbose=0)
     command = [sys.executable, "-c", GO_ON, str(tmp_path / "x.npy"), str(tmp_path)]
     subprocess.run(command, check=True, capture_output=True)
-    for inference, model in models.items():
-        answer = np.load(tmp_path / f"{inference}.npy")
+    for kind, model in models.items():
+        answer = np.load(tmp_path / f"{kind}.npy")
         assert_array_equal(answer, model.predict(data["x"]))
 
 

@@ -73,14 +73,24 @@ class Data:
             self.buffers[shape] = np.empty(shape)
         return self.buffers[shape]
 
-    def sample(self, num_samples, rng):
-        """At most so many of the data, without a class prior."""
-        if len(self.x) <= num_samples:
-            return Data(self.prior, self.x, self.variance, None, self.sample_weight)
-        chosen = np.sort(rng.choice(len(self.x), num_samples, replace=False))
-        variance = None if self.variance is None else take_rows(self.variance, chosen)
-        weight = None if self.sample_weight is None else self.sample_weight[chosen]
-        return Data(self.prior, take_rows(self.x, chosen), variance, None, weight)
+    def sample(self, num_samples, rng, information=None):
+        """At most so many of the data.
+
+        Without a class prior, unless how much each row of it says is given as `information` (N,):
+        then rows that say something come first.
+        """
+        parts = [self.x, self.variance, None if information is None else self.class_prior]
+        weight = self.sample_weight
+        if len(self.x) > num_samples:
+            if information is None:
+                chosen = rng.choice(len(self.x), num_samples, replace=False)
+            else:
+                rank = rng.random(len(self.x)) - (information > 0.0)
+                chosen = np.argpartition(rank, num_samples)[:num_samples]
+            chosen = np.sort(chosen)
+            parts = [None if part is None else take_rows(part, chosen) for part in parts]
+            weight = None if weight is None else weight[chosen]
+        return Data(self.prior, *parts, weight)
 
     @property
     def total_weight(self):

@@ -60,7 +60,7 @@ def fit(
     data = Data(prior, x, variance, class_prior, sample_weight, chunk_size)
     start_bounds = np.empty(0)
     if state is None:
-        state, _, start_bounds = start(
+        found = start(
             x,
             prior,
             num_components,
@@ -72,6 +72,7 @@ def fit(
             chunk_size,
             learn_prior=False,
         )
+        state, start_bounds = found.state, found.bounds
     before = quadratic_form.prior_terms(prior.normal_wishart)
     bounds = []
     for sweep in range(1, num_sweeps + 1):

@@ -1,4 +1,7 @@
-"""Where sweeps begin: from k-means or a class prior, under a prior learned from the data."""
+"""Where sweeps begin: from k-means or a class prior, under a prior learned from the data.
+
+Powers of the features, too, are learned here (`powers`).
+"""
 
 from typing import NamedTuple
 
@@ -6,7 +9,7 @@ import numpy as np
 
 from kserket import storage
 from kserket.inference import quadratic_form
-from kserket.inference.gaussian_mixture import empirical_bayes
+from kserket.inference.gaussian_mixture import empirical_bayes, powers
 from kserket.inference.gaussian_mixture.blocks import Data, take_rows
 from kserket.inference.gaussian_mixture.parameters import Prior, State, Statistics, maximize
 from kserket.inference.gaussian_mixture.sweep import (
@@ -14,6 +17,7 @@ from kserket.inference.gaussian_mixture.sweep import (
     statistics_from_responsibilities,
     terms_of,
 )
+from kserket.inference.power_transform import PowerTransform
 
 MAX_START_SAMPLES = 20_000
 MAX_START_VALUES = 4_000_000
@@ -28,6 +32,7 @@ class Start(NamedTuple):
     state: State
     prior: Prior
     bounds: np.ndarray  # (n_init,), of the starts compared; (0,) where there was one alone
+    power_transform: PowerTransform | None = None  # that the state's data have passed through
 
 
 def start(
@@ -42,6 +47,7 @@ def start(
     chunk_size=None,
     learn_prior=True,
     learn_weights=True,
+    learn_powers=False,
 ):
     """The best of several cold starts, under a prior learned from the data: empirical Bayes.
 
@@ -69,6 +75,8 @@ def start(
         learn_prior: whether to return a better prior, or the one given.
         learn_weights: whether a better prior has a `weight_concentration` of its own; it has not
             where a class prior stands in place of the weights.
+        learn_powers: whether features, at zero mean and unit variance here, get powers under which
+            components are more nearly Gaussian: the best starts go on as `powers.refine` tells.
 
     Returns:
         `Start`: the `State` and `Prior` reached, and what was compared.
@@ -89,30 +97,33 @@ def start(
     if learn_prior:
         learn_weights = learn_weights and class_prior is None
         learner = empirical_bayes.Learner(prior, data.form, learn_weights)
+    max_samples = _max_start_samples(len(prior.mean))
     information = None if class_prior is None else prior_information(class_prior)
     if information is not None and information.any():
-        weight = information if data.sample_weight is None else information * data.sample_weight
-        responsibilities = initialise(x, variance, num_components, rng, class_prior)
-        num_sweeps = START_SWEEPS if learn_prior else 0
-        run = _short_run(data, prior, responsibilities, weight, num_sweeps, learner)
-        return Start(maximize(run.prior, run.sums), run.prior, np.empty(0))
-    data = data.sample(_max_start_samples(len(prior.mean)), rng)
-    best, bounds = None, []
-    for number in range(_num_starts(len(prior.mean)) if n_init is None else n_init):
-        responsibilities = initialise(
-            data.x,
-            data.variance,
-            num_components,
-            rng,
-            sample_weight=data.sample_weight,
-            standardise=number % 2 == 1,
-        )
-        run = _short_run(data, prior, responsibilities, data.sample_weight, START_SWEEPS, learner)
-        bounds.append(run.bound)
-        # Of starts that differ by rounding alone the first is taken, whatever the data's units.
-        if best is None or run.bound > best.bound + 1e-6 * data.total_weight:
-            best = run
-    return Start(maximize(best.prior, best.sums), best.prior, np.array(bounds))
+        if learn_powers:
+            data = data.sample(max_samples, rng, information)
+        num_sweeps = START_SWEEPS if learn_prior or learn_powers else 0
+        runs, bounds = [_class_start(data, prior, num_sweeps, learner)], []
+    else:
+        data = data.sample(max_samples, rng)
+        n_init = _num_starts(len(prior.mean)) if n_init is None else n_init
+        runs = [
+            _kmeans_start(data, prior, num_components, number % 2 == 1, rng, learner)
+            for number in range(n_init)
+        ]
+        bounds = [run.bound for run in runs]
+    if learn_powers:
+
+        def run_sweeps(data, responsibilities):
+            weight = data.sample_weight
+            return _short_run(data, prior, responsibilities, weight, START_SWEEPS, learner)
+
+        best, transform = powers.refine(runs, data, run_sweeps)
+    else:
+        best, transform = runs[0], None
+        if len(runs) > 1:
+            (best,) = powers.best_runs(runs, data.total_weight, 1)
+    return Start(maximize(best.prior, best.sums), best.prior, np.array(bounds), transform)
 
 
 def initialise(
@@ -208,6 +219,28 @@ class _Run(NamedTuple):
     prior: Prior
     sums: Statistics
     bound: float
+
+
+def _class_start(data, prior, num_sweeps, learner):
+    """A run from a class prior; data count by how much it says of them."""
+    weight = prior_information(data.class_prior)
+    if data.sample_weight is not None:
+        weight = weight * data.sample_weight
+    responsibilities = storage.apply(_normalise, data.class_prior)
+    return _short_run(data, prior, responsibilities, weight, num_sweeps, learner)
+
+
+def _kmeans_start(data, prior, num_components, standardise, rng, learner):
+    """A run from k-means."""
+    responsibilities = initialise(
+        data.x,
+        data.variance,
+        num_components,
+        rng,
+        sample_weight=data.sample_weight,
+        standardise=standardise,
+    )
+    return _short_run(data, prior, responsibilities, data.sample_weight, START_SWEEPS, learner)
 
 
 def _short_run(data, prior, responsibilities, weight, num_sweeps, learner):
