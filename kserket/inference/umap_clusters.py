@@ -59,7 +59,7 @@ def umap_clusters(x, num_clusters, rng, counted=None):
             "Use init='kmeans'."
         )
     seed = int(rng.integers(2**31 - 1))
-    sample = storage.gather(x, chosen, "float32")
+    sample = _single_precision(storage.gather(x, chosen, np.promote_types(x.dtype, "float32")))
     embed = umap.UMAP(
         n_components=min(NUM_FEATURES, sample.shape[1]),
         n_neighbors=NUM_NEIGHBORS,
@@ -74,6 +74,14 @@ def umap_clusters(x, num_clusters, rng, counted=None):
     groups = np.full(len(x), -1)
     groups[chosen] = found
     return groups
+
+
+def _single_precision(x):
+    """Data (N, D) in the precision that UMAP works in, about their mean where it hides them."""
+    mean = x.mean(axis=0, dtype="float64")
+    if np.abs(mean).max() > 1e3 * x.std(axis=0, dtype="float64").max():
+        x = x - mean
+    return x.astype("float32", copy=False)
 
 
 def group_probabilities(groups, num_clusters):

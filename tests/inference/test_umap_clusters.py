@@ -37,6 +37,11 @@ def test_groups_repeat_with_the_seed(moons, groups):
     np.testing.assert_array_equal(groups, umap_clusters(moons[0], 2, np.random.default_rng(0)))
 
 
+def test_the_origin_does_not_matter(moons, groups):
+    found = umap_clusters(moons[0] + 1e9, 2, np.random.default_rng(0))
+    assert metrics.clustering_accuracy(groups, found) > 0.99
+
+
 def test_rows_that_do_not_count_move_nothing(moons, groups):
     x, _ = moons
     extended = np.concatenate([x, np.full((5, 2), 1e6)])
