@@ -88,9 +88,7 @@ def transformed(data, transform):
         return data
     x, variance = data["x"], data["variance"]
     if variance is not None:
-        variance = storage.apply(
-            lambda part, spread: spread * np.exp(2.0 * transform.log_slope(part)), x, variance
-        )
+        variance = storage.apply(transform.spread, x, variance)
     return {**data, "x": storage.apply(transform.forward, x), "variance": variance}
 
 

@@ -66,6 +66,10 @@ class PowerTransform(NamedTuple):
         slope = (self.power - 1.0) * signed_log(self._standard(x))
         return slope - np.log(self.scale * self.deviation)
 
+    def spread(self, x, variance):
+        """Variance (N, D) of y, to first order, of data x (N, D) of a variance (N, D)."""
+        return variance * np.exp(2.0 * self.log_slope(x))
+
     def _standard(self, x):
         return (np.asarray(x, np.float64) - self.location) / self.scale
 

@@ -77,10 +77,11 @@ def umap_clusters(x, num_clusters, rng, counted=None):
 
 
 def _single_precision(x):
-    """Data (N, D) in the precision that UMAP works in, about their mean where it hides them."""
+    """Data (N, D) in the precision that UMAP works in; features far from 0, about their mean."""
     mean = x.mean(axis=0, dtype="float64")
-    if np.abs(mean).max() > 1e3 * x.std(axis=0, dtype="float64").max():
-        x = x - mean
+    far = np.abs(mean) > 1e3 * x.std(axis=0, dtype="float64")
+    if far.any():
+        x = x - np.where(far, mean, 0.0)
     return x.astype("float32", copy=False)
 
 

@@ -128,9 +128,7 @@ def _responsibilities(run, data):
 
 def _transformed(data, transform):
     """`Data` after a `PowerTransform`, their variance to first order."""
-    variance = data.variance
-    if variance is not None:
-        variance = variance * np.exp(2.0 * transform.log_slope(data.x))
+    variance = None if data.variance is None else transform.spread(data.x, data.variance)
     return Data(
         data.prior, transform.forward(data.x), variance, data.class_prior, data.sample_weight
     )

@@ -102,8 +102,9 @@ def start(
     if information is not None and information.any():
         if learn_powers:
             data = data.sample(max_samples, rng, information)
+            information = prior_information(data.class_prior)
         num_sweeps = START_SWEEPS if learn_prior or learn_powers else 0
-        runs, bounds = [_class_start(data, prior, num_sweeps, learner)], []
+        runs, bounds = [_class_start(data, prior, information, num_sweeps, learner)], []
     else:
         data = data.sample(max_samples, rng)
         n_init = _num_starts(len(prior.mean)) if n_init is None else n_init
@@ -221,9 +222,9 @@ class _Run(NamedTuple):
     bound: float
 
 
-def _class_start(data, prior, num_sweeps, learner):
-    """A run from a class prior; data count by how much it says of them."""
-    weight = prior_information(data.class_prior)
+def _class_start(data, prior, information, num_sweeps, learner):
+    """A run from a class prior; data count by how much it says of them, `information` (N,)."""
+    weight = information
     if data.sample_weight is not None:
         weight = weight * data.sample_weight
     responsibilities = storage.apply(_normalise, data.class_prior)
