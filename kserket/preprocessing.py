@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from kserket.core.options import check_counts
+from kserket.core.options import check_positive_int
 
 _CHUNK = 1000  # images worked on at a time
 
@@ -106,7 +106,7 @@ def oriented_gradients(images, image_shape=None, *, num_orientations=8, cell_siz
     height, width = _image_shape(images.shape, image_shape)
     if not np.isfinite(images).all():
         raise ValueError("`images` must be finite.")
-    check_counts(num_orientations=num_orientations, cell_size=cell_size)
+    check_positive_int(num_orientations=num_orientations, cell_size=cell_size)
     num_orientations, cell_size = int(num_orientations), int(cell_size)
     rows, columns = height // cell_size, width // cell_size
     if min(height, width) < max(2, cell_size):

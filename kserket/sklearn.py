@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from kserket import gmm, vae
 from kserket.core.graph import Graph
 from kserket.core.module import Module, Observation
-from kserket.core.options import check_counts
+from kserket.core.options import check_positive_int
 
 
 class GaussianMixture(DensityMixin, BaseEstimator):
@@ -98,7 +98,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         Returns:
             The estimator.
         """
-        check_counts(max_iter=self.max_iter)
+        check_positive_int(max_iter=self.max_iter)
         X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
         self.model_ = gmm.GaussianMixture(
             self.n_components,

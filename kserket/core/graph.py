@@ -11,7 +11,7 @@ from kserket.core import drawing, messages
 from kserket.core.export import export
 from kserket.core.learning_module import LearningModule
 from kserket.core.module import Module, Observation
-from kserket.core.options import check_counts, check_seed, check_sizes
+from kserket.core.options import check_nonnegative_int, check_positive_int, check_seed
 from kserket.core.prediction import generate, pass_messages, read_data
 from kserket.core.rounds import run_rounds
 from kserket.core.saving import save_graph
@@ -215,7 +215,9 @@ class Graph:
             ValueError: If data do not fit.
         """
         check_unchanged(self.tops, self.names)
-        check_counts(max_passes=max_passes, batch_size=1 if batch_size is None else batch_size)
+        check_positive_int(
+            max_passes=max_passes, batch_size=1 if batch_size is None else batch_size
+        )
         names = [outputs] if isinstance(outputs, str) else outputs
         wanted = [self[name] for name in names] if names is not None else self.tops
         data = read_data(self, x)
@@ -247,7 +249,7 @@ class Graph:
             losses and log-likelihoods are means over samples, in nats.
         """
         check_unchanged(self.tops, self.names)
-        check_counts(max_passes=max_passes)
+        check_positive_int(max_passes=max_passes)
         data = read_data(self, x)
         beliefs = pass_messages(self, data, max_passes, tolerance)
         figures = {}
@@ -281,7 +283,7 @@ class Graph:
             ValueError: If `component` is no class of that module, or `top` is an observation.
         """
         check_unchanged(self.tops, self.names)
-        check_sizes(num_samples=num_samples)
+        check_nonnegative_int(num_samples=num_samples)
         start = self.tops[0] if top is None else self[top]
         samples = generate(self, start, num_samples, component, np.random.default_rng(seed))
         names = list(self.observations) if outputs is None else outputs

@@ -11,12 +11,12 @@ import keras
 import numpy as np
 
 from kserket import metrics
-from kserket.core import messages, module_files, tensors
-from kserket.core.data_checks import check_data
-from kserket.core.divergence import has_finite_weights, undone
+from kserket.core import messages, result_folder, tensors
+from kserket.core.checking import check_data
 from kserket.core.module import Module, Observation
 from kserket.core.options import check_choice, check_labels, check_seed
 from kserket.core.progress import showing_steps
+from kserket.core.rollback import has_finite_weights, rolled_back_on_divergence
 
 
 class Inference(NamedTuple):
@@ -34,7 +34,7 @@ class Inference(NamedTuple):
     posterior: messages.Categorical | None = None
 
 
-def concluded(module, inference):
+def as_inference(module, inference):
     """What a module's `infer` returned, its posterior as a `Categorical` where it was an array.
 
     Args:
@@ -248,14 +248,14 @@ class LearningModule(Module):
         self._check(inputs, prior)
         self.ensure_model(inputs)
         logs = self._learn(inputs, prior) if self.mode == "learn" and self.trainable else {}
-        inference = concluded(self, self.infer_learned(inputs, prior))
+        inference = as_inference(self, self.infer_learned(inputs, prior))
         self.logs = {
             **logs,
             **self.figures(inference),
             **self._score(inference),
             "message_change": messages.change(self.get_forward_msg(), inference.evidence),
         }
-        module_files.write(self, inference)
+        result_folder.write(self, inference)
         self.set_forward_msg(inference.evidence)
         self._posterior = inference.posterior
         self.send_backward_msgs(inference.downward)
@@ -280,7 +280,7 @@ class LearningModule(Module):
                 )
             return self.model
         must_load = self.mode == "recog" or not self.trainable or self.load_dir is not None
-        found = module_files.read_parameters(self, shapes) if must_load else None
+        found = result_folder.read_parameters(self, shapes) if must_load else None
         with _python_seed(int(self._make_rng().integers(2**31))), self._devices():
             self.model = self.build_model(inputs)
         if found is not None:
@@ -347,7 +347,7 @@ class LearningModule(Module):
 
     def _learn(self, inputs, prior):
         """`learn`, of which nothing stays if it diverges."""
-        with undone(self), showing_steps(self):
+        with rolled_back_on_divergence(self), showing_steps(self):
             logs = self.learn(inputs, prior, self._make_rng())
             if "loss" in logs and not (
                 np.isfinite(logs["loss"]) and has_finite_weights(self.model)

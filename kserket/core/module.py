@@ -6,11 +6,11 @@ import weakref
 
 import numpy as np
 
-from kserket.core.data_checks import check_data
+from kserket.core.checking import check_data
+from kserket.core.devices import capture_strategy_scope
 from kserket.core.mailbox import DataBox, Mailbox
 from kserket.core.messages import Categorical, as_categorical
 from kserket.core.registry import register_module
-from kserket.core.replicas import scope_here
 
 
 class Module:
@@ -69,7 +69,7 @@ class Module:
         self._inputs = ()
         self._readers = weakref.WeakSet()
         self._sends_back = True
-        self._devices = scope_here()  # its model's, whenever that is made
+        self._devices = capture_strategy_scope()  # its model's, whenever that is made
         Module._count += 1
 
     @staticmethod

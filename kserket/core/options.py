@@ -11,7 +11,7 @@ def is_whole(value, least=0):
     return _is_number(value) and value % 1 == 0 and value >= least
 
 
-def check_counts(**options):
+def check_positive_int(**options):
     """Checks that options are positive integers.
 
     Args:
@@ -25,7 +25,7 @@ def check_counts(**options):
             raise ValueError(f"`{option}` must be a positive integer. Received: {value!r}")
 
 
-def check_sizes(**options):
+def check_nonnegative_int(**options):
     """Checks that options are integers, 0 or more, as `range` takes them.
 
     Args:
@@ -39,7 +39,7 @@ def check_sizes(**options):
             raise ValueError(f"`{option}` must be an integer >= 0. Received: {value!r}")
 
 
-def check_amounts(allow_zero=False, **options):
+def check_positive(allow_zero=False, **options):
     """Checks that options are positive numbers.
 
     Args:

@@ -5,8 +5,8 @@ import warnings
 import numpy as np
 
 from kserket.core import messages
-from kserket.core.data_checks import check_data
-from kserket.core.learning_module import LearningModule, check_learned, concluded
+from kserket.core.checking import check_data
+from kserket.core.learning_module import LearningModule, as_inference, check_learned
 from kserket.core.mailbox import DataBox, Mailbox
 from kserket.core.module import Observation
 from kserket.core.options import check_classes
@@ -177,7 +177,7 @@ def _infer(module, inputs, prior):
     check_learned(module)
     if isinstance(module, LearningModule):
         module.check(inputs, prior)
-    return concluded(module, module.infer(inputs, prior))
+    return as_inference(module, module.infer(inputs, prior))
 
 
 def _listens_to_prior(module, inputs):

@@ -4,7 +4,7 @@ import math
 
 import keras
 
-from kserket.core.options import check_amounts, check_callbacks, check_sizes
+from kserket.core.options import check_callbacks, check_nonnegative_int, check_positive
 from kserket.core.progress import Progress, stopping_on_interrupt
 from kserket.core.saving import Backup
 
@@ -13,8 +13,8 @@ def run_rounds(
     graph, rounds, callbacks, verbose, tolerance, schedule, module_callbacks, backup_dir
 ):
     """Runs rounds; see `Graph.fit`."""
-    check_sizes(rounds=rounds)
-    check_amounts(allow_zero=True, tolerance=0 if tolerance is None else tolerance)
+    check_nonnegative_int(rounds=rounds)
+    check_positive(allow_zero=True, tolerance=0 if tolerance is None else tolerance)
     rounds, updates = int(rounds), _updates(graph, schedule)
     backup = None if backup_dir is None else Backup(graph, backup_dir, rounds, schedule)
     if backup is not None:
@@ -57,7 +57,7 @@ def run_rounds(
 def _updates(graph, schedule):
     """Dict from module to its updates in a round, where the caller named it."""
     schedule = schedule or {}
-    check_sizes(**{f"schedule[{name!r}]": count for name, count in schedule.items()})
+    check_nonnegative_int(**{f"schedule[{name!r}]": count for name, count in schedule.items()})
     return {graph[name]: int(count) for name, count in schedule.items()}
 
 

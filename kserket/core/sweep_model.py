@@ -3,7 +3,12 @@
 import keras
 import numpy as np
 
-from kserket.core.options import check_callbacks, check_counts, check_seed, check_sizes
+from kserket.core.options import (
+    check_callbacks,
+    check_nonnegative_int,
+    check_positive_int,
+    check_seed,
+)
 from kserket.core.progress import showing_sweeps
 
 
@@ -26,7 +31,7 @@ class SweepModel(keras.Model):
 
     def __init__(self, *, n_init, tolerance, seed=None, **kwargs):
         if n_init is not None:
-            check_counts(n_init=n_init)
+            check_positive_int(n_init=n_init)
         kwargs.setdefault("dtype", "float64")
         super().__init__(**kwargs)
         self.n_init = n_init if n_init is None else int(n_init)
@@ -137,7 +142,7 @@ class SweepModel(keras.Model):
         Returns:
             A `keras.callbacks.History`.
         """
-        check_sizes(epochs=epochs)
+        check_nonnegative_int(epochs=epochs)
         callbacks = check_callbacks(callbacks)
         are_read = any(getattr(callback, "reads_weights", True) for callback in callbacks)
         observers = keras.callbacks.CallbackList(

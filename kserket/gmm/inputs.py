@@ -4,7 +4,7 @@ import numpy as np
 
 from kserket import storage
 from kserket.core import messages
-from kserket.core.inputs import class_prior, named_inputs
+from kserket.core.named_inputs import class_prior, named_inputs
 
 
 def check(x, sample_weight, num_components, num_features, inference):

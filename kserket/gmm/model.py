@@ -8,7 +8,12 @@ import tensorflow as tf
 from keras import ops
 
 from kserket import storage
-from kserket.core.options import check_choice, check_classes, check_counts, check_sizes
+from kserket.core.options import (
+    check_choice,
+    check_classes,
+    check_nonnegative_int,
+    check_positive_int,
+)
 from kserket.core.sweep_model import SweepModel
 from kserket.gmm import tensors
 from kserket.gmm.inputs import check
@@ -109,7 +114,7 @@ class GaussianMixture(SweepModel):
                 "`power_transform` needs inference='variational'. "
                 f"Received: inference={inference!r}"
             )
-        check_counts(num_components=num_components)
+        check_positive_int(num_components=num_components)
         hyper = {
             "weight_concentration": weight_concentration,
             "mean_precision": mean_precision,
@@ -466,7 +471,7 @@ class GaussianMixture(SweepModel):
         Raises:
             ValueError: If `num_samples` is no whole number, or `component` no class.
         """
-        check_sizes(num_samples=num_samples)
+        check_nonnegative_int(num_samples=num_samples)
         rng = np.random.default_rng(seed)
         state, transform = self._fitted(), self.power_transform
         means = state.mean

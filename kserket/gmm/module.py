@@ -8,7 +8,7 @@ import tensorflow as tf
 from kserket import storage
 from kserket.core import messages, tensors
 from kserket.core.learning_module import Inference, LearningModule
-from kserket.core.options import check_counts
+from kserket.core.options import check_positive_int
 from kserket.core.progress import Steps
 from kserket.core.registry import register_module
 from kserket.gmm.learning import learn
@@ -93,7 +93,7 @@ class GMM(LearningModule):
                 "GMM takes `category`; `catogory`, a misprint, is read as that.", stacklevel=2
             )
             category = kwargs.pop("catogory") if category is None else category
-        check_counts(itr=itr)
+        check_positive_int(itr=itr)
         self._options = {"inference": inference, "init": init, "n_init": n_init, **kwargs}
         GaussianMixture(K, **self._options)  # an unknown option is told here, not in update()
         super().__init__(

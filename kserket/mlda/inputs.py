@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from kserket.core import messages
-from kserket.core.inputs import class_prior, named_inputs
+from kserket.core.named_inputs import class_prior, named_inputs
 from kserket.inference import document_classes, word_counts
 from kserket.mlda.options import listed
 

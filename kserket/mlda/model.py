@@ -5,7 +5,12 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from kserket.core.options import check_choice, check_classes, check_counts, check_sizes
+from kserket.core.options import (
+    check_choice,
+    check_classes,
+    check_nonnegative_int,
+    check_positive_int,
+)
 from kserket.core.sweep_model import SweepModel
 from kserket.inference import document_classes, topic_model
 from kserket.mlda import evidence, inputs, options
@@ -96,7 +101,7 @@ class MultimodalLDA(SweepModel):
         **kwargs,
     ):
         check_choice("inference", inference, "variational", "gibbs")
-        check_counts(num_topics=num_topics, n_init=n_init)
+        check_positive_int(num_topics=num_topics, n_init=n_init)
         alpha = float(inference == "gibbs") if alpha is None else alpha
         is_mixed = options.mixes_topics(alpha, num_topics)
         if inference == "gibbs" and not is_mixed:
@@ -421,13 +426,13 @@ class MultimodalLDA(SweepModel):
             ValueError: If `num_samples` or a length is no whole number, a topic is none of the
                 model's, or there is not one for each.
         """
-        check_sizes(num_samples=num_samples)
+        check_nonnegative_int(num_samples=num_samples)
         rng, topics = np.random.default_rng(seed), self.topics
         lengths = options.listed(self.lengths if lengths is None else lengths, self.num_modalities)
         options.check_lengths(self.num_modalities, lengths=lengths)
         for length in lengths:
             if length != 0:  # no words in a modality are possible
-                check_counts(lengths=length)
+                check_positive_int(lengths=length)
         if topic is not None:
             theta = np.eye(self.num_topics)[
                 check_classes("topic", topic, num_samples, self.num_topics)

@@ -7,7 +7,7 @@ from kserket import storage
 from kserket.core import messages, tensors
 from kserket.core.learning_module import Inference, LearningModule
 from kserket.core.module import Observation
-from kserket.core.options import check_counts
+from kserket.core.options import check_positive_int
 from kserket.core.progress import Steps
 from kserket.core.registry import register_module
 from kserket.inference import word_counts
@@ -103,7 +103,7 @@ class MLDA(LearningModule):
         seed=None,
         **kwargs,
     ):
-        check_counts(itr=itr)
+        check_positive_int(itr=itr)
         self._options = {
             "modality_weights": weights,
             "alpha": alpha,

@@ -6,8 +6,8 @@ import tensorflow as tf
 from keras import ops
 
 from kserket.core import messages
-from kserket.core.inputs import class_prior, named_inputs
-from kserket.core.options import check_amounts, check_counts
+from kserket.core.named_inputs import class_prior, named_inputs
+from kserket.core.options import check_positive, check_positive_int
 from kserket.core.sweep_model import SweepModel
 from kserket.inference import markov_chain, reported_chain
 
@@ -80,9 +80,9 @@ class MarkovChain(SweepModel):
         seed=None,
         **kwargs,
     ):
-        check_counts(num_states=num_states, n_init=n_init)
+        check_positive_int(num_states=num_states, n_init=n_init)
         if num_paths is not None:
-            check_counts(num_paths=num_paths)
+            check_positive_int(num_paths=num_paths)
         for option, value in {
             "initial_prior": initial_prior,
             "transition_prior": transition_prior,
@@ -90,7 +90,7 @@ class MarkovChain(SweepModel):
         }.items():
             if not 0 < value < np.inf:
                 raise ValueError(f"`{option}` must be positive and finite. Received: {value!r}")
-        check_amounts(trust=trust, allow_zero=True)
+        check_positive(trust=trust, allow_zero=True)
         super().__init__(n_init=n_init, tolerance=tolerance, seed=seed, **kwargs)
         self.num_states = int(num_states)
         self.prior = reported_chain.Prior(initial_prior, transition_prior, report_prior, trust)
@@ -276,7 +276,7 @@ class MarkovChain(SweepModel):
         if (num_steps is None) == (lengths is None):
             raise ValueError("sample() needs `num_steps`, or the `lengths` of several sequences.")
         if lengths is None:
-            check_counts(num_steps=num_steps)
+            check_positive_int(num_steps=num_steps)
             lengths = [int(num_steps)]
         lengths = markov_chain.check_lengths(lengths, np.sum(lengths))
         return markov_chain.sample(state.initial, state.transitions, lengths, rng)
@@ -296,7 +296,7 @@ class MarkovChain(SweepModel):
         Raises:
             ValueError: If `num_paths` is no positive integer.
         """
-        check_counts(num_paths=num_paths)
+        check_positive_int(num_paths=num_paths)
         evidence, initial, transitions, lengths = self._evidence(x, lengths)
         rng = np.random.default_rng(seed)
         return markov_chain.sample_paths(

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from kserket.core import messages, tensors
 from kserket.core.learning_module import Inference, LearningModule
-from kserket.core.options import check_choice, check_classes, check_counts
+from kserket.core.options import check_choice, check_classes, check_positive_int
 from kserket.core.progress import Steps
 from kserket.core.registry import register_module
 from kserket.inference import markov_chain, reported_chain
@@ -99,7 +99,7 @@ class MarkovModel(LearningModule):
         seed=None,
         **kwargs,
     ):
-        check_counts(num_samp=num_samp, itr=itr)
+        check_positive_int(num_samp=num_samp, itr=itr)
         check_choice("inference", inference, "exact", "sampled")
         num_paths = int(num_samp) if inference == "sampled" else None
         self._options = {"n_init": n_init, "trust": trust, "num_paths": num_paths, **kwargs}

@@ -4,8 +4,8 @@ import numpy as np
 import tensorflow as tf
 
 from kserket import storage
-from kserket.core.data_checks import check_data
-from kserket.core.inputs import named_inputs
+from kserket.core.checking import check_data
+from kserket.core.named_inputs import named_inputs
 
 NAMES = ("x", "mu", "mu_variance")
 ROUNDING = 4 * np.finfo("float32").eps  # how far sums that should be 0 or 1 may lie outside

@@ -9,8 +9,14 @@ import tensorflow as tf
 from keras import ops
 
 from kserket import storage
-from kserket.core.options import check_amounts, check_choice, check_counts, check_seed, check_sizes
-from kserket.core.replicas import place_in_batch
+from kserket.core.devices import batch_offset
+from kserket.core.options import (
+    check_choice,
+    check_nonnegative_int,
+    check_positive,
+    check_positive_int,
+    check_seed,
+)
 from kserket.vae.inputs import by_name, check, check_validation, is_shape, sample_shape
 from kserket.vae.networks import Networks
 from kserket.vae.objective import (
@@ -90,11 +96,11 @@ class VariationalAutoencoder(keras.Model):
         **kwargs,
     ):
         check_choice("likelihood", likelihood, "bernoulli", "gaussian")
-        check_counts(
+        check_positive_int(
             latent_dim=latent_dim, encoder_units=encoder_units, decoder_units=decoder_units
         )
-        check_amounts(kernel_stddev=kernel_stddev)
-        check_amounts(kl_weight=kl_weight, allow_zero=True)
+        check_positive(kernel_stddev=kernel_stddev)
+        check_positive(kl_weight=kl_weight, allow_zero=True)
         super().__init__(**kwargs)
         self.latent_dim = int(latent_dim)
         self.encoder_units, self.decoder_units = int(encoder_units), int(decoder_units)
@@ -172,7 +178,7 @@ class VariationalAutoencoder(keras.Model):
         z_mean, z_log_variance = self.encoder(x, training=training)
         z_mean, z_log_variance = float32(z_mean), float32(z_log_variance)
         z, size = z_mean, ops.shape(z_mean)[0]
-        first, batch_size = place_in_batch(size)
+        first, batch_size = batch_offset(size)
         if training and noise is None:
             shape = (batch_size, self.latent_dim)
             noise = keras.random.normal(shape, dtype="float32", seed=self.seed_generator)
@@ -395,7 +401,7 @@ class VariationalAutoencoder(keras.Model):
         Raises:
             ValueError: If `num_samples` is no whole number.
         """
-        check_sizes(num_samples=num_samples)
+        check_nonnegative_int(num_samples=num_samples)
         rng = np.random.default_rng(seed)
         z = rng.standard_normal((num_samples, self.latent_dim))
         z = z * np.sqrt(1.0 if mu_variance is None else mu_variance) + (0.0 if mu is None else mu)

@@ -8,9 +8,9 @@ import numpy as np
 from keras import ops
 
 from kserket import storage
-from kserket.core import messages, resident, tensors
+from kserket.core import compiled_loop, messages, tensors
 from kserket.core.learning_module import Inference, LearningModule
-from kserket.core.options import check_amounts, check_counts
+from kserket.core.options import check_positive, check_positive_int
 from kserket.core.progress import Steps
 from kserket.core.registry import register_module
 from kserket.vae.inputs import check_unit_interval
@@ -103,8 +103,8 @@ class VAE(LearningModule):
         load_dir=None,
         seed=None,
     ):
-        check_counts(itr=itr, batch_size=1 if batch_size is None else batch_size)
-        check_amounts(learning_rate=learning_rate)
+        check_positive_int(itr=itr, batch_size=1 if batch_size is None else batch_size)
+        check_positive(learning_rate=learning_rate)
         self._options = {
             "latent_dim": latent_dim,
             "kernel_stddev": weight_stddev,
@@ -134,7 +134,7 @@ class VAE(LearningModule):
 
     @kl_weight.setter
     def kl_weight(self, value):
-        check_amounts(kl_weight=value, allow_zero=True)
+        check_positive(kl_weight=value, allow_zero=True)
         self._options["kl_weight"] = float(value)
         if self.model is not None:
             self.model.kl_weight.assign(value)
@@ -146,7 +146,7 @@ class VAE(LearningModule):
 
     @learning_rate.setter
     def learning_rate(self, value):
-        check_amounts(learning_rate=value)
+        check_positive(learning_rate=value)
         self._learning_rate = float(value)
         if self.model is not None:
             self.model.optimizer.learning_rate = self._learning_rate
@@ -165,7 +165,9 @@ class VAE(LearningModule):
         return {"latent_dim": self.latent_dim, "likelihood": self.likelihood}
 
     def check(self, inputs, prior):
-        check_counts(itr=self.itr, batch_size=self.batch_size or 1)  # which may have been set since
+        check_positive_int(
+            itr=self.itr, batch_size=self.batch_size or 1
+        )  # which may have been set since
         if len(inputs) != 1:
             raise ValueError(
                 f"{self.get_name()} reads one module. Received: {len(inputs)}. "
@@ -220,7 +222,7 @@ class VAE(LearningModule):
         data = self._data(inputs, prior)
         self.model.seed_generator.state.assign([int(rng.integers(2**31)), 0])
         with self._rate_kept():
-            history = resident.fit(
+            history = compiled_loop.fit(
                 self.model,
                 (data,),
                 batch_size=self.batch_size or len(data["x"]),

@@ -20,7 +20,7 @@ COUNTED = {
 
 @pytest.mark.parametrize("value", [3, 3.0, np.int64(3), np.float32(3), np.array(3)])
 def test_any_whole_number_is_a_count(value):
-    options.check_counts(number=value)
+    options.check_positive_int(number=value)
     assert srk.GaussianMixture(value).num_components == 3
 
 
@@ -83,13 +83,13 @@ def test_labels_of_several_kinds_are_refused():
 def test_amounts_are_numbers(value):
     for allow_zero in (False, True):
         with pytest.raises(ValueError, match="`rate` must be a"):
-            options.check_amounts(allow_zero=allow_zero, rate=value)
+            options.check_positive(allow_zero=allow_zero, rate=value)
 
 
 def test_zero_is_an_amount_where_it_may_be():
-    options.check_amounts(allow_zero=True, rate=0)
+    options.check_positive(allow_zero=True, rate=0)
     with pytest.raises(ValueError, match="`rate` must be a positive number. Received: 0"):
-        options.check_amounts(rate=0)
+        options.check_positive(rate=0)
 
 
 @pytest.mark.parametrize("seed", [[1], np.nan, np.inf, 1.5, -1, "1", True, {}], ids=repr)
@@ -107,6 +107,6 @@ def test_masked_labels_are_refused():
 
 @pytest.mark.parametrize("size", [2.0, 2.5, -1, "2", None, True, [1], np.nan], ids=repr)
 def test_sizes_are_whole_numbers_from_zero(size):
-    options.check_sizes(num_samples=0, epochs=np.int64(3))
+    options.check_nonnegative_int(num_samples=0, epochs=np.int64(3))
     with pytest.raises(ValueError, match="`num_samples` must be an integer >= 0. Received"):
-        options.check_sizes(num_samples=size)
+        options.check_nonnegative_int(num_samples=size)

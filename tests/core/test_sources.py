@@ -10,7 +10,7 @@ from scipy import sparse
 
 import kserket as srk
 from kserket import gmm, storage, vae
-from kserket.core import resident
+from kserket.core import compiled_loop
 
 
 class Batches(keras.utils.PyDataset):
@@ -62,8 +62,8 @@ def small_limits(monkeypatch):
     """Data and messages live in files, and are worked on a few rows at a time."""
     monkeypatch.setattr(storage, "MEMORY_LIMIT", 1000)
     monkeypatch.setattr(storage, "CHUNK_BYTES", 800)
-    monkeypatch.setattr(resident, "MEMORY_LIMIT", 1000)
-    monkeypatch.setattr(resident, "BLOCK_BYTES", 3000)
+    monkeypatch.setattr(compiled_loop, "MEMORY_LIMIT", 1000)
+    monkeypatch.setattr(compiled_loop, "BLOCK_BYTES", 3000)
     monkeypatch.setattr(vae.model, "CHUNK", 32)
 
 
@@ -105,8 +105,8 @@ def test_files_give_what_memory_gives_missing_rows_included(tmp_path, monkeypatc
     x[::4] = np.nan
     _, history, expected = learn(x, allow_missing=True)
     monkeypatch.setattr(storage, "MEMORY_LIMIT", 1000)
-    monkeypatch.setattr(resident, "MEMORY_LIMIT", 1000)
-    monkeypatch.setattr(resident, "BLOCK_BYTES", 5000)
+    monkeypatch.setattr(compiled_loop, "MEMORY_LIMIT", 1000)
+    monkeypatch.setattr(compiled_loop, "BLOCK_BYTES", 5000)
     _, in_files, messages = learn(as_npy(x, tmp_path), allow_missing=True)
     assert in_files == history
     for got, wanted in zip(messages, expected, strict=True):

@@ -1,4 +1,4 @@
-"""Learning that diverges is undone."""
+"""Learning that diverges is rolled_back_on_divergence."""
 
 import contextlib
 
@@ -7,7 +7,7 @@ import numpy as np
 
 
 @contextlib.contextmanager
-def undone(module):
+def rolled_back_on_divergence(module):
     """A FloatingPointError inside leaves a module's model as it was before.
 
     Weights, random states, metrics and optimizer of a Keras model are put back; a model of

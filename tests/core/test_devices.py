@@ -76,7 +76,7 @@ same(resumed, graph, rtol=1e-6)
 """
 
 KERAS_LOSS = """
-from kserket.core import resident
+from kserket.core import compiled_loop
 target = x.sum(axis=1, keepdims=True)
 
 def train(scope):
@@ -84,7 +84,7 @@ def train(scope):
         keras.utils.set_random_seed(0)
         model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(1)])
         model.compile(keras.optimizers.SGD(1e-3), "mse", metrics=["mae"])
-    history = resident.fit(model, (x[:200], target[:200]), batch_size=50, epochs=2, seed=0)
+    history = compiled_loop.fit(model, (x[:200], target[:200]), batch_size=50, epochs=2, seed=0)
     return model, history.history
 
 (a, logs), (b, others) = train(contextlib.nullcontext), train(two.scope)

@@ -15,7 +15,7 @@ _SEVERAL_HOSTS = (
 )
 
 
-def scope_here():
+def capture_strategy_scope():
     """The scope of the strategy under which this is called, to be entered later, often.
 
     Returns:
@@ -35,7 +35,7 @@ def scope_here():
     return strategy.scope
 
 
-def deal_out(rows, take, strategy):
+def split_batch(rows, take, strategy):
     """One share of a batch for each replica, in the order of the rows.
 
     Args:
@@ -58,7 +58,7 @@ def deal_out(rows, take, strategy):
     return strategy.experimental_distribute_values_from_function(share)
 
 
-def place_in_batch(size):
+def batch_offset(size):
     """Where the rows that a model was given stand in the whole batch.
 
     Args:

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from kserket import storage
-from kserket.core import replicas
+from kserket.core import devices
 
 MEMORY_LIMIT = 256 * 2**20  # bytes of data that are held whole
 BLOCK_BYTES = 32 * 2**20  # else: bytes that are brought into memory at a time
@@ -120,7 +120,7 @@ def _make_steps(model):
             return tf.nest.map_structure(lambda leaf: tf.gather(leaf, rows), data)
 
         def step(start):
-            batch = replicas.deal_out(order[start : start + batch_size], take, strategy)
+            batch = devices.split_batch(order[start : start + batch_size], take, strategy)
             strategy.run(model.train_step, (batch,))
             return (start + batch_size,)
 
