@@ -10,7 +10,7 @@ INSTALLED := $(VENV)/.installed
 DOCS_INSTALLED := $(VENV)/.installed-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs bench clean
+.PHONY: help demo test fuzz lint format docs bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ demo: $(INSTALLED) ## sort handwritten digits without labels by VAE+GMM; picture
 
 test: lint ## ruff, then every test (ARGS="-k vae -x" goes to pytest, WORKERS=0 for one process)
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+fuzz: $(INSTALLED) ## the tables of odd inputs, options, files and faults in full (long)
+	$(BIN)/python -m pytest -n $(WORKERS) -m fuzz $(ARGS)
 
 lint: $(INSTALLED) ## ruff check and ruff format --check
 	$(BIN)/ruff check .

@@ -27,3 +27,11 @@ def fresh_start(tmp_path, monkeypatch):
     """Each test works in an empty folder, and its modules are numbered from 000."""
     monkeypatch.chdir(tmp_path)
     Module.reset_names()
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leaves out tests marked `fuzz` unless `-m` asks for them."""
+    if "fuzz" not in config.option.markexpr:
+        chosen = [item for item in items if "fuzz" not in item.keywords]
+        config.hook.pytest_deselected(items=[item for item in items if "fuzz" in item.keywords])
+        items[:] = chosen
