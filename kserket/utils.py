@@ -296,8 +296,6 @@ class Buffer(_Passage):
     ```
     """
 
-    _saved = (*Module._saved, "held", "num_last")
-
     def __init__(self, size=-1, name="buffer"):
         if not is_whole(size, least=-1) or size == 0:
             raise ValueError(f"`size` must be -1 or a positive integer. Received: {size!r}")
@@ -305,6 +303,14 @@ class Buffer(_Passage):
         self.size = int(size)
         self.held = None
         self.num_last = 0
+
+    def get_state(self):
+        return {**super().get_state(), "held": self.held, "num_last": self.num_last}
+
+    def set_state(self, state):
+        super().set_state(state)
+        self.held = state.get("held", self.held)
+        self.num_last = state.get("num_last", self.num_last)
 
     def update(self):
         """Adds what is read now, and passes on what is held."""

@@ -29,8 +29,7 @@ def export(graph, path, format=None, dtype="float32"):
         raise ValueError(f"A LiteRT file's path must end in '.tflite'. Received: {path}")
     with contextlib.ExitStack() as on:
         for module in graph.modules:
-            if hasattr(module, "as_served"):  # a context in which infer() says what is served
-                on.enter_context(module.as_served())
+            on.enter_context(module.as_served())
         if format == "litert":
             return _write_litert(graph, path, _Tracer(graph, "float32", "float32"))
         return _write_signatures(graph, path, _Tracer(graph, dtype, "float64"))
@@ -66,12 +65,6 @@ class _Tracer:
         self.observations = list(graph.observations.values())
         self.learners = [module for module in graph.modules if module not in self.observations]
         for module in self.learners:
-            if not hasattr(module, "tensor_infer"):
-                raise TypeError(
-                    f"{module.get_name()} cannot be exported: {type(module).__name__} defines no "
-                    "tensor_infer(inputs, prior), which says in TensorFlow what infer() says in "
-                    "NumPy."
-                )
             check_learned(module)
 
     # Signatures -------------------------------------------------------------------------
@@ -108,7 +101,7 @@ class _Tracer:
         return [
             module
             for module in self.learners
-            if hasattr(module, "tensor_decode")
+            if module.tensor_decode is not None
             and any(_speaker(source) in self.observations for source in module.inputs)
         ]
 
@@ -135,7 +128,7 @@ class _Tracer:
         """Whether every module below the only top draws what it reads."""
         return (
             len(self.graph.tops) == 1
-            and all(hasattr(module, "tensor_generate") for module in self.learners)
+            and all(module.tensor_generate is not None for module in self.learners)
             and all(self._num_readers(module) == 1 for module in self.graph.modules[:-1])
             and self._num_classes() is not None
         )
@@ -223,10 +216,10 @@ class _Tracer:
     def _prior(self, module, backward):
         """The product of what a module's readers say, or None if it does not listen."""
         said = [part for (to, _), part in backward.items() if to is module]
-        if not said or not getattr(module, "evidence_uses_prior", True):
+        if not said or not module.evidence_uses_prior:
             return None
         if not all(isinstance(part, tensors.Categorical) for part in said):
-            if getattr(module, "hands_down", False):  # the same holds for the module below
+            if module.hands_down:  # the same holds for the module below
                 return said[0]
             raise TypeError(
                 f"The graph cannot be exported: what {module.get_name()} hears from above are no "
@@ -275,7 +268,7 @@ def _change(before, after):
 
 def _speaker(module):
     """The module itself, or the one whose messages it passes on."""
-    while getattr(module, "hands_down", False):
+    while module.hands_down:
         module = module.inputs[0]
     return module
 
@@ -292,7 +285,7 @@ def _difference(after, before):
 def _write_saved_model(tracer, path, signatures):
     archive = keras.export.ExportArchive()
     for module in tracer.learners:
-        model = getattr(module, "model", None)
+        model = module.model
         if isinstance(model, keras.Model) and model.built:
             archive.track(model)  # tables too; variables alone are found without
     for name, (function, specs) in signatures.items():  # the first one is the default

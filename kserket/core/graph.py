@@ -10,7 +10,7 @@ from kserket import metrics
 from kserket.core import drawing, messages
 from kserket.core.export import export
 from kserket.core.learning_module import LearningModule
-from kserket.core.module import Module, Observation
+from kserket.core.module import Module, Observation, call
 from kserket.core.options import check_nonnegative_int, check_positive_int, check_seed
 from kserket.core.prediction import generate, pass_messages, read_data
 from kserket.core.rounds import run_rounds
@@ -184,7 +184,7 @@ class Graph:
 
     def _learned(self):
         """The modules that have a model."""
-        return [module for module in self.modules if getattr(module, "model", None) is not None]
+        return [module for module in self.modules if module.model is not None]
 
     # Use --------------------------------------------------------------------------------
 
@@ -255,7 +255,7 @@ class Graph:
         figures = {}
         for module, inference in beliefs.inferences.items():
             inputs, prior = beliefs.heard(module)
-            scores = dict(module.evaluate(inputs, prior)) if hasattr(module, "evaluate") else {}
+            scores = dict(call(module.evaluate, module.read(inputs, prior)))
             if y_true is not None and inference.posterior is not None:
                 classes = inference.posterior.classes
                 scores |= metrics.clustering_scores(y_true, classes)
@@ -303,8 +303,8 @@ class Graph:
             reads = ", ".join(self.names[source] for source in module.inputs) or "-"
             forward = module.get_forward_msg()
             sends = "-" if forward is None else f"{_kind(forward)} {tuple(np.shape(forward))}"
-            model = getattr(module, "model", None)
-            size = f"{model.count_params():,}" if hasattr(model, "count_params") else "-"
+            model = module.model
+            size = f"{model.count_params():,}" if isinstance(model, keras.Model) else "-"
             rows.append((f"{name} ({type(module).__name__})", reads, sends, size))
         widths = [max(len(row[column]) for row in rows) + 2 for column in range(4)]
         rule = "\u2500" * sum(widths)

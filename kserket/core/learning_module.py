@@ -13,10 +13,16 @@ import numpy as np
 from kserket import metrics
 from kserket.core import messages, result_folder, tensors
 from kserket.core.checking import check_data
-from kserket.core.module import Module, Observation
+from kserket.core.module import Module, Observation, Received, call
 from kserket.core.options import check_choice, check_labels, check_seed
-from kserket.core.progress import showing_steps
+from kserket.core.progress import Steps, showing_steps
 from kserket.core.rollback import has_finite_weights, rolled_back_on_divergence
+
+# What a saved graph keeps of every module that learns.
+_STATE = (
+    *("mode", "trainable", "seed", "seed_key", "fingerprint", "text_limit"),
+    *("_belongs_to", "_input_shapes", "_posterior"),
+)
 
 
 class Inference(NamedTuple):
@@ -66,9 +72,24 @@ def as_inference(module, inference):
 class LearningModule(Module):
     """Base of the modules that own a model and let it learn.
 
-    A subclass writes `build_model`, `learn` and `infer`; where they apply also `check`,
-    `settings` and `text_files`. Then it has the whole life of a module: `update()`, learning
-    and recognition, result files, seeds, `Graph`.
+    A subclass writes three hooks, and those of the others that apply. Each has a default.
+
+    | what you write | when it is called | default |
+    |---|---|---|
+    | `build_model` | once, before the first `learn` | none |
+    | `learn` | in every update that learns; all randomness from `rng` | none |
+    | `infer` | after it, and for new data; changes nothing | none |
+    | `check` | first: raise here what cannot be used | accepts everything |
+    | `read` | after it: the data that the other hooks receive | messages as they came |
+    | `infer_learned` | after `learn` instead of `infer` | `infer` |
+    | `evaluate` | in `Graph.evaluate` | no figures |
+    | `figures` | after `infer` in an update | no figures |
+    | `settings` | when parameters are written or read | no settings |
+    | `text_files` | when result files are written | no files |
+    | `get_parameters`, `set_parameters` | for a model that is not from Keras | a Keras model's |
+
+    What you then get: `update()`, learning and recognition, result files, seeds, callbacks and
+    progress (`fit_callbacks`), scores against labels, rollback of an update that fails, saving.
 
     Args:
         name: The module's name.
@@ -91,13 +112,7 @@ class LearningModule(Module):
     """
 
     parameters_file = "parameters.h5"
-    _saved = (
-        *Module._saved,
-        *("mode", "trainable", "seed", "seed_key", "fingerprint", "text_limit"),
-        *("_belongs_to", "_input_shapes", "_posterior"),
-    )
     text_limit = 10_000_000
-    evidence_uses_prior = True  # whether `infer` gives other evidence or messages under a prior
 
     def __init__(self, name, mode="learn", *, labels=None, save_dir=".", load_dir=None, seed=None):
         check_choice("mode", mode, "learn", "recog")
@@ -121,104 +136,97 @@ class LearningModule(Module):
 
     # What a family writes ---------------------------------------------------------------
 
-    def build_model(self, inputs):
-        """Makes the model for these inputs, its weights built.
+    def build_model(self, *data):
+        """Makes the model for these data, its weights built.
 
         Args:
-            inputs: List of messages or arrays, one per connected module.
+            *data: What `read` returned. A module without a `read` of its own receives `inputs`
+                alone, the list of messages or arrays.
 
         Returns:
             A `keras.Model`, or anything with `get_parameters` and `set_parameters` below.
         """
         raise TypeError(f"{type(self).__name__} must define build_model(inputs).")
 
-    def learn(self, inputs, prior, rng):
+    def learn(self, *data_and_rng):
         """Trains `self.model`, going on from where it is.
 
         Args:
-            inputs: List of messages or arrays.
-            prior: The message from above, or None.
-            rng: `numpy.random.Generator` of this seed, module and round.
+            *data_and_rng: What `read` returned, as in `infer`, and the `numpy.random.Generator` of
+                this seed, module and round: `learn(inputs, prior, rng)` or `learn(data, rng)`.
 
         Returns:
-            Dict of figures, such as `{"loss": 101.5}`.
+            Dict of figures that learning has anyway, such as `{"loss": 101.5}`.
         """
         raise TypeError(f"{type(self).__name__} must define learn(inputs, prior, rng).")
 
-    def infer(self, inputs, prior):
+    def infer(self, *data):
         """What the model, as it is, concludes. Changes nothing.
 
         Args:
-            inputs: List of messages or arrays.
-            prior: The message from above, or None.
+            *data: What `read` returned: `inputs, prior`, or one value of your own.
 
         Returns:
             An `Inference`.
         """
         raise TypeError(f"{type(self).__name__} must define infer(inputs, prior).")
 
-    def infer_learned(self, inputs, prior):
-        """`infer` in a round: for samples that were learned from, of which more may be known."""
-        return self.infer(inputs, prior)
+    def infer_learned(self, *data):
+        """`infer` in a round: for samples that were learned from, of which more may be known.
 
-    def check(self, inputs, prior):
-        """Raises ValueError if inputs or prior cannot be used; called before anything changes."""
+        Args:
+            *data: As in `infer`.
+
+        Returns:
+            An `Inference`; by default that of `infer`.
+        """
+        return self.infer(*data)
 
     def settings(self):
         """Dict of JSON values that saved parameters must agree with, such as sizes."""
         return {}
 
     def text_files(self, inference):
-        """Serket's text files: dict from name, with `{mode}` in it, to array."""
+        """Serket's text files.
+
+        Args:
+            inference: The `Inference` of the update.
+
+        Returns:
+            Dict from file name, with `{mode}` in it, to array (N, ...).
+        """
         return {}
 
     def figures(self, inference):
-        """Dict of figures of an update that tell how well it went without any label."""
-        return {}
-
-    def evaluate(self, inputs, prior):
-        """Dict of figures of the model on these inputs, means over samples, in nats."""
-        return {}
-
-    def generate(self, latent, num_samples, rng):
-        """Draws what the inputs would hold.
+        """Figures of an update that tell how well it went without any label.
 
         Args:
-            latent: This module's own latent variable, drawn by the module above or asked for:
-                classes (num_samples,) or vectors (num_samples, D); None draws it here.
-            num_samples: How many.
-            rng: `numpy.random.Generator`.
+            inference: The `Inference` of the update.
 
         Returns:
-            List with one array per input: classes or vectors for a module, data for an
-            observation.
+            Dict of numbers.
         """
-        raise TypeError(f"{type(self).__name__} cannot generate: it defines no generate().")
+        return {}
 
     def get_config(self):
-        """The constructor's arguments, with what was set since in the place of what was given."""
+        """The constructor's arguments, with the values that attributes of their names have now."""
         config = super().get_config()
-        now = {name: getattr(self, name) for name in (*self._saved, "save_dir", "load_dir")}
+        now = {**self.get_state(), "save_dir": self.save_dir, "load_dir": self.load_dir}
         now |= dict.fromkeys(("labels", "category"), self.labels)
         return config | {name: value for name, value in now.items() if name in config}
 
+    def get_state(self):
+        return {**super().get_state(), **{name: getattr(self, name) for name in _STATE}}
+
+    def set_state(self, state):
+        super().set_state(state)
+        for name in _STATE:
+            setattr(self, name, state.get(name, getattr(self, name)))
+
     def tensor_infer(self, inputs, prior):
-        """`infer` in TensorFlow operations, for `Graph.export`.
+        """`infer` in TensorFlow operations, for `Graph.export`; see `Module.tensor_infer`.
 
-        Written here for a Keras model that maps one input to what the module sends up. Beside
-        it a module may have `tensor_decode(latent)` and `tensor_generate(latent, seed)`, which
-        return a list with one tensor per input: what a latent variable (N, K) or (N, D) means
-        for it, and a draw of it.
-
-        Args:
-            inputs: List of tensors, `kserket.core.tensors.Gaussian` or `Categorical`.
-            prior: `Categorical` from above, or None.
-
-        Returns:
-            A `kserket.core.tensors.Inference`.
-
-        Raises:
-            TypeError: If this module needs a method of its own.
+        Written here for a Keras model that maps one input to what the module sends up.
         """
         if not isinstance(self.model, keras.Model) or prior is not None or len(inputs) != 1:
             raise TypeError(
@@ -230,6 +238,22 @@ class LearningModule(Module):
             return tensors.Inference(output, [None])
         message = tensors.from_log(keras.ops.log(output))
         return tensors.Inference(message, [None], message)
+
+    def fit_callbacks(self, total, unit):
+        """The callbacks of this update: the user's, and those of progress and Ctrl-C.
+
+        Give them to `model.fit(callbacks=)` in `learn`. Without them `module_callbacks` of
+        `Graph.fit` are not called, and an update cannot be stopped before it ends.
+
+        Args:
+            total: How many epochs, sweeps or steps this update has at most.
+            unit: What they are called in the progress line, such as "epoch".
+
+        Returns:
+            List of Keras callbacks.
+        """
+        self._callbacks_were_asked_for = True
+        return [*self.callbacks, Steps(self, total, unit)]
 
     # The round --------------------------------------------------------------------------
 
@@ -246,9 +270,10 @@ class LearningModule(Module):
         """
         inputs, prior = self.get_observations(), self.get_backward_msg()
         self._check(inputs, prior)
-        self.ensure_model(inputs)
-        logs = self._learn(inputs, prior) if self.mode == "learn" and self.trainable else {}
-        inference = as_inference(self, self.infer_learned(inputs, prior))
+        data = self.read(inputs, prior)
+        self.ensure_model(data, [list(np.shape(message)[1:]) for message in inputs])
+        logs = self._learn(data) if self.mode == "learn" and self.trainable else {}
+        inference = as_inference(self, call(self.infer_learned, data))
         self.logs = {
             **logs,
             **self.figures(inference),
@@ -261,16 +286,16 @@ class LearningModule(Module):
         self.send_backward_msgs(inference.downward)
         self.rounds += 1
 
-    def ensure_model(self, inputs):
+    def ensure_model(self, data, shapes):
         """The model, made (and in recognition loaded) at the first call.
 
         Args:
-            inputs: List of messages or arrays, as `build_model` gets them.
+            data: What `read` returned.
+            shapes: Shape of a sample of each input, lists.
 
         Returns:
             `self.model`.
         """
-        shapes = [list(np.shape(message)[1:]) for message in inputs]
         if self.model is not None:
             if shapes != self._input_shapes:
                 raise ValueError(
@@ -282,7 +307,7 @@ class LearningModule(Module):
         must_load = self.mode == "recog" or not self.trainable or self.load_dir is not None
         found = result_folder.read_parameters(self, shapes) if must_load else None
         with _python_seed(int(self._make_rng().integers(2**31))), self._devices():
-            self.model = self.build_model(inputs)
+            self.model = self._build(data)
         if found is not None:
             arrays, fingerprint = found
             try:
@@ -345,10 +370,15 @@ class LearningModule(Module):
 
     # Private ----------------------------------------------------------------------------
 
-    def _learn(self, inputs, prior):
+    def _build(self, data):
+        """`build_model`, which takes inputs alone where the module has no `read` of its own."""
+        return self.build_model(data.inputs if isinstance(data, Received) else data)
+
+    def _learn(self, data):
         """`learn`, of which nothing stays if it diverges."""
+        self._callbacks_were_asked_for = False
         with rolled_back_on_divergence(self), showing_steps(self):
-            logs = self.learn(inputs, prior, self._make_rng())
+            logs = call(self.learn, data, self._make_rng())
             if "loss" in logs and not (
                 np.isfinite(logs["loss"]) and has_finite_weights(self.model)
             ):
@@ -357,6 +387,11 @@ class LearningModule(Module):
                     "are not finite. Its model is what it was before this update, and nothing was "
                     "written or sent. Scale the data, or lower the learning rate."
                 )
+        if self.callbacks and not self._callbacks_were_asked_for:
+            self._warn_once(
+                "was given module_callbacks, and its learn() calls none of them. Give its fit the "
+                "callbacks that self.fit_callbacks(epochs, 'epoch') returns."
+            )
         return logs
 
     def _warn_once(self, text):
@@ -386,7 +421,6 @@ class LearningModule(Module):
         missing = [messages.missing_rows(message) for message in inputs]
         if all(mask is not None and mask.all() for mask in missing):
             raise ValueError(f"{name} reads missing rows only. It needs one that was observed.")
-        self.check(inputs, prior)
 
     def _check_classes(self, prior, num_classes):
         """Raises ValueError unless a prior is class probabilities (N, K), or None."""

@@ -1,8 +1,10 @@
 """Modules: things with a name that read what is below them and send messages both ways."""
 
+import contextlib
 import inspect
 import warnings
 import weakref
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,19 +15,53 @@ from kserket.core.messages import Categorical, as_categorical
 from kserket.core.registry import register_module
 
 
+class Received(NamedTuple):
+    """What a module has received, where it has no `read` of its own.
+
+    Attributes:
+        inputs: List of messages or arrays, one per connected module.
+        prior: The product of what came from above, or None.
+    """
+
+    inputs: list
+    prior: object = None
+
+
 class Module:
     """Base of everything that can stand in a graph.
 
     A module reads the forward messages of the modules it is connected to, and sends each of
-    them a backward message. Subclass it and write `update()` as Serket users do, or write
-    `infer()` too and the module can predict new data inside a `kserket.Graph`. Modules that
-    learn a Keras model subclass `kserket.LearningModule` instead. A module made under
-    `tf.distribute.MirroredStrategy().scope()` makes its model there too.
+    them a backward message. A module made under `tf.distribute.MirroredStrategy().scope()` makes
+    its model there, too.
+
+    | what you write | what you then get |
+    |---|---|
+    | `update()` | a Serket module: loops of updates, `Graph.fit` |
+    | `infer()` | `Graph.predict` and `Graph.evaluate` of new data |
+    | `evaluate()` | figures of its own in `Graph.evaluate` |
+    | `generate()` | `Graph.generate` |
+    | `tensor_infer()` | `Graph.export` |
+    | `tensor_decode()`, `tensor_generate()` | the signatures `decode` and `generate` of an export |
+    | `get_state()`, `set_state()` | attributes of its own in a saved graph |
+    | `read()` | the other hooks receive what it returns, checked once, instead of messages |
+
+    Every one of them has a default here, so that a graph never asks whether a module has it.
+    Modules that learn a model subclass `kserket.LearningModule`, which writes `update()`.
 
     Args:
         name: What it is called: "vae", "gmm". It is part of the folder's name and of the
             names of figures such as `gmm/accuracy`.
         learnable: Whether `update()` changes parameters.
+
+    Attributes:
+        model: The model that it learns, or None.
+        labels: Classes (N,) that its posterior is scored against, or None.
+        trainable: Whether `update()` changes the model; None where there is none.
+        seed: The seed of its random numbers; None where it draws none.
+        fingerprint: Digest of its saved parameters, or None.
+        evidence_uses_prior: Whether `infer` returns other evidence or messages under a prior.
+            Where it does not, a graph runs the module once a pass, not again for each prior.
+        hands_down: Whether it has nothing to say of its own, and only passes on messages.
 
     Example:
 
@@ -47,7 +83,17 @@ class Module:
 
     _count = 0
     _mailbox_type = Mailbox
-    _saved = ("learnable", "rounds", "logs")  # attributes that a saved graph keeps
+    _input_shapes = None  # shapes of a sample of each input, from when the model was made
+    _belongs_to = None  # the fingerprint of the parameters that were loaded
+    model = None
+    labels = None
+    trainable = None
+    seed = None
+    fingerprint = None
+    evidence_uses_prior = True
+    hands_down = False
+    tensor_decode = None
+    tensor_generate = None
 
     def __new__(cls, *args, **kwargs):
         self = super().__new__(cls)
@@ -133,19 +179,129 @@ class Module:
         return cls(**config)
 
     def get_state(self):
-        """What else a saved graph must keep of this module: values as in `get_config`.
+        """The attributes that a saved graph keeps of this module.
 
-        Name, number, rounds, messages, seeds, the model with its optimizer and the random
-        states in it are kept anyway.
+        A subclass adds its own: `return {**super().get_state(), "total": self.total}`. Name,
+        number, messages, the model with its optimizer and the random states in it are saved
+        without it, and so are the attributes of this class and `LearningModule`.
+
+        Returns:
+            Dict of values as in `get_config`.
+        """
+        return {"learnable": self.learnable, "rounds": self.rounds, "logs": self.logs}
+
+    def set_state(self, state):
+        """Restores what `get_state` returned.
+
+        A subclass calls `super().set_state(state)` and reads its own entries.
+
+        Args:
+            state: The dict. Entries that a later version added may be absent.
+        """
+        for name in ("learnable", "rounds", "logs"):
+            setattr(self, name, state.get(name, getattr(self, name)))
+
+    # What a module concludes --------------------------------------------------------------
+
+    def check(self, inputs, prior):
+        """Raises ValueError if inputs or prior cannot be used; called before anything changes.
+
+        Args:
+            inputs: List of messages or arrays, one per connected module.
+            prior: The product of what came from above, or None.
+        """
+
+    def read(self, inputs, prior):
+        """Turns messages into the data that the other hooks work on, checked once.
+
+        By default the messages themselves, after `check`; the hooks then receive `inputs` and
+        `prior` as two arguments: `infer(inputs, prior)`. What a `read` of your own returns they
+        receive as one: `infer(data)`.
+
+        Args:
+            inputs: List of messages or arrays, one per connected module, with a row per sample.
+            prior: The product of what came from above, or None.
+
+        Returns:
+            `Received`, or data of any other type.
+
+        Raises:
+            ValueError: If they cannot be used. Nothing has been changed then.
+        """
+        self.check(inputs, prior)
+        return Received(inputs, prior)
+
+    def infer(self, *data):
+        """What the module, as it is, concludes. Changes nothing.
+
+        Args:
+            *data: What `read` returned: `inputs, prior`, or one value of your own.
+
+        Returns:
+            A `kserket.Inference`.
+
+        Raises:
+            TypeError: If the module does not define it.
+        """
+        raise TypeError(
+            f"{self.get_name()} defines update() only. To predict new data it needs "
+            "infer(inputs, prior), which returns a kserket.Inference and changes nothing."
+        )
+
+    def evaluate(self, *data):
+        """How well the module describes data.
+
+        Args:
+            *data: As in `infer`.
+
+        Returns:
+            Dict of figures, means over samples, in nats. Empty by default.
         """
         return {}
 
-    def set_state(self, state):
-        """Puts back what `get_state` returned.
+    def generate(self, latent, num_samples, rng):
+        """Draws what the inputs would hold.
 
         Args:
-            state: The dict.
+            latent: This module's own latent variable, drawn by the module above or asked for:
+                classes (num_samples,) or vectors (num_samples, D); None draws it here.
+            num_samples: How many.
+            rng: `numpy.random.Generator`.
+
+        Returns:
+            List with one array per input: classes or vectors for a module, data for an
+            observation.
+
+        Raises:
+            TypeError: If the module does not define it.
         """
+        raise TypeError(f"{self.get_name()} cannot generate: it defines no generate().")
+
+    def tensor_infer(self, inputs, prior):
+        """`infer` in TensorFlow operations, for `Graph.export`.
+
+        Beside it a module may have `tensor_decode(latent)` and `tensor_generate(latent, seed)`
+        (None where absent), which return a list with one tensor per input: what a latent variable
+        (N, K) or (N, D) means for it, and a draw of it.
+
+        Args:
+            inputs: List of tensors, `kserket.core.tensors.Gaussian` or `Categorical`.
+            prior: `Categorical` from above, or None.
+
+        Returns:
+            A `kserket.core.tensors.Inference`.
+
+        Raises:
+            TypeError: If the module does not define it.
+        """
+        raise TypeError(
+            f"{self.get_name()} cannot be exported: {type(self).__name__} defines no "
+            "tensor_infer(inputs, prior), which says in TensorFlow what infer() says in NumPy."
+        )
+
+    def as_served(self):
+        """A context in which `infer` answers as an exported graph does."""
+        return contextlib.nullcontext()
 
     def get_name(self):
         """The full name, "module001_gmm"."""
@@ -233,9 +389,9 @@ class Module:
             RuntimeError: If nothing is connected or an input has not been updated yet.
             ValueError: If the inputs hold different numbers of samples.
         """
-        return self.read({module: module.mailbox for module in self._inputs})
+        return self.receive({module: module.mailbox for module in self._inputs})
 
-    def read(self, mailboxes):
+    def receive(self, mailboxes):
         """`get_observations` from other mailboxes than the modules' own.
 
         Args:
@@ -441,7 +597,7 @@ class Observation(Module):
         """Raises ValueError if samples are of another shape than a reader was built for."""
         before, now = self.data.shape[1:], data.shape[1:]
         for reader in self._readers:
-            if now != before and getattr(reader, "_input_shapes", None) is not None:
+            if now != before and reader._input_shapes is not None:
                 raise ValueError(
                     f"{self.get_name()} holds samples of shape {before}, for which "
                     f"{reader.get_name()} was built. Received: {now}. Give data of that shape, or "
@@ -454,6 +610,18 @@ class Observation(Module):
 
     def update(self):
         """Nothing to do: data stay what they are."""
+
+
+def call(hook, data, *arguments):
+    """Calls a module's hook with what its `read` returned: `Received` as two arguments.
+
+    Args:
+        hook: Bound method, such as `module.infer`.
+        data: What `module.read` returned.
+        *arguments: What the hook takes beside it.
+    """
+    parts = data if isinstance(data, Received) else (data,)
+    return hook(*parts, *arguments)
 
 
 def _as_message(message):

@@ -6,9 +6,9 @@ import numpy as np
 
 from kserket.core import messages
 from kserket.core.checking import check_data
-from kserket.core.learning_module import LearningModule, as_inference, check_learned
+from kserket.core.learning_module import as_inference, check_learned
 from kserket.core.mailbox import DataBox, Mailbox
-from kserket.core.module import Observation
+from kserket.core.module import Observation, call
 from kserket.core.options import check_classes
 
 
@@ -29,7 +29,7 @@ class Beliefs:
 
     def heard(self, module):
         """The inputs of a module, and the prior."""
-        return module.read(self.boxes), self.boxes[module].prior()
+        return module.receive(self.boxes), self.boxes[module].prior()
 
     def post(self, module, inference):
         """Sends what a module concluded, both ways; how much its forward message changed."""
@@ -112,8 +112,6 @@ def generate(graph, start, num_samples, component, rng):
     for module in reversed(graph.modules):
         if module not in drawn or isinstance(module, Observation):
             continue
-        if not hasattr(module, "generate"):
-            raise TypeError(f"{module.get_name()} cannot generate: it defines no generate().")
         check_learned(module)
         samples = module.generate(drawn[module], num_samples, rng)
         for source, sample in zip(module.inputs, samples, strict=True):
@@ -169,20 +167,13 @@ def read_data(graph, x):
 
 
 def _infer(module, inputs, prior):
-    if not hasattr(module, "infer"):
-        raise TypeError(
-            f"{module.get_name()} defines update() only. To predict new data it needs "
-            "infer(inputs, prior), which returns a kserket.Inference and changes nothing."
-        )
     check_learned(module)
-    if isinstance(module, LearningModule):
-        module.check(inputs, prior)
-    return as_inference(module, module.infer(inputs, prior))
+    return as_inference(module, call(module.infer, module.read(inputs, prior)))
 
 
 def _listens_to_prior(module, inputs):
     """Whether a prior changes what the module concludes; missing rows are filled in by it."""
-    if getattr(module, "evidence_uses_prior", True):
+    if module.evidence_uses_prior:
         return True
     return any(messages.missing_rows(message) is not None for message in inputs)
 

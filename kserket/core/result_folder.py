@@ -29,7 +29,7 @@ def write(module, inference):
             "module": type(module).__name__,
             "settings": module.settings(),
             "input_shapes": module._input_shapes,
-            "inputs": [getattr(below, "fingerprint", None) for below in module.inputs],
+            "inputs": [below.fingerprint for below in module.inputs],
         }
         module.fingerprint = results.write_parameters(
             module.folder / module.parameters_file, module.get_parameters(), metadata
@@ -88,7 +88,7 @@ def read_parameters(module, input_shapes):
                 f"{key}={value!r}. Use the same, or another load_dir."
             )
     for below, fingerprint in zip(module.inputs, metadata.get("inputs", ()), strict=True):
-        loaded = getattr(below, "_belongs_to", None)
+        loaded = below._belongs_to
         if module.mode == "recog" and loaded and fingerprint and loaded != fingerprint:
             raise ValueError(
                 f"{path} does not belong together with the parameters that "

@@ -9,7 +9,6 @@ from kserket import storage
 from kserket.core import messages, tensors
 from kserket.core.learning_module import Inference, LearningModule
 from kserket.core.options import check_positive_int
-from kserket.core.progress import Steps
 from kserket.core.registry import register_module
 from kserket.gmm.learning import learn
 from kserket.gmm.model import GaussianMixture
@@ -70,8 +69,6 @@ class GMM(LearningModule):
     ```
     """
 
-    _saved = (*LearningModule._saved, "itr")
-
     def __init__(
         self,
         K,
@@ -100,6 +97,13 @@ class GMM(LearningModule):
             name, mode, labels=category, save_dir=save_dir, load_dir=load_dir, seed=seed
         )
         self.K, self.itr = int(K), int(itr)
+
+    def get_state(self):
+        return {**super().get_state(), "itr": self.itr}
+
+    def set_state(self, state):
+        super().set_state(state)
+        self.itr = state.get("itr", self.itr)
 
     def forget_samples(self):
         super().forget_samples()
@@ -137,8 +141,8 @@ class GMM(LearningModule):
         if missing is not None:
             seen = np.flatnonzero(~missing)
             data = {name: storage.take(part, seen) for name, part in data.items()}
-        steps = Steps(self, self.itr, "sweep")
-        history = learn(self.model, data, self.itr, [*self.callbacks, steps], verbose=0, rng=rng)
+        callbacks = self.fit_callbacks(self.itr, "sweep")
+        history = learn(self.model, data, self.itr, callbacks, verbose=0, rng=rng)
         (figure, values), *_ = history.history.items()
         return {figure: values[-1], **self.evaluate(inputs, prior)}
 

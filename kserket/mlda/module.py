@@ -8,7 +8,6 @@ from kserket.core import messages, tensors
 from kserket.core.learning_module import Inference, LearningModule
 from kserket.core.module import Observation
 from kserket.core.options import check_positive_int
-from kserket.core.progress import Steps
 from kserket.core.registry import register_module
 from kserket.inference import word_counts
 from kserket.mlda.learning import learn
@@ -82,8 +81,6 @@ class MLDA(LearningModule):
     ```
     """
 
-    _saved = (*LearningModule._saved, "itr", "shared_classes")
-
     def __init__(
         self,
         K,
@@ -119,6 +116,14 @@ class MLDA(LearningModule):
         self.K, self.weights, self.itr = int(K), weights, int(itr)
         self.shared_classes = bool(shared_classes)
         self._config = model.get_config()
+
+    def get_state(self):
+        return {**super().get_state(), "itr": self.itr, "shared_classes": self.shared_classes}
+
+    def set_state(self, state):
+        super().set_state(state)
+        self.itr = state.get("itr", self.itr)
+        self.shared_classes = state.get("shared_classes", self.shared_classes)
 
     def settings(self):
         names = ("alpha", "beta", "modality_weights", "inference")
@@ -158,8 +163,8 @@ class MLDA(LearningModule):
     def learn(self, inputs, prior, rng):
         spoken = ~self._missing(inputs)
         data = self._data(inputs, prior, spoken)
-        steps = Steps(self, self.itr, "sweep")
-        history = learn(self.model, data, self.itr, [*self.callbacks, steps], verbose=0, rng=rng)
+        callbacks = self.fit_callbacks(self.itr, "sweep")
+        history = learn(self.model, data, self.itr, callbacks, verbose=0, rng=rng)
         (figure, values), *_ = history.history.items()
         return {figure: values[-1], **self.evaluate(inputs, prior)}
 

@@ -9,7 +9,6 @@ import tensorflow as tf
 from kserket.core import messages, tensors
 from kserket.core.learning_module import Inference, LearningModule
 from kserket.core.options import check_choice, check_classes, check_positive_int
-from kserket.core.progress import Steps
 from kserket.core.registry import register_module
 from kserket.inference import markov_chain, reported_chain
 from kserket.mm.model import MarkovChain, tensor_context
@@ -80,8 +79,6 @@ class MarkovModel(LearningModule):
     ```
     """
 
-    _saved = (*LearningModule._saved, "itr", "lengths")
-
     def __init__(
         self,
         num_samp=100,
@@ -109,6 +106,14 @@ class MarkovModel(LearningModule):
         )
         self.lengths, self.itr = lengths, int(itr)
 
+    def get_state(self):
+        return {**super().get_state(), "itr": self.itr, "lengths": self.lengths}
+
+    def set_state(self, state):
+        super().set_state(state)
+        self.itr = state.get("itr", self.itr)
+        self.lengths = state.get("lengths", self.lengths)
+
     def check(self, inputs, prior):
         if len(inputs) != 1:
             raise ValueError(
@@ -131,7 +136,7 @@ class MarkovModel(LearningModule):
     def learn(self, inputs, prior, rng):
         data = self.model._data({"x": _as_reports(inputs[0]), "class_prior": prior}, self.lengths)
         history = self.model._fit(
-            data, self.itr, [*self.callbacks, Steps(self, self.itr, "sweep")], verbose=0, rng=rng
+            data, self.itr, self.fit_callbacks(self.itr, "sweep"), verbose=0, rng=rng
         )
         log_posterior = history.history["log_posterior"][-1]
         return {"log_posterior": log_posterior, **self.evaluate(inputs, prior)}

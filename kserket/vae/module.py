@@ -11,7 +11,6 @@ from kserket import storage
 from kserket.core import compiled_loop, messages, tensors
 from kserket.core.learning_module import Inference, LearningModule
 from kserket.core.options import check_positive, check_positive_int
-from kserket.core.progress import Steps
 from kserket.core.registry import register_module
 from kserket.vae.inputs import check_unit_interval
 from kserket.vae.model import VariationalAutoencoder
@@ -81,7 +80,6 @@ class VAE(LearningModule):
 
     parameters_file = "model.ckpt"
     evidence_uses_prior = False
-    _saved = (*LearningModule._saved, "itr", "batch_size", "learning_rate")
 
     def __init__(
         self,
@@ -156,9 +154,20 @@ class VAE(LearningModule):
         return config | ({"KL_param": self.kl_weight} if "KL_param" in config else {})
 
     def get_state(self):
-        return {"losses": self._losses, "kl_weight": self.kl_weight}
+        return {
+            **super().get_state(),
+            "itr": self.itr,
+            "batch_size": self.batch_size,
+            "learning_rate": self.learning_rate,
+            "losses": self._losses,
+            "kl_weight": self.kl_weight,
+        }
 
     def set_state(self, state):
+        super().set_state(state)
+        self.itr = state.get("itr", self.itr)
+        self.batch_size = state.get("batch_size", self.batch_size)
+        self._learning_rate = state.get("learning_rate", self._learning_rate)
         self._losses, self.kl_weight = state["losses"], state["kl_weight"]
 
     def settings(self):
@@ -228,7 +237,7 @@ class VAE(LearningModule):
                 batch_size=self.batch_size or len(data["x"]),
                 epochs=self.itr,
                 seed=int(rng.integers(2**31)),
-                callbacks=[*self.callbacks, Steps(self, self.itr, "epoch")],
+                callbacks=self.fit_callbacks(self.itr, "epoch"),
                 dtype="float32",
             )
         self._losses = history.history["loss"]

@@ -7,7 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from kserket.core import messages
-from kserket.core.module import Observation
+from kserket.core.learning_module import LearningModule
+from kserket.core.module import Module, Observation
 from kserket.core.registry import registered_name
 from kserket.core.saving import archive
 from kserket.core.saving.codec import Packer
@@ -72,8 +73,8 @@ def describe_config(module):
         "arguments": packer.pack(config, module.get_name()),
         "arrays": [describe_data(array.reshape(-1)) for array in packer.arrays],
         "networks": [[list(w.shape) for w in model.weights] for model in packer.models],
-        "seed": getattr(module, "seed", None),
-        "trainable": getattr(module, "trainable", None),
+        "seed": module.seed,
+        "trainable": module.trainable,
         **({"data": describe_data(module.data)} if isinstance(module, Observation) else {}),
     }
 
@@ -103,7 +104,7 @@ def _warn_of_shared(graph):
     """Warns of models that share variables: a file holds them apart."""
     owners = {}
     for module in graph.modules:
-        model = getattr(module, "model", None)
+        model = module.model
         for weight in model.weights if isinstance(model, keras.Model) else ():
             other = owners.setdefault(id(weight), module)
             if other.model is not model:
@@ -138,11 +139,17 @@ def restore_state(graph, packed, unpacker):
         _restore_module(graph, module, part)
     for module, part in zip(graph.modules, parts, strict=True):
         if part.get("parameters") is not None:  # no Keras model: its own arrays
-            module.model = module.build_model(module.get_observations())
+            inputs, prior = module.get_observations(), module.get_backward_msg()
+            module.model = module._build(module.read(inputs, prior))
             module.set_parameters(part["parameters"])
         module.set_state(part["state"])
     graph.round = int(state["round"])
     graph.history.history, graph.history.epoch = state["history"], state["epochs"]
+
+
+def _base_of(module):
+    """The class whose state is saved even where a subclass forgets `super().get_state()`."""
+    return LearningModule if isinstance(module, LearningModule) else Module
 
 
 def _pack_structure(graph, module, packer):
@@ -158,10 +165,9 @@ def _pack_structure(graph, module, packer):
 
 def _pack_module(graph, module, packer):
     name = module.get_name()
-    attributes = {key: getattr(module, key) for key in module._saved}
+    state = {**_base_of(module).get_state(module), **module.get_state()}
     entry = {
-        "attributes": packer.pack(attributes, name),
-        "state": packer.pack(dict(module.get_state()), f"get_state() of {name}"),
+        "state": packer.pack(state, f"get_state() of {name}"),
         "backward": [
             [sender, packer.pack(message, f"a message to {name}")]
             for sender, message in _backward(graph, module)
@@ -169,10 +175,9 @@ def _pack_module(graph, module, packer):
     }
     if not isinstance(module, Observation):
         entry["forward"] = packer.pack(module.get_forward_msg(), f"the message of {name}")
-    model = getattr(module, "model", None)
-    if "model" in vars(module) and isinstance(model, (keras.Model, type(None))):
-        entry["model"] = packer.pack(model, f"the model of {name}")
-    elif hasattr(module, "get_parameters"):
+    if "model" in vars(module) and isinstance(module.model, (keras.Model, type(None))):
+        entry["model"] = packer.pack(module.model, f"the model of {name}")
+    elif isinstance(module, LearningModule):
         entry["parameters"] = packer.pack(module.get_parameters(), f"parameters of {name}")
     return entry
 
@@ -191,9 +196,8 @@ def _backward(graph, module):
 
 
 def _restore_module(graph, module, part):
-    for name in module._saved:
-        if name in part["attributes"]:  # those that came later have their defaults
-            setattr(module, name, part["attributes"][name])
+    part["state"] = {**part.get("attributes", {}), **part["state"]}  # apart in the first files
+    _base_of(module).set_state(module, part["state"])
     senders = [(sender, message) for sender, message in part["backward"]]
     module.mailbox.backward = {
         None if sender is None else graph.modules[sender]: message for sender, message in senders
