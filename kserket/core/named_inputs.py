@@ -1,5 +1,6 @@
 """What models take beside x: parts of their inputs by name, and class probabilities from above."""
 
+from kserket.arrays import as_numbers
 from kserket.core import messages
 
 
@@ -39,13 +40,50 @@ def class_prior(prior, num_classes, num_rows, row):
         A `Categorical`, or None.
 
     Raises:
+        TypeError: If they are not real numbers.
         ValueError: If there is not one row for each row of the data, or rows are no probabilities.
     """
     if prior is None:
         return None
-    prior = messages.as_categorical(prior, num_classes)
+    prior = class_probabilities(prior, "`class_prior`", num_classes)
     if len(prior) != num_rows:
         raise ValueError(
             f"`class_prior` must hold one row per {row}, {num_rows}. Received: {len(prior)}"
         )
     return prior
+
+
+def class_probabilities(values, name, num_classes):
+    """Class probabilities, read under the name that the caller knows.
+
+    Args:
+        values: `Categorical`, or array (N, K).
+        name: What they are, for errors.
+        num_classes: K.
+
+    Returns:
+        A `Categorical`.
+
+    Raises:
+        TypeError: If they are not real numbers.
+        ValueError: If rows are no probabilities of K classes.
+    """
+    if isinstance(values, messages.Categorical):
+        return messages.as_categorical(values, num_classes)
+    values = as_numbers(values, name)
+    try:
+        return messages.as_categorical(values, num_classes)
+    except ValueError as error:
+        raise ValueError(
+            f"{name} needs class probabilities, shape (N, {num_classes}). {error}"
+            + _one_hot_hint(values, num_classes)
+        ) from error
+
+
+def _one_hot_hint(values, num_classes):
+    """The cure where class numbers were given, or ""."""
+    column = values.ndim == 1 or (values.ndim == 2 and values.shape[1] == 1)
+    if not column or not values.size or not (values == values.astype("int64")).all():
+        return ""
+    index = "" if values.ndim == 1 else "[:, 0]"
+    return f" If these are class numbers, pass np.eye({num_classes})[classes{index}]."

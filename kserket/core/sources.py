@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from kserket import storage
+from kserket.arrays import as_numbers
 
 ADVICE = "Batches are x, (x, ...) or {'x': x}, arrays with one row per sample"
 
@@ -33,7 +34,7 @@ def as_array(data, name):
                 f"{name} reads files that end in .npy. Received: {data}. Open others first, such "
                 "as np.load(path)['x'] or np.loadtxt(path)."
             )
-        return np.load(data, mmap_mode="r", allow_pickle=False)
+        return _mapped(data, name)
     try:
         if type(data).__module__.partition(".")[0] == "h5py" and hasattr(data, "id"):
             return _from_hdf5(data)
@@ -46,9 +47,15 @@ def as_array(data, name):
     return data
 
 
-def widened(array):
-    """The array, in single precision where it is bfloat16, which is no number to NumPy."""
-    return array.astype("float32") if array.dtype == tf.bfloat16.as_numpy_dtype else array
+def _mapped(path, name):
+    """The array in an `.npy` file, mapped."""
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError as error:
+        raise ValueError(
+            f"{name} cannot read {path}, which is damaged or holds something else than an array of "
+            f"numbers: {error}. Write it with np.save(path, array)."
+        ) from error
 
 
 def _from_hdf5(dataset):
@@ -83,8 +90,8 @@ def _samples(batch, name):
         batch = batch[0]
     if isinstance(batch, dict):
         batch = batch.get("x")
-    batch = widened(np.asarray(batch))
-    if batch.dtype.kind not in "fiub" or batch.ndim < 2:
+    batch = as_numbers(batch, f"{ADVICE}; {name}")
+    if batch.ndim < 2:
         raise TypeError(
             f"{ADVICE}; {name} received {batch.dtype} of shape {batch.shape}. "
             "Batch the dataset: dataset.batch(256)."

@@ -3,6 +3,7 @@
 import numpy as np
 
 from kserket import storage
+from kserket.arrays import as_numbers, check_finite
 from kserket.core import messages
 from kserket.core.named_inputs import class_prior, named_inputs
 
@@ -21,27 +22,26 @@ def check(x, sample_weight, num_components, num_features, inference):
         Dict of x, variance, class_prior and sample_weight, None where not given.
 
     Raises:
+        TypeError: If something is not real numbers.
         ValueError: If names, shapes or values do not fit.
     """
     parts = named_inputs(x, "variance", "class_prior")
     if isinstance(parts.get("x"), messages.Gaussian):
         gaussian = parts["x"]
         parts |= {"x": gaussian.mean, "variance": parts.get("variance", gaussian.variance)}
-    x = parts["x"] = np.asarray(parts["x"])
-    if x.ndim != 2 or 0 in x.shape or x.dtype.kind not in "fiub":
+    x = parts["x"] = as_numbers(parts["x"], "GaussianMixture")
+    if x.ndim != 2 or 0 in x.shape:
         raise ValueError(
-            "GaussianMixture needs numbers of shape (N, D). "
-            f"Received: shape {x.shape}, dtype {x.dtype}"
+            f"GaussianMixture needs numbers of shape (N, D). Received: shape {x.shape}"
         )
-    if not storage.every(np.isfinite, x):
-        raise ValueError("GaussianMixture needs finite data. Remove or impute NaN and infinity.")
+    check_finite(x, "GaussianMixture")
     if num_features not in (None, x.shape[1]):
         raise ValueError(
             f"GaussianMixture was fitted to {num_features} features. Received: shape {x.shape}"
         )
     variance = parts.get("variance")
     if variance is not None:
-        variance = np.asarray(variance)
+        variance = as_numbers(variance, "`variance`")
         if inference == "gibbs" and not storage.every(np.isfinite, variance):
             raise ValueError("The Gibbs sampler needs finite `variance`. Leave such rows out.")
         if variance.shape != x.shape or not storage.every(lambda part: part >= 0, variance):
@@ -51,7 +51,7 @@ def check(x, sample_weight, num_components, num_features, inference):
             )
     prior = class_prior(parts.get("class_prior"), num_components, len(x), "sample")
     if sample_weight is not None:
-        sample_weight = np.asarray(sample_weight, "float64")
+        sample_weight = np.asarray(as_numbers(sample_weight, "`sample_weight`"), "float64")
         if inference == "gibbs":
             raise ValueError("The Gibbs sampler takes no `sample_weight`.")
         valid = np.isfinite(sample_weight) & (sample_weight >= 0)

@@ -24,6 +24,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kserket.arrays import as_numbers
+
 SMALLEST = 1e-100
 
 
@@ -200,28 +202,30 @@ def sample(initial, transitions, lengths, rng):
     return np.array(states, dtype=np.int64)
 
 
-def check_lengths(lengths, num_rows):
+def check_lengths(lengths, num_rows=None):
     """Lengths of sequences as an array.
 
     Args:
-        lengths: positive integers, one a sequence, or None for a single sequence.
-        num_rows: N, to which they must sum.
+        lengths: Positive whole numbers of any numeric type (S,), or None for a single sequence.
+        num_rows: N, to which they must sum; None does not ask.
 
     Returns:
-        (S,) integers.
+        Integers (S,); None for None where N is not known.
 
     Raises:
-        ValueError: they are not positive integers, or do not sum to N.
+        TypeError: If they are not numbers.
+        ValueError: If they are not positive whole numbers, or do not sum to N.
     """
     if lengths is None:
-        return np.array([num_rows])
-    checked = np.asarray(lengths)
-    if checked.ndim != 1 or checked.dtype.kind not in "iu" or not (checked > 0).all():
+        return None if num_rows is None else np.array([num_rows])
+    given = as_numbers(lengths, "`lengths`")
+    if given.ndim != 1 or not given.size or not ((given > 0) & (given % 1 == 0)).all():
         raise ValueError(
-            "`lengths` must be a list of positive integers, one a sequence. "
-            f"Received: lengths={lengths!r}"
+            "`lengths` must be a list of positive integers, one per sequence. "
+            f"Received: lengths={lengths!r:.100}"
         )
-    if checked.sum() != num_rows:
+    checked = given.astype(np.int64)
+    if num_rows is not None and checked.sum() != num_rows:
         raise ValueError(
             f"`lengths` must sum to the number of steps, {num_rows}. "
             f"Received: {len(checked)} lengths that sum to {checked.sum()}."

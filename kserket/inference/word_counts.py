@@ -9,13 +9,14 @@ surveys, Journal of the American Statistical Association 76 (1981): design effec
 import numpy as np
 
 from kserket import storage
+from kserket.arrays import as_numbers
 
 DENSE_ABOVE = 0.3  # share of cells in use above which matrix products are faster without indices
 _RIDGE = 1e-9  # relative, so that directions that do not occur divide nothing by nothing
 _LEAST_DOCUMENTS = 5  # of a class from which its design effect is estimated
 
 
-def read(counts):
+def read(counts, name="Counts"):
     """Counts as float64, rows of NaN as zeros.
 
     A large array is read some rows at a time: what is sparse, but was written out in a file, need
@@ -23,32 +24,37 @@ def read(counts):
 
     Args:
         counts: (N, V) array or scipy sparse matrix, not negative.
+        name: What they are, for errors.
 
     Returns:
         (N, V) CSR array; a NumPy array where most cells are in use.
 
     Raises:
-        ValueError: the shape is not (N, V), or a value is negative or not finite.
+        TypeError: If they are not real numbers.
+        ValueError: If the shape is not (N, V), a value is negative or not finite, or part of a row
+            is masked.
     """
     from scipy import sparse
 
     if sparse.issparse(counts):
+        if counts.dtype.kind not in "fiub":
+            as_numbers(counts.tocoo().data, name)  # raises
         counts = sparse.csr_array(counts, dtype=np.float64)
         if not counts.has_canonical_format:  # its arrays may be those that were given
             counts = counts.copy()
             counts.sum_duplicates()
         parts = [counts]
     else:
-        counts = np.asarray(counts)
+        counts = as_numbers(counts, name, allow_missing=True)
         parts = []
     if counts.ndim != 2 or 0 in counts.shape:
-        raise ValueError(f"Counts must have shape (N, V). Received: shape {counts.shape}")
+        raise ValueError(f"{name} must have shape (N, V). Received: shape {counts.shape}")
     if not parts:
         parts = [_read_rows(storage.read(counts, rows)) for rows in storage.chunks(counts)]
     wrong = np.concatenate([_wrong_values(part) for part in parts])
     if len(wrong):
         raise ValueError(
-            "Counts must be finite and not negative. Received: "
+            f"{name} must be finite and not negative. Received: "
             f"{len(wrong)} values that are not, the first of them {wrong[0]:g}."
         )
     if len(parts) > 1:

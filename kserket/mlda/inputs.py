@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from kserket.arrays import as_numbers
 from kserket.core import messages
 from kserket.core.named_inputs import class_prior, named_inputs
 from kserket.inference import document_classes, word_counts
@@ -126,11 +127,11 @@ def read(x, name, num_topics, sizes=None, reports=None):
         `Documents`.
 
     Raises:
+        TypeError: If a modality is not real numbers.
         ValueError: If they do not agree with each other or with the model.
     """
     parts = named_inputs(x, "class_prior")
-    given = parts["x"]
-    given = list(given) if isinstance(given, (list, tuple)) else [given]
+    given = _modalities(parts["x"], name)
     if sizes is not None and len(given) != len(sizes):
         raise ValueError(
             f"{name} was fitted to {len(sizes)} modalities. "
@@ -138,7 +139,7 @@ def read(x, name, num_topics, sizes=None, reports=None):
         )
     if reports is None:
         reports = [isinstance(part, messages.Categorical) for part in given]
-    rows = {_num_rows(part) for part in given if part is not None}
+    rows = {part.shape[0] for part in given if part is not None}
     if len(rows) != 1 or (sizes is None and any(part is None for part in given)):
         raise ValueError(
             "Every modality needs one row per document, and data when it is first learned. "
@@ -149,7 +150,8 @@ def read(x, name, num_topics, sizes=None, reports=None):
     for m, (part, is_report) in enumerate(zip(given, reports, strict=True)):
         if part is None:
             part = np.zeros((num_documents, sizes[m]))
-        part = _read_report(part) if is_report else word_counts.read(part)
+        what = f"Modality {m} of {name}"
+        part = _read_report(part, what) if is_report else word_counts.read(part, what)
         if sizes is not None and part.shape[1] != sizes[m]:
             raise ValueError(
                 f"Modality {m} of {name} has {sizes[m]} words. Received: shape {part.shape}"
@@ -181,17 +183,30 @@ def warn_of_proportions(values, reports, name):
             )
 
 
-def _read_report(part):
+def _modalities(given, name):
+    """Modalities, one or a list: messages, sparse matrices, arrays (N, V) or None."""
+    several = isinstance(given, (list, tuple))
+    parts = []
+    for m, part in enumerate(given if several else [given]):
+        if not (part is None or isinstance(part, messages.Message) or hasattr(part, "tocsr")):
+            part = as_numbers(part, f"Modality {m} of {name}", allow_missing=True)
+        if several and np.ndim(part) == 1:
+            raise ValueError(
+                f"{name} takes a list of modalities, each an array (N, V). Received: a list of "
+                "rows. Make them one array: np.array(rows)."
+            )
+        if part is not None and not part.shape:
+            raise ValueError(f"{name} needs counts of shape (N, V). Received: one number")
+        parts.append(part)
+    return parts
+
+
+def _read_report(part, name):
     """Class probabilities (N, V), rows that say nothing at zero."""
     if not isinstance(part, messages.Categorical):
-        part = np.array(part, "float64")
+        part = np.array(as_numbers(part, name, allow_missing=True), "float64")
         silent = np.isnan(part).all(axis=1) | (part == 0).all(axis=1)
         part = messages.Categorical(np.nan_to_num(part), silent)
     if part.missing is None:
         return part.probs
     return np.where(part.missing[:, None], 0.0, part.probs)
-
-
-def _num_rows(part):
-    shape = np.shape(part)
-    return shape[0] if shape else 0

@@ -5,8 +5,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from kserket.core import messages
-from kserket.core.named_inputs import class_prior, named_inputs
+from kserket.core.named_inputs import class_prior, class_probabilities, named_inputs
 from kserket.core.options import check_positive, check_positive_int
 from kserket.core.sweep_model import SweepModel
 from kserket.inference import markov_chain, reported_chain
@@ -314,7 +313,7 @@ class MarkovChain(SweepModel):
     def _data(self, x, lengths=None):
         """Checked inputs as the inference functions take them."""
         parts = named_inputs(x, "class_prior")
-        reported = messages.as_categorical(parts["x"], self.num_states)
+        reported = class_probabilities(parts["x"], "x of MarkovChain", self.num_states)
         if not len(reported):
             raise ValueError(f"x needs one step at least. Received: shape {reported.shape}")
         prior = class_prior(parts.get("class_prior"), self.num_states, len(reported), "step")

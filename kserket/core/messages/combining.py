@@ -33,7 +33,7 @@ def as_gaussian(message):
     """Reads a message or an array (N, D) as a `Gaussian`; an array becomes its mean."""
     if isinstance(message, Gaussian):
         return message
-    return Gaussian(np.asarray(message))
+    return Gaussian(message)
 
 
 def is_categorical(message):

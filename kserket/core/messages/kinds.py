@@ -5,6 +5,7 @@ import abc
 import numpy as np
 
 from kserket import storage
+from kserket.arrays import as_numbers, check_finite
 
 SUM_TOLERANCE = 1e-3
 LOG_FLOOR = -1e9  # stands for log 0: below whatever data say, yet contradictions tie, never NaN
@@ -108,14 +109,15 @@ class Categorical(Message):
         missing: Optional boolean array (N,): rows that say nothing. They become uniform.
 
     Raises:
-        ValueError: If `probs` is not (N, K), not finite, negative, or a row does not sum to
-            one.
+        TypeError: If `probs` are not real numbers.
+        ValueError: If `probs` is not (N, K), not finite, negative, masked, or a row does not sum
+            to one.
     """
 
     _arguments = ("probs", "missing")
 
     def __init__(self, probs, missing=None):
-        probs = np.asarray(probs)
+        probs = as_numbers(probs, "A Categorical message")
         if probs.ndim != 2 or probs.shape[1] == 0:
             raise ValueError(
                 "A Categorical message needs probabilities of shape (N, K). "
@@ -158,9 +160,10 @@ class Categorical(Message):
             A `Categorical`.
 
         Raises:
-            ValueError: If the array is not (N, K), or a value is NaN or infinity.
+            TypeError: If they are not real numbers.
+            ValueError: If the array is not (N, K), or a value is masked, NaN or infinity.
         """
-        log_probs = np.asarray(log_probs)
+        log_probs = as_numbers(log_probs, "A Categorical message")
         if log_probs.ndim != 2 or log_probs.shape[1] == 0:
             raise ValueError(
                 "A Categorical message needs log probabilities of shape (N, K). "
@@ -210,19 +213,21 @@ class Gaussian(Message):
             says nothing. None means the identity.
 
     Raises:
-        ValueError: If the shapes differ or a variance is not positive.
+        TypeError: If they are not real numbers.
+        ValueError: If the shapes differ, a mean is not finite, a variance is not positive, or a
+            value is masked.
     """
 
     _arguments = ("mean", "variance")
 
     def __init__(self, mean, variance=None):
-        mean = np.asarray(mean)
+        mean = as_numbers(mean, "The mean of a Gaussian message")
         if mean.ndim != 2:
             raise ValueError(
                 f"A Gaussian message needs a mean of shape (N, D). Received: shape {mean.shape}"
             )
         if variance is not None:
-            variance = np.asarray(variance)
+            variance = as_numbers(variance, "The variance of a Gaussian message")
             if variance.shape != mean.shape:
                 raise ValueError(
                     "Mean and variance of a Gaussian message must have one shape. "
@@ -242,6 +247,7 @@ class Gaussian(Message):
                     mean,
                     missing,
                 )
+        check_finite(mean, "The mean of a Gaussian message")
         self._mean = _frozen(mean)
         self._variance = None if variance is None else _frozen(variance)
 
@@ -273,14 +279,20 @@ class Mixture(Message):
         covariances: Array (K, D, D).
 
     Raises:
-        ValueError: If the shapes do not agree.
+        TypeError: If they are not real numbers.
+        ValueError: If the shapes do not agree, rows of `responsibilities` are not probabilities, or
+            a mean or covariance is not finite.
     """
 
     _arguments = ("responsibilities", "means", "covariances")
 
     def __init__(self, responsibilities, means, covariances):
-        responsibilities = np.asarray(responsibilities)
-        means, covariances = np.asarray(means), np.asarray(covariances)
+        responsibilities, means, covariances = (
+            as_numbers(part, f"The {name} of a Mixture message")
+            for name, part in zip(
+                self._arguments, (responsibilities, means, covariances), strict=True
+            )
+        )
         shapes = responsibilities.shape, means.shape, covariances.shape
         if responsibilities.ndim != 2 or means.ndim != 2 or shapes[0][1] != shapes[1][0]:
             raise ValueError(
@@ -292,6 +304,15 @@ class Mixture(Message):
                 f"Covariances of a Mixture message must have shape {shapes[1] + shapes[1][1:]}. "
                 f"Received: shape {shapes[2]}"
             )
+        _, wrong = storage.apply(_row_sums, responsibilities)
+        if wrong.any():
+            raise ValueError(
+                "Rows of a Mixture message's responsibilities must hold probabilities: not "
+                f"negative, summing to 1. {int(wrong.sum())} of {len(wrong)} rows do not; the "
+                f"first is row {int(wrong.argmax())}. Divide each row by its sum."
+            )
+        check_finite(means, "The means of a Mixture message")
+        check_finite(covariances, "The covariances of a Mixture message")
         self._responsibilities = _frozen(responsibilities)
         self._means, self._covariances = _frozen(means), _frozen(covariances)
         self._array = None  # made when somebody reads it
@@ -416,10 +437,11 @@ def _as_mask(missing, length):
     """The mask (N,) as booleans, or None if no row is missing."""
     if missing is None:
         return None
-    missing = np.asarray(missing, dtype=bool)
-    if missing.shape != (length,):
+    missing = as_numbers(missing, "`missing`")
+    if missing.shape != (length,) or not np.isin(missing, (0, 1)).all():
         raise ValueError(
-            f"`missing` must have shape ({length},), one entry per sample. "
-            f"Received: shape {missing.shape}"
+            f"`missing` must have shape ({length},), True or False for each sample. "
+            f"Received: shape {missing.shape}, dtype {missing.dtype}"
         )
+    missing = missing.astype(bool)
     return _frozen(missing) if missing.any() else None
