@@ -5,7 +5,7 @@ from kserket import datasets, gmm, metrics, mlda, mm, plotting, preprocessing, u
 from kserket.core.graph import Graph
 from kserket.core.learning_module import Inference, LearningModule
 from kserket.core.loading import load_graph
-from kserket.core.messages import Categorical, Deferred, Gaussian, Mixture
+from kserket.core.messages import Categorical, Deferred, Gaussian, Mixture, product
 from kserket.core.module import Module, Observation
 from kserket.core.registry import register_module
 from kserket.gmm import GaussianMixture
@@ -37,6 +37,7 @@ __all__ = [
     "mm",
     "plotting",
     "preprocessing",
+    "product",
     "register_module",
     "utils",
     "vae",
