@@ -5,10 +5,12 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from kserket import floors
 from kserket.core.named_inputs import class_prior, class_probabilities, named_inputs
 from kserket.core.options import check_positive, check_positive_int
 from kserket.core.sweep_model import SweepModel
 from kserket.inference import markov_chain, reported_chain
+from kserket.mm import rule
 
 
 @keras.saving.register_keras_serializable(package="kserket")
@@ -197,12 +199,12 @@ class MarkovChain(SweepModel):
         """
         inputs = inputs if isinstance(inputs, dict) else {"x": inputs}
         double = {name: ops.cast(part, "float64") for name, part in inputs.items()}
+        logs = {name: ops.log(ops.maximum(part, floors.SMALLEST)) for name, part in double.items()}
         initial, transitions, reports = (weight.value for weight in self._parameters.values())
-        likelihood = double["x"] @ tf.transpose(reports)
-        if "class_prior" in double:
-            likelihood *= double["class_prior"]
-        log_evidence = tf.math.log(tf.maximum(likelihood, 1e-300))
-        return tf.nn.softmax(log_evidence + tensor_context(log_evidence, initial, transitions))
+        log_evidence = rule.state_evidence(logs["x"], reports)
+        if "class_prior" in logs:
+            log_evidence += logs["class_prior"]
+        return tf.nn.softmax(log_evidence + rule.context(log_evidence, initial, transitions))
 
     def predict(self, x, batch_size=None, verbose=0, *, lengths=None, **kwargs):
         """P(state | all steps of its sequence).
@@ -338,35 +340,3 @@ class MarkovChain(SweepModel):
             "trust": trust,
             "num_paths": self.num_paths,
         }
-
-
-def tensor_context(log_evidence, initial, transitions):
-    """log P(state | evidence of all other steps) of one sequence, as TensorFlow operations.
-
-    Args:
-        log_evidence: (N, K), unnormalised.
-        initial: (K,).
-        transitions: (K, K).
-
-    Returns:
-        (N, K), unnormalised.
-    """
-    smallest = markov_chain.SMALLEST if log_evidence.dtype == tf.float64 else 1e-30
-    initial, transitions = tf.maximum(initial, smallest), tf.maximum(transitions, smallest)
-    best = tf.reduce_max(log_evidence, axis=1, keepdims=True)
-    likelihood = tf.maximum(tf.exp(log_evidence - best), smallest)
-
-    def forward(predicted, likelihood):
-        filtered = predicted * likelihood
-        return (filtered / tf.reduce_sum(filtered)) @ transitions
-
-    def backward(future, likelihood):
-        onward = future * likelihood
-        return (onward / tf.reduce_sum(onward)) @ tf.transpose(transitions)
-
-    first, last = initial[None], tf.ones_like(initial)[None]
-    predicted = tf.scan(forward, likelihood, first)[:, 0]
-    future = tf.scan(backward, likelihood, last, reverse=True)[:, 0]
-    predicted = tf.concat([first, predicted[:-1]], axis=0)
-    future = tf.concat([future[1:], last], axis=0)
-    return tf.math.log(predicted) + tf.math.log(future)

@@ -6,12 +6,14 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
+from kserket import floors
 from kserket.core import messages, tensors
 from kserket.core.learning_module import Inference, LearningModule
 from kserket.core.options import check_choice, check_classes, check_positive_int
 from kserket.core.registry import register_module
 from kserket.inference import markov_chain, reported_chain
-from kserket.mm.model import MarkovChain, tensor_context
+from kserket.mm import rule
+from kserket.mm.model import MarkovChain
 
 
 @register_module("kserket")
@@ -178,16 +180,15 @@ class MarkovModel(LearningModule):
             self.lengths = lengths
 
     def tensor_infer(self, inputs, prior):
-        if isinstance(inputs[0], tensors.Categorical):
-            reported = inputs[0].array
-        else:
-            missing = tensors.missing_rows(inputs[0])[:, None]
-            reported = tf.where(missing, tf.ones_like(inputs[0]), inputs[0])
-        initial, transitions, reports = self._frozen(reported.dtype)
-        own = reported @ tf.transpose(reports)
-        own = tf.math.log(tf.maximum(own, 1e-300 if own.dtype == tf.float64 else 1e-37))
+        reported = inputs[0]
+        if not isinstance(reported, tensors.Categorical):
+            smallest = floors.smallest(reported.dtype)
+            missing = tensors.missing_rows(reported)
+            reported = tensors.from_log(tf.math.log(tf.maximum(reported, smallest)), missing)
+        initial, transitions, reports = self._frozen(reported.log_probs.dtype)
+        own = rule.state_evidence(reported.log_probs, reports)
         above = 0.0 if prior is None else prior.log_probs
-        context = tensor_context(own + above, initial, transitions)
+        context = rule.context(own + above, initial, transitions)
         return tensors.Inference(
             tensors.from_log(context + own),
             [tensors.from_log(context + above)],

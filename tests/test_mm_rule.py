@@ -1,0 +1,96 @@
+"""The chain's rule in TensorFlow operations against the recursions in NumPy."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kserket.inference import markov_chain
+from kserket.mm import rule
+
+
+def context(log_evidence, initial, transitions, lengths=None, dtype="float64"):
+    """`rule.context`, normalised, of sequences of these lengths."""
+    starts = None
+    if lengths is not None:
+        starts = np.zeros(len(log_evidence), bool)
+        starts[np.cumsum(lengths) - lengths] = True
+    arguments = (tf.constant(part, dtype) for part in (log_evidence, initial, transitions))
+    return markov_chain.normalise(rule.context(*arguments, starts).numpy().astype("float64"))
+
+
+def chain(num_states, concentration=1.0, seed=0):
+    rng = np.random.default_rng(seed)
+    initial = rng.dirichlet(np.ones(num_states))
+    return initial, rng.dirichlet(np.full(num_states, concentration), num_states)
+
+
+@pytest.mark.parametrize("dtype, tolerance", [("float64", 1e-12), ("float32", 1e-5)])
+@pytest.mark.parametrize(
+    "num_states, lengths",
+    [
+        (3, [1]),
+        (3, [2]),
+        (1, [7]),
+        (4, [16]),
+        (4, [17]),
+        (3, [1, 1, 1]),
+        (3, [30, 1, 50, 20]),
+        (5, [3] * 40),
+        (6, [400]),
+    ],
+)
+def test_blocks_equal_the_recursion(num_states, lengths, dtype, tolerance):
+    rng = np.random.default_rng(sum(lengths))
+    log_evidence = 3.0 * rng.normal(size=(sum(lengths), num_states)) + 100.0
+    log_evidence[rng.random(len(log_evidence)) < 0.1] = 0.0  # missing steps
+    parameters = chain(num_states)
+    expected = markov_chain.smooth(log_evidence, *parameters, lengths).log_context
+    found = context(log_evidence, *parameters, lengths, dtype)
+    np.testing.assert_allclose(np.exp(found), np.exp(expected), atol=tolerance)
+    if len(lengths) == 1:
+        alone = context(log_evidence, *parameters, None, dtype)
+        np.testing.assert_allclose(alone, found, atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype, sharpness", [("float64", 600.0), ("float32", 60.0)])
+def test_sure_evidence_that_contradicts_itself(dtype, sharpness):
+    """Blocks hold states apart whose evidence differs by more than a precision's range."""
+    rng = np.random.default_rng(0)
+    told = rng.integers(4, size=500)
+    log_evidence = np.where(told[:, None] == np.arange(4), 0.0, -sharpness)
+    parameters = chain(4)
+    expected = markov_chain.smooth(log_evidence, *parameters).log_context
+    found = context(log_evidence, *parameters, dtype=dtype)
+    np.testing.assert_allclose(np.exp(found), np.exp(expected), atol=1e-5)
+
+
+def test_no_step_is_no_answer():
+    assert context(np.zeros((0, 3)), *chain(3)).shape == (0, 3)
+
+
+@pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
+def test_the_rule_needs_built_in_operations_only():
+    """LiteRT takes it, for any number of steps."""
+    initial, transitions = chain(3)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 3), "float32")])
+    def serve(log_evidence):
+        parameters = (tf.constant(part, "float32") for part in (initial, transitions))
+        return rule.context(log_evidence, *parameters)
+
+    module = tf.Module()
+    module.serve = serve
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [serve.get_concrete_function()], module
+    )
+    interpreter = tf.lite.Interpreter(model_content=converter.convert())
+    for num_steps in (1, 20):
+        log_evidence = np.random.default_rng(1).normal(size=(num_steps, 3)).astype("float32")
+        position = interpreter.get_input_details()[0]["index"]
+        interpreter.resize_tensor_input(position, log_evidence.shape)
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(position, log_evidence)
+        interpreter.invoke()
+        found = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+        expected = context(log_evidence, initial, transitions)
+        np.testing.assert_allclose(markov_chain.normalise(found), expected, atol=1e-4)
