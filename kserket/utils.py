@@ -30,7 +30,7 @@ class _Passage(Module):
 
     def update(self):
         """Reads, passes on what was read, and hands down what came from above."""
-        self.set_forward_msg(self.infer(self.get_observations(), None).evidence)
+        self.set_forward_msg(self.infer(self.get_messages().inputs, None).evidence)
         self._hand_down()
 
     def set_backward_msg(self, message, sender=None):
@@ -314,7 +314,7 @@ class Buffer(_Passage):
 
     def update(self):
         """Adds what is read now, and passes on what is held."""
-        part = self.infer(self.get_observations(), None).evidence
+        part = self.infer(self.get_messages().inputs, None).evidence
         if self.size != -1 and len(part) > self.size:
             raise ValueError(
                 f"{self.get_name()} holds {self.size} rows and reads {len(part)} at once. "

@@ -23,6 +23,7 @@ class FakeModule:
 
     def __init__(self, forward=None, backward=None, inputs=(), **attributes):
         self.forward, self.backward, self.inputs = forward, backward, inputs
+        self.mailbox = SimpleNamespace(prior=lambda: backward)
         self.__dict__.update(attributes)
 
     def get_forward_msg(self):

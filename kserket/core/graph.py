@@ -2,6 +2,7 @@
 
 import copy
 import os
+import warnings
 
 import keras
 import numpy as np
@@ -27,7 +28,8 @@ class Graph:
 
     Args:
         *tops: The modules at the top. What they read, directly or not, belongs to the graph.
-        seed: Integer from which every learning module without a seed of its own takes one.
+        seed: Integer from which every learning module takes one that was not given a seed of its
+            own; another graph's, or one that was drawn, is replaced.
 
     Raises:
         TypeError: If something is not a module.
@@ -70,9 +72,19 @@ class Graph:
         self.round = 0
         self.seed = check_seed(seed)
         if seed is not None:
-            for module, name in self.names.items():
-                if isinstance(module, LearningModule) and module.seed is None:
-                    module.seed, module.seed_key = self.seed, name
+            self._hand_out_seed()
+
+    def _hand_out_seed(self):
+        """Gives the seed to the modules that learn; warns of those that were given their own."""
+        for module, name in self.names.items():
+            if not isinstance(module, LearningModule) or module.take_seed(self.seed, name):
+                continue
+            if module.seed != self.seed:
+                warnings.warn(
+                    f"{module.get_name()} keeps the seed={module.seed} that it was made with; the "
+                    f"seed={self.seed} of this graph does not reach it. Leave one of them out.",
+                    stacklevel=3,
+                )
 
     def __getitem__(self, name):
         for module, own in self.names.items():

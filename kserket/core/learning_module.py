@@ -14,13 +14,13 @@ from kserket import metrics
 from kserket.core import messages, result_folder, tensors
 from kserket.core.checking import check_data
 from kserket.core.module import Module, Observation, Received, call
-from kserket.core.options import check_choice, check_labels, check_seed
+from kserket.core.options import check_choice, check_flag, check_labels, check_seed
 from kserket.core.progress import Steps, showing_steps
 from kserket.core.rollback import has_finite_weights, rolled_back_on_divergence
 
 # What a saved graph keeps of every module that learns.
 _STATE = (
-    *("mode", "trainable", "seed", "seed_key", "fingerprint", "text_limit"),
+    *("mode", "trainable", "seed", "seed_key", "_owns_seed", "fingerprint", "text_limit"),
     *("_belongs_to", "_input_shapes", "_posterior"),
 )
 
@@ -117,7 +117,7 @@ class LearningModule(Module):
     def __init__(self, name, mode="learn", *, labels=None, save_dir=".", load_dir=None, seed=None):
         check_choice("mode", mode, "learn", "recog")
         seed, labels = check_seed(seed), check_labels(labels)  # before a number is taken
-        super().__init__(name, learnable=mode == "learn")
+        super().__init__(name)
         self.mode = mode
         self.labels = labels
         self.save_dir = None if save_dir is None else pathlib.Path(save_dir)
@@ -255,6 +255,10 @@ class LearningModule(Module):
         self._callbacks_were_asked_for = True
         return [*self.callbacks, Steps(self, total, unit)]
 
+    def read(self, inputs, prior):
+        self.check(inputs, prior)
+        return Received(inputs, prior)
+
     # The round --------------------------------------------------------------------------
 
     def update(self):
@@ -268,11 +272,11 @@ class LearningModule(Module):
             ValueError: If inputs, messages or saved parameters do not fit. Nothing has been
                 changed or written then.
         """
-        inputs, prior = self.get_observations(), self.get_backward_msg()
+        inputs, prior = self.get_messages()
         self._check(inputs, prior)
         data = self.read(inputs, prior)
         self.ensure_model(data, [list(np.shape(message)[1:]) for message in inputs])
-        logs = self._learn(data) if self.mode == "learn" and self.trainable else {}
+        logs = self._learn(data) if self.learnable and not _all_missing(inputs) else {}
         inference = as_inference(self, call(self.infer_learned, data))
         self.logs = {
             **logs,
@@ -318,6 +322,56 @@ class LearningModule(Module):
             self.fingerprint = self._belongs_to = fingerprint
         self._input_shapes = shapes
         return self.model
+
+    @property
+    def mode(self):
+        """ "learn" or "recog"; may be set between updates."""
+        return self._mode
+
+    @mode.setter
+    def mode(self, mode):
+        check_choice("mode", mode, "learn", "recog")
+        self._mode = mode
+
+    @property
+    def trainable(self):
+        """Whether `update()` learns in mode "learn"; may be set between updates."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, trainable):
+        check_flag(trainable=trainable)
+        self._trainable = bool(trainable)
+
+    @property
+    def learnable(self):
+        """Whether `update()` changes parameters: in mode "learn", and while `trainable`."""
+        return self.mode == "learn" and self.trainable
+
+    @property
+    def seed(self):
+        """The integer that determines all randomness, or None until one is drawn."""
+        return self._seed
+
+    @seed.setter
+    def seed(self, seed):
+        self._seed = check_seed(seed)
+        self._owns_seed = seed is not None
+
+    def take_seed(self, seed, key):
+        """Takes a graph's seed, unless this module was given one of its own.
+
+        Args:
+            seed: Integer.
+            key: What tells this module's random numbers from those of others in the graph.
+
+        Returns:
+            Whether it was taken.
+        """
+        if self._owns_seed:
+            return False
+        self._seed, self.seed_key = seed, key
+        return True
 
     @property
     def labels(self):
@@ -418,9 +472,12 @@ class LearningModule(Module):
                 check_data(np.asarray(message), module.get_name(), allow_missing=True)
         if prior is not None:
             check_data(np.asarray(prior), f"The message from above to {name}")
-        missing = [messages.missing_rows(message) for message in inputs]
-        if all(mask is not None and mask.all() for mask in missing):
-            raise ValueError(f"{name} reads missing rows only. It needs one that was observed.")
+        starts = self.learnable and self.rounds == 0 and self.load_dir is None
+        if starts and _all_missing(inputs):
+            raise ValueError(
+                f"{name} reads missing rows only. To learn for the first time it needs one that "
+                "was observed."
+            )
 
     def _check_classes(self, prior, num_classes):
         """Raises ValueError unless a prior is class probabilities (N, K), or None."""
@@ -433,8 +490,8 @@ class LearningModule(Module):
                 ) from error
 
     def _make_rng(self):
-        if self.seed is None:
-            self.seed = random.randrange(2**31)
+        if self._seed is None:
+            self._seed = random.randrange(2**31)
         return np.random.default_rng([self.seed, zlib.crc32(self.seed_key.encode()), self.rounds])
 
     def _score(self, inference):
@@ -474,6 +531,12 @@ def _weight_names(model):
         seen[weight.name] = seen.get(weight.name, 0) + 1
         names.append(weight.name + (f"_{seen[weight.name]}" if seen[weight.name] > 1 else ""))
     return names
+
+
+def _all_missing(inputs):
+    """Whether no row of any input was observed."""
+    missing = [messages.missing_rows(message) for message in inputs]
+    return all(mask is not None and mask.all() for mask in missing)
 
 
 def _join(shapes):

@@ -8,10 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kserket import storage
+from kserket.arrays import as_numbers
 from kserket.core.checking import check_data
 from kserket.core.devices import capture_strategy_scope
 from kserket.core.mailbox import DataBox, Mailbox
-from kserket.core.messages import Categorical, as_categorical
+from kserket.core.messages import Categorical, Message, as_categorical
+from kserket.core.options import check_flag
 from kserket.core.registry import register_module
 
 
@@ -46,12 +49,15 @@ class Module:
     | `read()` | the other hooks receive what it returns, checked once, instead of messages |
 
     Every one of them has a default here, so that a graph never asks whether a module has it.
+    A module that writes `update()` itself works on plain arrays: `get_observations()`,
+    `get_backward_msg()` and its other hooks receive copies that it may write to. Its
+    `get_messages()` returns the messages behind them, with their uncertainty.
     Modules that learn a model subclass `kserket.LearningModule`, which writes `update()`.
 
     Args:
         name: What it is called: "vae", "gmm". It is part of the folder's name and of the
             names of figures such as `gmm/accuracy`.
-        learnable: Whether `update()` changes parameters.
+        learnable: Whether `update()` changes parameters, for whoever asks the attribute.
 
     Attributes:
         model: The model that it learns, or None.
@@ -108,7 +114,8 @@ class Module:
             )
         self.name = name
         self.number = Module._count
-        self.learnable = bool(learnable)
+        check_flag(learnable=learnable)
+        self._learnable = bool(learnable)
         self.mailbox = self._mailbox_type()
         self.logs = {}
         self.rounds = 0
@@ -127,6 +134,11 @@ class Module:
     def inputs(self):
         """The modules this one is connected to, a tuple."""
         return self._inputs
+
+    @property
+    def learnable(self):
+        """Whether `update()` changes parameters."""
+        return self._learnable
 
     @property
     def sends_back(self):
@@ -188,7 +200,7 @@ class Module:
         Returns:
             Dict of values as in `get_config`.
         """
-        return {"learnable": self.learnable, "rounds": self.rounds, "logs": self.logs}
+        return {"learnable": self._learnable, "rounds": self.rounds, "logs": self.logs}
 
     def set_state(self, state):
         """Restores what `get_state` returned.
@@ -198,7 +210,8 @@ class Module:
         Args:
             state: The dict. Entries that a later version added may be absent.
         """
-        for name in ("learnable", "rounds", "logs"):
+        self._learnable = bool(state.get("learnable", self._learnable))
+        for name in ("rounds", "logs"):
             setattr(self, name, state.get(name, getattr(self, name)))
 
     # What a module concludes --------------------------------------------------------------
@@ -215,8 +228,8 @@ class Module:
         """Turns messages into the data that the other hooks work on, checked once.
 
         By default the messages themselves, after `check`; the hooks then receive `inputs` and
-        `prior` as two arguments: `infer(inputs, prior)`. What a `read` of your own returns they
-        receive as one: `infer(data)`.
+        `prior` as two arguments: `infer(inputs, prior)`; a module that writes `update()` itself
+        receives arrays. What a `read` of your own returns they receive as one: `infer(data)`.
 
         Args:
             inputs: List of messages or arrays, one per connected module, with a row per sample.
@@ -229,7 +242,7 @@ class Module:
             ValueError: If they cannot be used. Nothing has been changed then.
         """
         self.check(inputs, prior)
-        return Received(inputs, prior)
+        return self._as_heard(inputs, prior)
 
     def infer(self, *data):
         """What the module, as it is, concludes. Changes nothing.
@@ -321,6 +334,7 @@ class Module:
             TypeError: If something is not a module.
             ValueError: If nothing, or one module twice, is given, or a cycle would arise.
         """
+        check_flag(backward=backward)
         if not modules:
             raise ValueError(f"{self.get_name()}.connect() needs at least one module to read.")
         for module in modules:
@@ -381,18 +395,34 @@ class Module:
         """What the connected modules say to this one.
 
         Returns:
-            A list of messages or arrays, one per connected module, each with one row per
-            sample. Class probabilities include what *other* readers told that module, never
-            what this one did.
+            A list, one entry per connected module, each with one row per sample. A module that
+            writes `update()` itself gets new arrays, which it may write to; modules of the
+            library get messages or read-only arrays. Class probabilities include what *other*
+            readers told that module, never what this one did.
 
         Raises:
             RuntimeError: If nothing is connected or an input has not been updated yet.
             ValueError: If the inputs hold different numbers of samples.
         """
-        return self.receive({module: module.mailbox for module in self._inputs})
+        mailboxes = {module: module.mailbox for module in self._inputs}
+        return self._as_heard(self.receive(mailboxes), None).inputs
+
+    def get_messages(self):
+        """What this module has received, with its uncertainty.
+
+        Returns:
+            `Received`: `inputs`, a list of messages and read-only arrays, and `prior`, the message
+            from above or None.
+
+        Raises:
+            RuntimeError: If nothing is connected or an input has not been updated yet.
+            ValueError: If the inputs hold different numbers of samples.
+        """
+        mailboxes = {module: module.mailbox for module in self._inputs}
+        return Received(self.receive(mailboxes), self.mailbox.prior())
 
     def receive(self, mailboxes):
-        """`get_observations` from other mailboxes than the modules' own.
+        """The inputs of `get_messages` from other mailboxes than the modules' own.
 
         Args:
             mailboxes: Dict from module to `Mailbox`.
@@ -431,12 +461,26 @@ class Module:
 
         Args:
             message: A message, or an array with one row per sample.
+
+        Raises:
+            TypeError: If it holds something else than numbers.
+            ValueError: If it has no rows, or something in it is masked.
         """
-        self.mailbox.forward = _as_message(message)
+        self.mailbox.forward = _as_message(message, f"The forward message of {self.get_name()}")
 
     def get_backward_msg(self):
-        """The product of what the readers sent down, or None while nothing came."""
-        return self.mailbox.prior()
+        """The product of what the readers sent down, or None while nothing came.
+
+        A module that writes `update()` itself gets a new array, as in `get_observations`.
+        """
+        return self._as_heard([], self.mailbox.prior()).prior
+
+    def _as_heard(self, inputs, prior):
+        """`Received` in the form that this module works on: new arrays, or what was sent."""
+        if type(self).update.__module__.partition(".")[0] != __name__.partition(".")[0]:
+            inputs = [_writable(message) for message in inputs]
+            prior = None if prior is None else _writable(prior)
+        return Received(inputs, prior)
 
     def set_backward_msg(self, message, sender=None):
         """Receives a message from above.
@@ -448,12 +492,13 @@ class Module:
                 by hand (None) stands beside them.
 
         Raises:
+            TypeError: If it holds something else than numbers.
             ValueError: If the shape is not that of the forward message.
         """
         if message is None:
             self.mailbox.backward.clear()
             return
-        message = _as_message(message)
+        message = _as_message(message, f"A message to {self.get_name()}")
         self.check_backward(message, sender)
         self.mailbox.backward[sender] = message
 
@@ -507,7 +552,7 @@ class Module:
                 f"{len(self._inputs)} modules. Send one per connected module."
             )
         pairs = [
-            (module, _as_message(message))
+            (module, _as_message(message, f"A message to {module.get_name()}"))
             for module, message in zip(self._inputs, messages, strict=True)
             if message is not None
         ]
@@ -548,7 +593,8 @@ class Observation(Module):
     _mailbox_type = DataBox
 
     def __init__(self, data, name="obs", *, allow_missing=False):
-        data = check_data(data, name, allow_missing=allow_missing)
+        check_flag(allow_missing=allow_missing)
+        data = check_data(data, name, allow_missing=bool(allow_missing))
         super().__init__(name, learnable=False)
         self.allow_missing = bool(allow_missing)
         self.set_forward_msg(data)
@@ -560,7 +606,7 @@ class Observation(Module):
 
     @property
     def data(self):
-        """The data (N, ...)."""
+        """The data (N, ...), read-only; `set_data` puts others in their place."""
         return self.mailbox.forward
 
     def set_data(self, data, same_samples=False):
@@ -580,6 +626,7 @@ class Observation(Module):
                 module that reads them has its model, or there are more or fewer of the same
                 samples. Then nothing is changed.
         """
+        check_flag(same_samples=same_samples)
         data = check_data(data, self.get_name(), allow_missing=self.allow_missing)
         self._check_readers_take(data)
         if not same_samples:
@@ -624,17 +671,21 @@ def call(hook, data, *arguments):
     return hook(*parts, *arguments)
 
 
-def _as_message(message):
-    """Lists become arrays; whatever has a shape stays."""
-    if np.ma.is_masked(message):
-        raise ValueError(
-            "A message was a masked array, whose mask would be lost. Say what is not known in "
-            "another way: class probabilities that are uniform, a variance that is infinite."
-        )
-    message = message if hasattr(message, "shape") else np.asarray(message)
+def _as_message(message, name):
+    """A message as it is; anything else as an array of numbers that cannot be written to."""
+    if not isinstance(message, Message):
+        message = as_numbers(message, name)
+        if message.flags.writeable:
+            message = message.view()
+            message.flags.writeable = False
     if len(message.shape) == 0:
-        raise ValueError(f"A message must hold one row per sample. Received: {message!r}")
+        raise ValueError(f"{name} must hold one row per sample. Received: {message!r}")
     return message
+
+
+def _writable(message):
+    """A new array of what a message stands for: in a scratch file if it is large."""
+    return storage.apply(np.array, np.asarray(message))
 
 
 def _warn_of_namesake(module, reader):

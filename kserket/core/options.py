@@ -55,6 +55,20 @@ def check_positive(allow_zero=False, **options):
             raise ValueError(f"`{option}` must be {kind}. Received: {value!r}")
 
 
+def check_flag(**options):
+    """Checks that options are True or False, or the numbers 1 and 0.
+
+    Args:
+        **options: Values by name.
+
+    Raises:
+        ValueError: If one is something else, such as the string "False".
+    """
+    for option, value in options.items():
+        if not isinstance(value, (bool, np.bool_)) and not (_is_number(value) and value in (0, 1)):
+            raise ValueError(f"`{option}` must be True or False. Received: {value!r:.100}")
+
+
 def check_choice(option, value, *choices):
     """Checks that an option is one of several words.
 
@@ -66,7 +80,7 @@ def check_choice(option, value, *choices):
     Raises:
         ValueError: If it is none of them.
     """
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         words = " or ".join(repr(choice) for choice in choices)
         raise ValueError(f"`{option}` must be {words}. Received: {option}={value!r}")
 

@@ -185,7 +185,9 @@ class GMM(LearningModule):
     def figures(self, inference):
         """Classes that hold a datum at least."""
         live = len(np.unique(inference.posterior.classes))
-        if live == 1 < self.K and len(inference.posterior) > 1 and self.mode == "learn":
+        missing = inference.evidence.missing
+        num_seen = len(inference.posterior) if missing is None else (~missing).sum()
+        if live == 1 < self.K and num_seen > 1 and self.mode == "learn":
             self._warn_once(
                 "found one class only: what it reads looks like one Gaussian. Under a VAE, let "
                 "the latent variables carry more: lower KL_param, train longer, or use the "

@@ -31,13 +31,13 @@ def latent_of(source):
     """
     module = find_module(
         source,
-        lambda m: _is_mixture(m.get_backward_msg()),
+        lambda m: _is_mixture(m.mailbox.prior()),
         lambda m: hasattr(m.get_forward_msg(), "variance"),
         lambda m: m is source and m.get_forward_msg() is not None,
         missing="There are no latent points: no module here sends a variance or was sent a "
         "mixture. Call update() or fit() first, or give the module whose message is to be drawn.",
     )
-    mixture = module.get_backward_msg()
+    mixture = module.mailbox.prior()
     message = module.get_forward_msg()
     z, seen = np.full(np.shape(message), np.nan), observed(message)
     z[seen] = np.asarray(message)[seen]
@@ -53,7 +53,7 @@ def gaussian_of(source):
         lambda m: getattr(m.get_forward_msg(), "variance", None) is not None,
         missing="No module here sends a mean and a variance. Call update() or fit() first.",
     )
-    return module.get_forward_msg(), module.get_backward_msg()
+    return module.get_forward_msg(), module.mailbox.prior()
 
 
 def reconstruction_of(source):

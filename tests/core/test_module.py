@@ -5,8 +5,10 @@ import warnings
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
 
 import kserket as srk
+from kserket import gmm, mlda
 
 
 class Sender(srk.Module):
@@ -326,9 +328,176 @@ class TestMessages:
 def test_what_is_no_message_is_refused():
     sender = Sender(probabilities(0))
     masked = np.ma.masked_array(probabilities(1), mask=np.eye(4, 3, dtype=bool))
-    with pytest.raises(ValueError, match="masked array, whose mask would be lost"):
-        sender.set_backward_msg(masked)
-    for number in ("abc", 3.0):
-        with pytest.raises(ValueError, match="one row per sample"):
-            sender.set_backward_msg(number)
+    name = sender.get_name()
+    for wrong, error, text in [
+        (masked, ValueError, "masked array with 3 masked values"),
+        (probabilities(1) * 1j, TypeError, "complex128"),
+        (probabilities(1).astype(str), TypeError, "text"),
+        (sparse.csr_array(probabilities(1)), TypeError, "toarray"),
+        ([["a"]], TypeError, "text"),
+        ("abc", TypeError, "'abc'"),
+        (3.0, ValueError, "one row per sample"),
+    ]:
+        with pytest.raises(error, match=f"A message to {name}.*{text}"):
+            sender.set_backward_msg(wrong)
+        with pytest.raises(error, match=f"The forward message of {name}.*{text}"):
+            sender.set_forward_msg(wrong)
     assert sender.get_backward_msg() is None
+    assert_array_equal(sender.get_forward_msg(), probabilities(0))
+
+
+class InPlace(srk.Module):
+    """A user's module that works in the arrays it reads."""
+
+    def update(self):
+        (x,), prior = self.get_observations(), self.get_backward_msg()
+        self.types = type(x), type(prior)
+        x -= x.mean(axis=0)
+        x[x < 0] = 0
+        if prior is not None:
+            prior[:] = 7
+        self.set_forward_msg(x)
+
+    def infer(self, inputs, prior):
+        inputs[0] *= 2
+        return srk.Inference(inputs[0], [None])
+
+
+def test_modules_of_users_get_arrays_that_are_their_own():
+    data = np.random.default_rng(0).random((6, 3))
+    before = data.copy()
+    obs = srk.Observation(data)
+    classes = Sender(srk.Categorical(probabilities(0, 6)))
+    for source, kept in ((obs, before), (classes, probabilities(0, 6))):
+        module, other = InPlace("first"), InPlace("second")
+        for reader in (module, other):
+            reader.connect(source)
+            reader.update()
+        assert_array_equal(module.get_forward_msg(), other.get_forward_msg())
+        assert_allclose(source.get_forward_msg(), kept)
+        module.set_backward_msg(np.ones((6, 3)))
+        module.update()
+        assert module.types == (np.ndarray, np.ndarray)
+        assert_array_equal(module.get_backward_msg(), np.ones((6, 3)))
+    assert_array_equal(data, before)
+    messages, prior = module.get_messages()  # with the kind, and what it knows beside the array
+    assert messages[0] is classes.get_forward_msg() and prior.shape == (6, 3)
+
+
+def test_prediction_hands_users_modules_arrays_of_their_own():
+    data = np.random.default_rng(0).random((6, 3))
+    before, module = data.copy(), InPlace("own")
+    module.connect(srk.Observation(data))
+    assert_allclose(srk.Graph(module).predict(data), 2 * before)
+    assert_array_equal(data, before)
+
+
+def test_data_and_messages_cannot_be_written_through():
+    data = np.random.default_rng(0).random((6, 3))
+    obs, user = srk.Observation(data), InPlace("user")
+    user.connect(obs)
+    user.update()
+    library = gmm.GMM(2, itr=1, save_dir=None, seed=0)
+    library.connect(obs)
+    (seen,) = library.get_observations()
+    for array in (obs.data, obs.get_forward_msg(), user.get_forward_msg(), seen):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0, 0] = 5.0
+    data[0, 0] = 0.25  # the user's own array stays the user's
+    assert obs.data[0, 0] == 0.25
+
+
+def test_a_learning_module_that_wraps_update_reads_messages_and_hands_out_arrays():
+    class Wrapped(gmm.GMM):
+        def update(self):
+            super().update()
+            self.seen = self.get_observations()[0]
+
+    mean = np.random.default_rng(0).normal(size=(20, 2))
+    wrapped, plain = (kind(2, itr=3, save_dir=None, seed=0) for kind in (Wrapped, gmm.GMM))
+    for module in (wrapped, plain):
+        module.connect(Sender(srk.Gaussian(mean, np.full((20, 2), 0.5))))
+        module.update()
+    assert type(wrapped.seen) is np.ndarray
+    assert_array_equal(wrapped.posterior, plain.posterior)  # the variance was read
+
+
+def test_mode_trainable_and_learnable_are_checked_and_agree():
+    module = gmm.GMM(2, save_dir=None)
+    assert module.learnable
+    with pytest.raises(
+        ValueError, match="`mode` must be 'learn' or 'recog'. Received: mode='lern'"
+    ):
+        module.mode = "lern"
+    with pytest.raises(ValueError, match="`trainable` must be True or False. Received: 'False'"):
+        module.trainable = "False"
+    assert module.mode == "learn" and module.trainable
+    module.mode = "recog"
+    assert not module.learnable
+    module.mode, module.trainable = "learn", False
+    assert not module.learnable
+    with pytest.raises(AttributeError, match="learnable"):
+        module.learnable = True
+    assert not srk.Observation([[1.0]]).learnable
+
+
+def test_a_graph_gives_its_seed_to_modules_without_one_of_their_own():
+    def mixture(seed=None, name="gmm"):
+        module = gmm.GMM(2, itr=1, save_dir=None, seed=seed, name=name)
+        module.connect(srk.Observation(np.random.default_rng(0).normal(size=(20, 2))))
+        return module
+
+    module = mixture()
+    srk.Graph(module, seed=0)
+    srk.Graph(module, seed=1)  # another graph gave the seed before
+    assert module.seed == 1
+    srk.Graph(module).save("graph.kserket")
+    loaded = srk.load_graph("graph.kserket")["gmm"]
+    srk.Graph(loaded, seed=2)
+    assert loaded.seed == 2
+    drawn = mixture()
+    drawn.update()  # draws a seed
+    srk.Graph(drawn, seed=5)
+    assert drawn.seed == 5
+    own = mixture(seed=3)
+    with pytest.warns(UserWarning, match="keeps the seed=3 .* the seed=1 of this graph"):
+        srk.Graph(own, seed=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        srk.Graph(own, seed=3)
+    own.seed = None
+    srk.Graph(own, seed=1)
+    assert own.seed == 1
+
+
+@pytest.mark.parametrize("how", ["recog", "frozen", "fitted"])
+def test_a_modality_that_nobody_observed_is_inferred_from_the_others(how):
+    rng = np.random.default_rng(0)
+    classes = np.arange(60) % 3
+    b, c = rng.normal(size=(60, 3)) + 5 * np.eye(3)[classes], rng.poisson(9 * np.eye(3)[classes])
+
+    def make(b, c, mode="learn"):
+        srk.Module.reset_names()
+        seen = srk.Observation(b, name="b", allow_missing=True)
+        below = gmm.GMM(3, mode=mode, save_dir="run")
+        top = mlda.MLDA(3, mode=mode, save_dir="run")
+        below.connect(seen)
+        top.connect(below, srk.Observation(c, name="c"))
+        return srk.Graph(top, seed=0), seen
+
+    graph, seen = make(b, c)
+    graph.fit(rounds=2, verbose=0)
+    expected = graph.predict({"b": None, "c": c})
+    means = graph["gmm"].model.means
+    nothing = np.full_like(b, np.nan)
+    if how == "recog":
+        graph, _ = make(nothing, c, mode="recog")
+    else:
+        graph["gmm"].trainable = how == "fitted"
+        graph["mlda"].trainable = False
+        seen.set_data(nothing)
+    graph.fit(rounds=1, verbose=0)
+    assert_allclose(graph["mlda"].posterior, expected, atol=1e-4)
+    assert_allclose(graph["gmm"].model.means, means)
+    with pytest.raises(ValueError, match="To learn for the first time it needs one"):
+        make(nothing, c)[0].fit(rounds=1, verbose=0)

@@ -139,8 +139,7 @@ def restore_state(graph, packed, unpacker):
         _restore_module(graph, module, part)
     for module, part in zip(graph.modules, parts, strict=True):
         if part.get("parameters") is not None:  # no Keras model: its own arrays
-            inputs, prior = module.get_observations(), module.get_backward_msg()
-            module.model = module._build(module.read(inputs, prior))
+            module.model = module._build(module.read(*module.get_messages()))
             module.set_parameters(part["parameters"])
         module.set_state(part["state"])
     graph.round = int(state["round"])
