@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import pathlib
 import tempfile
 from typing import NamedTuple
 
@@ -10,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kserket.core import results, tensors
+from kserket.core import files, tensors
 from kserket.core.learning_module import check_learned
 from kserket.core.options import check_choice
 from kserket.core.saving import NotSaved
@@ -290,7 +289,8 @@ def _write_saved_model(tracer, path, signatures):
             archive.track(model)  # tables too; variables alone are found without
     for name, (function, specs) in signatures.items():  # the first one is the default
         archive.add_endpoint(name, function, input_signature=specs)
-    archive.write_out(str(path), verbose=False)
+    with files.replacing_folder(path) as folder:
+        archive.write_out(str(folder), verbose=False)
 
 
 def _write_litert(graph, path, tracer):
@@ -305,8 +305,8 @@ def _write_litert(graph, path, tracer):
                 "This graph holds operations that LiteRT does not have: "
                 f"{str(error).strip().splitlines()[0]}. Export a SavedModel instead."
             ) from error
-    with results.replacing(path) as temporary:
-        pathlib.Path(temporary).write_bytes(content)
+    with files.writing(path) as file:
+        file.write(content)
     return ["classify"]
 
 

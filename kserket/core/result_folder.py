@@ -8,7 +8,7 @@ import os
 
 import numpy as np
 
-from kserket.core import results
+from kserket.core import files, results
 
 
 def write(module, inference):
@@ -23,31 +23,46 @@ def write(module, inference):
     """
     if module.folder is None:
         return
-    module.folder.mkdir(parents=True, exist_ok=True)
+    with files.naming(module.folder):
+        module.folder.mkdir(parents=True, exist_ok=True)
+    with files.replacing() as open_new:
+        if module.mode == "learn":
+            fingerprint = _write_parameters(module, open_new)
+        for path, array in _texts(module, inference).items():
+            results.write_text(path, array, open_new)
     if module.mode == "learn":
-        metadata = {
-            "module": type(module).__name__,
-            "settings": module.settings(),
-            "input_shapes": module._input_shapes,
-            "inputs": [below.fingerprint for below in module.inputs],
-        }
-        module.fingerprint = results.write_parameters(
-            module.folder / module.parameters_file, module.get_parameters(), metadata
-        )
-    files = module.text_files(inference)
+        module.fingerprint = fingerprint
+
+
+def _write_parameters(module, open_new):
+    metadata = {
+        "module": type(module).__name__,
+        "settings": module.settings(),
+        "input_shapes": module._input_shapes,
+        "inputs": [getattr(below, "fingerprint", None) for below in module.inputs],
+    }
+    path = module.folder / module.parameters_file
+    return results.write_parameters(path, module.get_parameters(), metadata, open_new)
+
+
+def _texts(module, inference):
+    """Dict from path to array; files of those that are too large are removed."""
+    arrays = module.text_files(inference)
     if "accuracy" in module.logs:
-        files["acc_{mode}.txt"] = np.array([module.logs["accuracy"]])
-    for pattern, array in files.items():
+        arrays["acc_{mode}.txt"] = np.array([module.logs["accuracy"]])
+    texts = {}
+    for pattern, array in arrays.items():
         path = module.folder / pattern.format(mode=module.mode)
         size = math.prod(np.shape(array))
-        if module.text_limit is not None and size > module.text_limit:
-            path.unlink(missing_ok=True)  # that of an earlier round would be taken for this one
-            module._warn_once(
-                f"does not write {path.name}, a text of {size:,} numbers. Its text_limit is "
-                f"{module.text_limit:,}; None writes texts of any size."
-            )
+        if module.text_limit is None or size <= module.text_limit:
+            texts[path] = array
             continue
-        results.write_text(path, array)
+        path.unlink(missing_ok=True)  # that of an earlier round would be taken for this one
+        module._warn_once(
+            f"does not write {path.name}, a text of {size:,} numbers. Its text_limit is "
+            f"{module.text_limit:,}; None writes texts of any size."
+        )
+    return texts
 
 
 def read_parameters(module, input_shapes):

@@ -4,24 +4,32 @@ A module's folder holds text files for people (`np.loadtxt` reads them) and one 
 parameters: named arrays and a JSON text that says what they are, in HDF5 (`.h5`) or as a
 TensorFlow checkpoint (`.ckpt`, a prefix of two files). Nothing is pickled. Every file is
 written under a temporary name and then renamed, so that a reader never meets half a file.
+
+Before the HDF5 file stands a block of 512 bytes with a checksum of all that follows, which is
+verified before HDF5 reads a byte. Readers of HDF5 skip the block.
 """
 
 import contextlib
 import hashlib
 import json
+import math
 import os
-import pathlib
+import struct
 
 import numpy as np
 
+from kserket import storage
+from kserket.core import files, hdf5
 from kserket.version import __version__
 
-FORMAT = 1
+FORMAT = 2  # 1 had no checksum, and its text as an attribute of variable length
 _METADATA = "kserket"  # attribute (HDF5) or string tensor (checkpoint) that holds the JSON text
+_BLOCK = 512  # bytes, the smallest that HDF5 skips
+_SEAL = b"kserket parameters, sha256 of all after this block: "
 _CHECKPOINT_PARTS = (".data-00000-of-00001", ".index")  # the index last: it completes the pair
 
 
-def write_text(path, array):
+def write_text(path, array, open_new=None):
     """Writes an array as text, one row a line.
 
     Integers are written as such, single precision with 7 significant digits, double with 12.
@@ -29,28 +37,36 @@ def write_text(path, array):
     Args:
         path: The file's path. Its folder must exist.
         array: Array of one or more dimensions; those after the first share a line.
+        open_new: As in `write_parameters`.
+
+    Raises:
+        OSError: If it cannot be written. What stood there still does.
     """
     array = np.asarray(array)
     rows = array.reshape(len(array), -1)
     form = {"f": "%.7g" if rows.dtype.itemsize <= 4 else "%.12g"}.get(rows.dtype.kind, "%d")
     line = " ".join([form] * rows.shape[1]) + "\n"
     chunk = max(1, 100_000 // rows.shape[1])
-    with replacing(path) as temporary, open(temporary, "w", encoding="ascii") as file:
+    with _opened(path, open_new) as file:
         for start in range(0, len(rows), chunk):
             part = rows[start : start + chunk]
-            file.write((line * len(part)) % tuple(part.ravel().tolist()))
+            file.write(((line * len(part)) % tuple(part.ravel().tolist())).encode("ascii"))
 
 
-def write_parameters(path, arrays, metadata):
+def write_parameters(path, arrays, metadata, open_new=None):
     """Writes named arrays and what they are.
 
     Args:
         path: Path that ends in `.h5` (HDF5) or `.ckpt` (TensorFlow checkpoint prefix).
         arrays: Dict from name to array.
         metadata: Dict of JSON values. Format, version and fingerprint are added.
+        open_new: What `files.replacing` yields, where several files take their names together.
 
     Returns:
         The fingerprint: a hexadecimal digest of names, shapes and values.
+
+    Raises:
+        OSError: If they cannot be written. What stood there still does.
     """
     fingerprint = digest(arrays)
     metadata = {
@@ -60,10 +76,8 @@ def write_parameters(path, arrays, metadata):
         "fingerprint": fingerprint,
     }
     text = json.dumps(metadata, sort_keys=True)
-    if str(path).endswith(".ckpt"):
-        _write_checkpoint(path, arrays, text)
-    else:
-        _write_hdf5(path, arrays, text)
+    write = _write_checkpoint if str(path).endswith(".ckpt") else _write_hdf5
+    write(path, arrays, text, open_new)
     return fingerprint
 
 
@@ -89,14 +103,13 @@ def read_parameters(path):
     try:
         text, arrays = (_read_checkpoint if is_checkpoint else _read_hdf5)(path)
         metadata = json.loads(text)
-        known = isinstance(metadata, dict) and isinstance(metadata.get("format"), int)
     except Exception as error:  # whatever TensorFlow, h5py or json find wrong with foreign bytes
         raise ValueError(
             f"{path} cannot be read: it is damaged, or kserket did not write it "
             f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no text'}). "
             "Learn again, or restore the whole folder from a copy."
         ) from error
-    if not known:
+    if not isinstance(metadata, dict) or type(metadata.get("format")) is not int:
         raise ValueError(f"{path} was not written by kserket.")
     if metadata["format"] > FORMAT:
         raise ValueError(
@@ -121,83 +134,87 @@ def digest(arrays):
     return sha.hexdigest()[:16]
 
 
-def _write_hdf5(path, arrays, text):
-    import h5py
+def _opened(path, open_new):
+    """A new file, within others that are written together or alone."""
+    return files.writing(path) if open_new is None else contextlib.nullcontext(open_new(path))
 
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs[_METADATA] = text
-        for name, array in arrays.items():
-            file.create_dataset(name, data=np.asarray(array))
+
+def _write_hdf5(path, arrays, text, open_new):
+    content = hdf5.pack(arrays, text.encode(), _BLOCK)
+    parts = list(storage.chunks(content[_BLOCK:]))
+    sha = hashlib.sha256()
+    for part in parts:
+        sha.update(content[_BLOCK:][part])
+    with _opened(path, open_new) as file:
+        file.write(_seal(sha))
+        for part in parts:
+            file.write(content[_BLOCK:][part])
 
 
 def _read_hdf5(path):
     import h5py
 
-    with h5py.File(path, "r") as file:
-        arrays = {}
-        for name, dataset in _datasets(file):
-            if dataset.external:
-                raise ValueError(f"{name} is no plain dataset")
-            if dataset.size * dataset.dtype.itemsize > 64 * os.path.getsize(path) + 2**20:
-                raise ValueError(f"{name} claims a size that the file cannot hold")
-            arrays[name] = dataset[()]
-        return str(file.attrs[_METADATA]), arrays
+    with open(path, "rb") as source:
+        block = source.read(_BLOCK)
+        sealed = block.startswith(_SEAL)
+        if sealed and block != _seal(hashlib.file_digest(source, "sha256")):
+            raise ValueError("its bytes do not belong together: their checksum is another")
+        with h5py.File(source, "r") as file:
+            found = hdf5.datasets(file, os.path.getsize(path))
+            arrays = {name: dataset[()] for name, dataset in found}
+            if sealed:
+                return file.attrs[_METADATA], arrays
+            kind = h5py.h5a.open(file.id, _METADATA.encode()).get_type()
+            if not (isinstance(kind, h5py.h5t.TypeStringID) and kind.is_variable_str()):
+                raise ValueError("its metadata are no string")
+        source.seek(0)
+        return _first_string(source.read()), arrays
 
 
-def _datasets(group):
-    """Name and dataset of everything in an HDF5 group, "optimizer/0" where groups are nested."""
-    import h5py
-
-    for name in group:
-        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-            raise ValueError(f"{name} is a link out of the file")
-        item = group[name]
-        if isinstance(item, h5py.Group):
-            yield from _datasets(item)
-        else:
-            yield item.name.lstrip("/"), item
+def _seal(sha):
+    """The block before a file whose bytes have this SHA-256."""
+    return (_SEAL + sha.hexdigest().encode()).ljust(_BLOCK, b"\0")
 
 
-def _write_checkpoint(path, arrays, text):
+def _first_string(content):
+    """The first string of variable length in an HDF5 file's bytes.
+
+    Files of format 1 hold one, the metadata. HDF5 does not check where such a string is said to
+    stand, and a wrong byte there ends the process; so its heap is read here.
+    """
+    start = content.find(b"GCOL") + 16
+    index, _, size = struct.unpack_from("<HH4xQ", content, start)
+    if index != 1 or start == 15:
+        raise ValueError("it has no metadata")
+    return content[start + 16 :][:size]
+
+
+def _write_checkpoint(path, arrays, text, open_new):
     import tensorflow as tf
 
     names = [_METADATA, *arrays]
     tensors = [tf.constant(text), *(tf.constant(np.asarray(array)) for array in arrays.values())]
-    with contextlib.ExitStack() as stack:
-        temporary = f"{path}.{os.getpid()}.tmp"
-        stack.callback(_remove, *(temporary + part for part in _CHECKPOINT_PARTS))
+    with contextlib.ExitStack() as on:
+        prefix, read = on.enter_context(files.memory_folder())
+        open_new = on.enter_context(files.replacing()) if open_new is None else open_new
         tf.raw_ops.SaveV2(
-            prefix=temporary,
+            prefix=f"{prefix}model",
             tensor_names=names,
             shape_and_slices=[""] * len(names),
             tensors=tensors,
         )
         for part in _CHECKPOINT_PARTS:
-            os.replace(temporary + part, f"{path}{part}")
+            open_new(f"{path}{part}").write(read(f"{prefix}model{part}"))
 
 
 def _read_checkpoint(path):
     import tensorflow as tf
 
     reader = tf.train.load_checkpoint(str(path))
-    names = sorted(reader.get_variable_to_shape_map())
-    arrays = {name: np.asarray(reader.get_tensor(name)) for name in names if name != _METADATA}
+    shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
+    names = sorted(shapes.keys() - {_METADATA})
+    claimed = sum(math.prod(shapes[name]) * dtypes[name].size for name in names)
+    if claimed > os.path.getsize(f"{path}{_CHECKPOINT_PARTS[0]}"):
+        raise ValueError("its arrays claim more bytes than the files have")
+    arrays = {name: np.asarray(reader.get_tensor(name)) for name in names}
     return reader.get_tensor(_METADATA).decode(), arrays
-
-
-@contextlib.contextmanager
-def replacing(path):
-    """A temporary path beside `path` that takes its name when all went well."""
-    path = pathlib.Path(path)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        _remove(temporary)
-
-
-def _remove(*paths):
-    for path in paths:
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(path)

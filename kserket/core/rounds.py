@@ -15,16 +15,22 @@ def run_rounds(
     """Runs rounds; see `Graph.fit`."""
     check_nonnegative_int(rounds=rounds)
     check_positive(allow_zero=True, tolerance=0 if tolerance is None else tolerance)
-    rounds, updates = int(rounds), _updates(graph, schedule)
-    backup = None if backup_dir is None else Backup(graph, backup_dir, rounds, schedule)
-    if backup is not None:
-        rounds = backup.resume()
+    updates = _updates(graph, schedule)
     module_callbacks = {
         graph[name]: check_callbacks(given) for name, given in (module_callbacks or {}).items()
     }
+    callbacks = check_callbacks(callbacks)
+    if backup_dir is None:
+        return _run(graph, int(rounds), callbacks, verbose, tolerance, updates, module_callbacks)
+    with Backup(graph, backup_dir, rounds, schedule).held() as backup:
+        rounds = backup.resume()
+        return _run(graph, rounds, callbacks, verbose, tolerance, updates, module_callbacks, backup)
+
+
+def _run(graph, rounds, callbacks, verbose, tolerance, updates, module_callbacks, backup=None):
     progress = Progress(graph.round + rounds, verbose, first=graph.round)
     observers = keras.callbacks.CallbackList(
-        [graph.history, *check_callbacks(callbacks)],
+        [graph.history, *callbacks],
         model=graph,
         epochs=graph.round + rounds,
         steps=len(graph.modules),

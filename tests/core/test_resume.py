@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import zipfile
 
 import keras
 import numpy as np
@@ -81,7 +82,7 @@ def run_child(moment, kill=True):
     try:
         if not kill:
             assert child.wait(timeout=300) == 0
-            return sorted(os.listdir("run"))
+            return files_of_run()
         for _ in range(3000):
             assert child.poll() is None, "the program ended before it was killed"
             if os.path.exists("stalled"):
@@ -90,10 +91,15 @@ def run_child(moment, kill=True):
         child.send_signal(signal.SIGKILL)
         child.wait()
         os.remove("stalled")
-        return sorted(os.listdir("run"))
+        return files_of_run()
     finally:
         child.kill()
         child.wait()
+
+
+def files_of_run():
+    """What is in the backup folder beside the lock of a process that was killed."""
+    return sorted(name for name in os.listdir("run") if name != ".lock")
 
 
 def file(done):
@@ -108,7 +114,7 @@ def test_killed_again_and_again_it_ends_where_the_uninterrupted_run_ends():
     assert left[1:] == [file(3)] and left[0].startswith("." + file(4))
     left = run_child("renaming")  # of round 4: what the last one left was cleared away
     assert left[1:] == [file(3)] and left[0].startswith("." + file(4))
-    assert "whole" in os.listdir(pathlib.Path("run", left[0]))
+    assert zipfile.is_zipfile(pathlib.Path("run", left[0]))
     left = run_child("removing")
     assert left == [file(3), file(4)]
     assert run_child("nothing", kill=False) == [file(ROUNDS)]

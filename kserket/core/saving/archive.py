@@ -20,14 +20,15 @@ import tempfile
 import zipfile
 
 import h5py
-import numpy as np
 
+from kserket import storage
+from kserket.core import files, hdf5
 from kserket.version import __version__
 
 FORMAT = 1
 _PARTS = re.compile(r"graph\.json|arrays\.h5|models/\d{1,6}\.keras")
 _KERAS_PARTS = re.compile(r"(metadata|config)\.json|model\.weights\.h5|assets/.*")
-_MAX_DEPTH = 64  # of groups in Keras' weight files
+_MAX_ENTRIES = 4096
 
 
 def write(path, content, arrays, models):
@@ -38,30 +39,21 @@ def write(path, content, arrays, models):
         content: Dict of JSON values.
         arrays: List of arrays.
         models: List of Keras models.
+
+    Raises:
+        OSError: If it cannot be written, naming the file.
     """
-    path = pathlib.Path(path)
-    parts = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    parts.mkdir()
-    try:
-        with h5py.File(parts / "arrays.h5", "w") as file:
-            for index, array in enumerate(arrays):
-                file.create_dataset(str(index), data=array)
-        names = ["arrays.h5"]
-        for index, model in enumerate(models):
-            names.append(f"models/{index}.keras")
-            (parts / "models").mkdir(exist_ok=True)
-            model.save(parts / names[-1])
-        with open(parts / "whole", "wb") as file:
-            with zipfile.ZipFile(file, "w") as archive:
-                archive.writestr("graph.json", json.dumps(content))
-                for name in names:
-                    archive.write(parts / name, name)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(parts / "whole", path)
-        _sync_folder(path.parent)
-    finally:
-        shutil.rmtree(parts, ignore_errors=True)
+    text = json.dumps(content)
+    with files.writing(path, sync=True) as file, zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("graph.json", text)
+        packed = hdf5.pack({str(index): array for index, array in enumerate(arrays)})
+        with archive.open("arrays.h5", "w", force_zip64=True) as part:
+            for rows in storage.chunks(packed):
+                part.write(packed[rows])
+        with files.memory_folder() as (prefix, read):
+            for index, model in enumerate(models):
+                model.save(f"{prefix}{index}.keras")
+                archive.writestr(f"models/{index}.keras", read(f"{prefix}{index}.keras"))
 
 
 @contextlib.contextmanager
@@ -86,7 +78,9 @@ def reading(path):
     try:
         with tempfile.TemporaryDirectory(prefix="kserket-") as folder, contextlib.ExitStack() as on:
             content = _extract(path, pathlib.Path(folder))
-            arrays = on.enter_context(h5py.File(os.path.join(folder, "arrays.h5"), "r"))
+            place = os.path.join(folder, "arrays.h5")
+            file = on.enter_context(h5py.File(place, "r"))
+            arrays = dict(hdf5.datasets(file, os.path.getsize(place)))
             yield (
                 content,
                 lambda index: _read_array(arrays, str(index)),
@@ -147,6 +141,8 @@ def _extract(path, folder):
 def _check_entries(archive, size, allowed):
     """The names of a zip archive's entries, each allowed and no larger than it is."""
     infos = archive.infolist()
+    if len(infos) > _MAX_ENTRIES:
+        raise ValueError(f"it has {len(infos)} entries, more than the {_MAX_ENTRIES} of a graph.")
     names = {info.filename for info in infos}
     for info in infos:
         name = info.filename
@@ -166,29 +162,11 @@ def _check_entries(archive, size, allowed):
     return names
 
 
-def _read_array(file, name):
-    """A dataset of numbers that stands in the file itself."""
-    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
-        raise ValueError(f"array {name} is missing, or a link out of the file.")
-    dataset = file[name]
-    _check_dataset(dataset, name)
-    return dataset[()]
-
-
-def _check_dataset(dataset, name):
-    """Raises ValueError unless what a dataset claims to hold stands in its file."""
-    if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind not in "fiubcS":
-        raise ValueError(f"{name!r} is no array of numbers.")
-    plan = dataset.id.get_create_plist()
-    plain = plan.get_layout() in (h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT)
-    if not plain or plan.get_external_count():
-        raise ValueError(f"array {name!r} is compressed, chunked, or stored in other files.")
-    claimed = int(np.prod(dataset.shape, dtype=object)) * dataset.dtype.itemsize
-    if claimed != dataset.id.get_storage_size():
-        raise ValueError(
-            f"array {name!r} claims {claimed} bytes of shape {dataset.shape}, but the file holds "
-            f"{dataset.id.get_storage_size()}."
-        )
+def _read_array(arrays, name):
+    """An array by its name."""
+    if name not in arrays:
+        raise ValueError(f"array {name} is missing.")
+    return arrays[name][()]
 
 
 def _check_keras_file(path):
@@ -198,28 +176,8 @@ def _check_keras_file(path):
     with zipfile.ZipFile(path) as archive:
         names = _check_entries(archive, os.path.getsize(path), _KERAS_PARTS)
         if "model.weights.h5" in names:
+            size = archive.getinfo("model.weights.h5").file_size
             with archive.open("model.weights.h5") as part, h5py.File(part, "r") as file:
-                _check_group(file, 0)
+                for _ in hdf5.datasets(file, size):
+                    pass
     return path
-
-
-def _check_group(group, depth):
-    if depth > _MAX_DEPTH:
-        raise ValueError("a model's weights are nested too deeply.")
-    for name in group:
-        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-            raise ValueError(f"a model's weights hold a link, {name!r}.")
-        if isinstance(group[name], h5py.Group):
-            _check_group(group[name], depth + 1)
-        else:
-            _check_dataset(group[name], name)
-
-
-def _sync_folder(folder):
-    """Makes a rename survive a power failure, where folders can be synced."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -1,16 +1,16 @@
 """The last finished round of a run, in a folder, so that a run that was killed goes on."""
 
+import contextlib
 import os
 import pathlib
 import re
-import shutil
 
+from kserket.core import files
 from kserket.core.saving import archive
 from kserket.core.saving.codec import Packer, Unpacker
 from kserket.core.saving.graph_file import describe_config, pack_state, restore_state, versions
 
 _NAME = re.compile(r"from(\d+)_round(\d+)\.kserket")
-_LEFT_OVER = re.compile(r"\.from\d+_round\d+\.kserket\.\d+\.tmp")
 
 
 class Backup:
@@ -39,6 +39,19 @@ class Backup:
             },
         }
 
+    @contextlib.contextmanager
+    def held(self):
+        """The folder made, found fit to be written to, and kept from other calls of `fit`.
+
+        Raises:
+            OSError: If it cannot be written to, or has no room.
+            RuntimeError: If another call of `fit` has it.
+        """
+        with files.holding(self.folder) as self._take:
+            files.clear_left_overs(self.folder / "any", prefix="from")
+            files.check_room(self.folder)
+            yield self
+
     def resume(self):
         """Puts the last finished round of this call into the graph, if there is one.
 
@@ -48,14 +61,10 @@ class Backup:
         Raises:
             ValueError: If the folder holds another graph's run, or more rounds than asked for.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for entry in self.folder.iterdir():
-            if _LEFT_OVER.fullmatch(entry.name):  # of a process that was killed while it wrote
-                shutil.rmtree(entry, ignore_errors=True)
-        files = self._files()
-        if not files:
+        found = self._files()
+        if not found:
             return self.rounds
-        done, path = max(files)
+        done, path = max(found)
         with archive.reading(path) as (content, get_array, get_model):
             run = content["run"]
             difference = _difference(run["identity"], self.identity)
@@ -80,6 +89,7 @@ class Backup:
         Args:
             stopped: Whether a callback or the tolerance ended the run here.
         """
+        self._take()
         packer = Packer()
         state = pack_state(self.graph, packer)
         run = {"rounds": self.rounds, "stopped": bool(stopped), "identity": self.identity}
@@ -90,7 +100,8 @@ class Backup:
         )
         for _, other in older:
             if other != path:
-                os.remove(other)
+                with contextlib.suppress(FileNotFoundError):
+                    os.remove(other)
 
     def _files(self):
         """Pairs of finished rounds and path of this call's files."""
