@@ -13,8 +13,8 @@ Each step's **context** is the other half of its posterior: what all *other* ste
 
 so that P(z_t | everything) ∝ context_t x evidence_t, and a step never hears itself.
 
-Sequences lie one after another in the rows; `lengths` says where they end. Probabilities below
-1e-100 count as 1e-100, which is why nothing underflows whatever the evidence.
+Sequences lie one after another in the rows; `lengths` says where they end. A transition of zero is
+impossible, whatever the evidence; a sequence that no path explains is an error that names the step.
 
 Reference: Rabiner (1989), A tutorial on hidden Markov models, eqs. 18-37 and 40; for the chunks,
 Särkkä and García-Fernández (2021), Temporal parallelization of Bayesian smoothers.
@@ -25,8 +25,10 @@ from typing import NamedTuple
 import numpy as np
 
 from kserket.arrays import as_numbers
+from kserket.inference import chain_scan
 
-SMALLEST = 1e-100
+_POSITIVE = 1e-100  # no probability below: then scaled probabilities lose nothing
+_MANY = 10_000  # steps for which compiled code is worth its import
 
 
 class Counts(NamedTuple):
@@ -43,6 +45,15 @@ class Smoothed(NamedTuple):
     log_marginals: np.ndarray  # (N, K) log P(z_t = k | evidence of all steps)
     counts: Counts  # expected under the posterior over paths
     log_likelihood: float  # log sum over paths of P(path) x prod_t exp(log_evidence_t)
+    log_predictive: np.ndarray  # (N,) its parts: log P(evidence of t | evidence of earlier steps)
+
+
+class Segment(NamedTuple):
+    """Steps in a row that are in one state."""
+
+    start: int  # row of the first step
+    end: int  # row after the last step
+    state: int
 
 
 def normalise(log_weights):
@@ -76,24 +87,24 @@ def smooth(log_evidence, initial, transitions, lengths=None):
     Args:
         log_evidence: (N, K), unnormalised; -inf for the impossible, one finite value a row.
         initial: (K,) P(z_1).
-        transitions: (K, K) P(z_{t+1} = column | z_t = row).
+        transitions: (K, K) P(z_{t+1} = column | z_t = row); zeros are impossible.
         lengths: lengths of the sequences, summing to N. Default: one sequence.
 
     Returns:
         `Smoothed`.
+
+    Raises:
+        ValueError: If shapes do not fit, or no path of states explains a sequence.
     """
     log_evidence, lengths = _checked(log_evidence, initial, lengths)
-    predicted, filtered, future, log_likelihood = _recursions(
-        log_evidence, initial, transitions, lengths
-    )
-    log_context = normalise(np.log(predicted) + np.log(future))
+    passes = _passes(log_evidence, initial, transitions, lengths)
+    log_context = normalise(passes.log_predicted + passes.log_future)
     log_marginals = normalise(log_context + log_evidence)
-    starts, after = steps(lengths)
-    onward = _emission(log_evidence)[after] * future[after]
-    onward /= np.sum(predicted[after] * onward, axis=1, keepdims=True)
-    pairs = _positive(transitions) * (filtered[after - 1].T @ onward)
-    counts = Counts(np.exp(log_marginals[starts]).sum(axis=0), pairs)
-    return Smoothed(log_context, log_marginals, counts, log_likelihood)
+    starts, _ = steps(lengths)
+    counts = Counts(np.exp(log_marginals[starts]).sum(axis=0), passes.pairs)
+    return Smoothed(
+        log_context, log_marginals, counts, passes.log_likelihood, passes.log_predictive
+    )
 
 
 def sample_paths(log_evidence, initial, transitions, num_paths, *, lengths=None, rng):
@@ -114,14 +125,15 @@ def sample_paths(log_evidence, initial, transitions, num_paths, *, lengths=None,
         Scott (2002), Bayesian methods for hidden Markov models, section 2.1.3.
     """
     log_evidence, lengths = _checked(log_evidence, initial, lengths)
-    filtered = _recursions(log_evidence, initial, transitions, lengths)[1]
-    into = _positive(transitions).T
+    log_filtered = _passes(log_evidence, initial, transitions, lengths).log_filtered
+    into = _log(transitions).T
     last = np.zeros(len(log_evidence), dtype=bool)
     last[np.cumsum(lengths) - 1] = True
     uniforms = rng.random((len(log_evidence), num_paths, 1))
     paths = np.empty((len(log_evidence), num_paths), dtype=np.int64)
     for t in reversed(range(len(log_evidence))):
-        weights = filtered[t] if last[t] else filtered[t] * into[paths[t + 1]]
+        log_weights = log_filtered[t] if last[t] else log_filtered[t] + into[paths[t + 1]]
+        weights = np.exp(log_weights - log_weights.max(axis=-1, keepdims=True))
         paths[t] = _draw(np.broadcast_to(weights, (num_paths, len(into))), uniforms[t])
     return paths.T
 
@@ -158,23 +170,44 @@ def most_likely_path(log_evidence, initial, transitions, lengths=None):
         (N,) integers and the path's log P(path, evidence).
     """
     log_evidence, lengths = _checked(log_evidence, initial, lengths)
-    log_initial, log_transitions = (np.log(_positive(p)) for p in (initial, transitions))
-    columns = np.arange(len(log_initial))
-    path = np.empty(len(log_evidence), dtype=np.int64)
-    best_before = np.empty(log_evidence.shape, dtype=np.int64)
-    total, start = 0.0, 0
-    for length in lengths:
-        score = log_initial + log_evidence[start]
-        for t in range(start + 1, start + length):
-            through = score[:, None] + log_transitions
-            best_before[t] = through.argmax(axis=0)
-            score = through[best_before[t], columns] + log_evidence[t]
-        start += length
-        path[start - 1] = score.argmax()
-        total += score.max()
-        for t in range(start - 1, start - length, -1):
-            path[t - 1] = best_before[t, path[t]]
-    return path, float(total)
+    log_initial, log_transitions = _log(initial), _log(transitions)
+    first, after = steps(lengths)
+    starts = np.zeros(len(log_evidence), bool)
+    starts[first] = True
+    scans = chain_scan.scans() if len(log_evidence) >= _MANY else None
+    if scans is not None and scans.compiled:
+        path = np.empty(len(log_evidence), np.int64)
+        before = np.empty(log_evidence.shape, np.int32)
+        scans.best_path(log_evidence, starts, log_initial, log_transitions, before, path)
+    else:
+        path = chain_scan.best_path_in_blocks(log_evidence, starts, log_initial, log_transitions)
+    log_joint = log_evidence[np.arange(len(path)), path]
+    log_joint[first] += log_initial[path[first]]
+    log_joint[after] += log_transitions[path[after - 1], path[after]]
+    if (log_joint == -np.inf).any():  # raises
+        _passes(log_evidence, initial, transitions, lengths)
+    return path, float(log_joint.sum())
+
+
+def segments(path, lengths=None):
+    """Stretches of a path in which the state stays the same.
+
+    Args:
+        path: (N,) integers.
+        lengths: as in `smooth`. A segment ends where its sequence does.
+
+    Returns:
+        List of `Segment`, in order.
+    """
+    path = np.asarray(path)
+    starts, _ = steps(check_lengths(lengths, len(path)))
+    changes = np.flatnonzero(path[1:] != path[:-1]) + 1
+    begins = np.union1d(starts, changes)
+    ends = np.append(begins[1:], len(path))
+    return [
+        Segment(int(begin), int(end), int(path[begin]))
+        for begin, end in zip(begins, ends, strict=True)
+    ]
 
 
 def sample(initial, transitions, lengths, rng):
@@ -265,9 +298,10 @@ def _checked(log_evidence, initial, lengths):
     return log_evidence, check_lengths(lengths, len(log_evidence))
 
 
-def _positive(probabilities):
-    """The same without zeros, (K,) or (K, K): hard zeros would let contradictions underflow."""
-    return np.maximum(probabilities, SMALLEST)
+def _log(probabilities):
+    """Logarithms, -inf for 0."""
+    with np.errstate(divide="ignore"):
+        return np.log(np.asarray(probabilities, dtype=np.float64))
 
 
 def _emission(log_evidence):
@@ -300,8 +334,59 @@ def _chunk_length(lengths, num_states):
     return min(candidates, key=cost)
 
 
-def _recursions(log_evidence, initial, transitions, lengths):
-    """Filter forwards and backwards, scaled at every step.
+class _Passes(NamedTuple):
+    """What passes over the evidence give, for N steps and K states."""
+
+    log_predicted: np.ndarray  # (N, K) log P(z_t | evidence before t)
+    log_filtered: np.ndarray  # (N, K) log P(z_t | evidence up to t)
+    log_future: np.ndarray  # (N, K) log P(evidence after t | z_t), up to a constant a row
+    pairs: np.ndarray  # (K, K) expected number of times that j follows i
+    log_likelihood: float
+    log_predictive: np.ndarray  # (N,)
+
+
+def _passes(log_evidence, initial, transitions, lengths):
+    """Forwards and backwards, in the way that suits these probabilities and this many steps."""
+    initial, transitions = (np.asarray(part, np.float64) for part in (initial, transitions))
+    has_zeros = min(initial.min(), transitions.min()) < _POSITIVE
+    scans = chain_scan.scans() if has_zeros or len(log_evidence) >= _MANY else None
+    if has_zeros or (scans is not None and scans.compiled):
+        return _passes_by_step(log_evidence, initial, transitions, lengths, scans)
+    return _passes_in_chunks(log_evidence, initial, transitions, lengths)
+
+
+def _passes_by_step(log_evidence, initial, transitions, lengths, scans):
+    """`_passes` in logarithms, exact for any probabilities."""
+    log_transitions = _log(transitions)
+    first, after = steps(lengths)
+    starts = np.zeros(len(log_evidence), bool)
+    starts[first] = True
+    predicted, filtered, future = (np.empty(log_evidence.shape) for _ in range(3))
+    scales = np.empty(len(log_evidence))
+    forwards = (transitions, log_transitions)
+    backwards = tuple(np.ascontiguousarray(part.T) for part in forwards)
+    impossible = scans.forward(
+        log_evidence, starts, _log(initial), *forwards, predicted, filtered, scales
+    )
+    if impossible >= 0:
+        sequence = np.searchsorted(np.cumsum(lengths), impossible, side="right")
+        raise ValueError(
+            f"No path of states explains sequence {sequence}: at row {impossible} every state that "
+            "the transitions allow is excluded by the evidence. Allow more transitions, or let the "
+            "evidence exclude less: a row of equal values is a missing step."
+        )
+    scans.backward(log_evidence, starts, *backwards, scales, future)
+    onward = future[after] + log_evidence[after] - scales[after, None]
+    large = (onward > 600.0).any(axis=1)  # too large for a product of probabilities
+    before = filtered[after - 1]
+    pairs = transitions * (np.exp(before[~large]).T @ np.exp(onward[~large]))
+    for t in np.flatnonzero(large):
+        pairs += np.exp(before[t, :, None] + log_transitions + onward[t])
+    return _Passes(predicted, filtered, future, pairs, float(scales.sum()), scales)
+
+
+def _passes_in_chunks(log_evidence, initial, transitions, lengths):
+    """`_passes` with probabilities scaled at every step, all of them above 1e-100.
 
     Sequences are cut into chunks that advance side by side. A chunk acts on what is predicted at
     its start as a (K, K) matrix; with those matrices the chunks of a sequence are chained, first
@@ -314,10 +399,8 @@ def _recursions(log_evidence, initial, transitions, lengths):
         lengths: (S,) checked.
 
     Returns:
-        predicted (N, K), P(z_t | evidence before t); filtered (N, K), P(z_t | evidence up to t);
-        future (N, K), P(evidence after t | z_t) up to a factor a row; the log likelihood.
+        `_Passes`.
     """
-    initial, matrix = _positive(initial), _positive(transitions)
     num_states, ones = len(initial), np.ones(len(initial))
     size = _chunk_length(lengths, num_states)
     chunks = -(-lengths // size)
@@ -340,7 +423,7 @@ def _recursions(log_evidence, initial, transitions, lengths):
             chunk_matrix = chunk_matrix * e[:, None]
             scale = chunk_matrix @ ones
             log_scale += np.log(scale)
-            chunk_matrix = (chunk_matrix / scale[..., None]) @ matrix
+            chunk_matrix = (chunk_matrix / scale[..., None]) @ transitions
         chunk_matrix *= np.exp(log_scale - log_scale.max(axis=1, keepdims=True))[..., None]
         for c in later:
             state = begin[c - 1] @ chunk_matrix[c - 1]
@@ -357,17 +440,30 @@ def _recursions(log_evidence, initial, transitions, lengths):
         state = state * e
         scales[t] = state @ ones
         state = filtered[t] = state / scales[t, :, None]
-        state = state @ matrix
+        state = state @ transitions
     onward = end
     for t in reversed(range(size)):
-        future[t] = onward @ matrix.T
+        future[t] = onward @ transitions.T
         onward = emission[t] * future[t]
         onward /= (onward @ ones)[:, None]
 
-    def unpack(values):
-        flat = np.empty(log_evidence.shape)
-        flat[rows] = values[real]
-        return flat
+    place = np.empty(len(log_evidence), np.int64)
+    place[rows] = np.flatnonzero(real)
 
-    log_likelihood = float(np.log(scales).sum() + log_evidence.max(axis=1).sum())
-    return unpack(predicted), unpack(filtered), unpack(future), log_likelihood
+    def unpack(values):
+        return values.reshape(real.size, -1)[place]
+
+    predicted, filtered, future = map(unpack, (predicted, filtered, future))
+    peaks = log_evidence.max(axis=1)
+    log_likelihood = float(np.log(scales).sum() + peaks.sum())
+    _, after = steps(lengths)
+    onward = _emission(log_evidence)[after] * future[after]
+    onward /= np.sum(predicted[after] * onward, axis=1, keepdims=True)
+    return _Passes(
+        np.log(predicted),
+        _log(filtered),
+        np.log(future),
+        transitions * (filtered[after - 1].T @ onward),
+        log_likelihood,
+        np.log(unpack(scales)[:, 0]) + peaks,
+    )

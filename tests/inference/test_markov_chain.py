@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from kserket.inference import markov_chain
+from kserket.inference import chain_scan, markov_chain
 
 
 def make_chain(rng, num_states):
@@ -130,19 +130,126 @@ def test_renumbering_states_renumbers_results():
 
 
 @pytest.mark.parametrize("sharpness", [1.0, 700.0, 1e5, np.inf])
-@pytest.mark.parametrize("hard_zeros", [False, True])
-def test_extreme_evidence_gives_finite_posteriors(sharpness, hard_zeros):
+@pytest.mark.parametrize("zeros", [False, True])
+def test_extreme_evidence_gives_finite_posteriors(sharpness, zeros):
     rng = np.random.default_rng(5)
-    transitions = np.roll(np.eye(6), 1, axis=1) if hard_zeros else make_chain(rng, 6)[1]
-    initial = np.eye(6)[0] if hard_zeros else np.full(6, 1 / 6)
+    transitions = np.roll(np.eye(6), 1, axis=1) if zeros else make_chain(rng, 6)[1]
+    initial = np.eye(6)[0] if zeros else np.full(6, 1 / 6)
     told = rng.integers(6, size=500)
     log_evidence = np.where(told[:, None] == np.arange(6), 0.0, -sharpness)
+    if zeros and sharpness == np.inf:
+        for function in (markov_chain.smooth, markov_chain.most_likely_path):
+            with pytest.raises(ValueError, match="No path of states explains sequence 0: at row"):
+                function(log_evidence, initial, transitions)
+        return
     result = markov_chain.smooth(log_evidence, initial, transitions)
     assert np.isfinite(result.log_likelihood)
-    assert np.isfinite(result.log_context).all()
     np.testing.assert_allclose(np.exp(result.log_context).sum(axis=1), 1.0)
     np.testing.assert_allclose(np.exp(result.log_marginals).sum(axis=1), 1.0)
     np.testing.assert_allclose(result.counts.transitions.sum(), 499, rtol=1e-9)
+    if zeros:  # one path only
+        assert result.log_likelihood == -sharpness * np.sum(told != np.arange(500) % 6)
+        path, log_joint = markov_chain.most_likely_path(log_evidence, initial, transitions)
+        np.testing.assert_array_equal(path, np.arange(500) % 6)
+        assert log_joint == result.log_likelihood
+
+
+LEFT_RIGHT = np.array([[0.6, 0.3, 0.1], [0.0, 0.7, 0.3], [0.0, 0.0, 1.0]])
+
+
+@pytest.fixture(params=["compiled", "numpy"])
+def scans(request, monkeypatch):
+    """With numba, and without it; the passes step by step, whatever the number of steps."""
+    if request.param == "compiled":
+        pytest.importorskip("numba")
+    else:
+        monkeypatch.setattr(chain_scan, "_compiled", no_numba)
+    monkeypatch.setattr(markov_chain, "_MANY", 1)
+
+
+def no_numba():
+    raise ImportError
+
+
+@pytest.mark.parametrize("sharpness", [2.0, 400.0, 2000.0])
+@pytest.mark.parametrize("initial", [[1.0, 0.0, 0.0], [0.5, 0.0, 0.5]])
+def test_zeros_equal_enumeration(scans, initial, sharpness):
+    """Evidence against the order weighs what it says, a thousand nats or more; zeros stay."""
+    rng = np.random.default_rng(0)
+    initial = np.array(initial)
+    for _ in range(20):
+        log_evidence = sharpness * rng.normal(size=(7, 3))
+        log_evidence[rng.random((7, 3)) < 0.1] = -np.inf
+        log_evidence[:, 2] = sharpness * rng.normal(size=7)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            paths, log_joint = enumerate_paths(log_evidence, initial, LEFT_RIGHT)
+            if log_joint.max() == -np.inf:
+                continue
+            marginals, pairs, log_likelihood = expectations(log_evidence, initial, LEFT_RIGHT)
+        result = markov_chain.smooth(log_evidence, initial, LEFT_RIGHT)
+        np.testing.assert_allclose(np.exp(result.log_marginals), marginals, atol=1e-9)
+        np.testing.assert_allclose(result.counts.transitions, pairs, atol=1e-9)
+        np.testing.assert_allclose(result.log_likelihood, log_likelihood, rtol=1e-12)
+        np.testing.assert_allclose(result.log_predictive.sum(), log_likelihood, rtol=1e-12)
+        assert (result.counts.transitions[LEFT_RIGHT == 0.0] == 0.0).all()
+        path, score = markov_chain.most_likely_path(log_evidence, initial, LEFT_RIGHT)
+        np.testing.assert_allclose(score, log_joint.max(), rtol=1e-12)
+        np.testing.assert_array_equal(path, paths[log_joint.argmax()])
+        drawn = markov_chain.sample_paths(log_evidence, initial, LEFT_RIGHT, 50, rng=rng)
+        assert (LEFT_RIGHT[drawn[:, :-1], drawn[:, 1:]] > 0).all()
+
+
+def test_what_was_left_behind_comes_back(scans):
+    """First 800 nats for state 2, then 60 nats a step for state 0, which 2 cannot reach."""
+    log_evidence = np.array([[-800.0, -800.0, 0.0], *[[0.0, -60.0, -60.0]] * 14])
+    result = markov_chain.smooth(log_evidence, np.full(3, 1 / 3), LEFT_RIGHT)
+    assert np.exp(result.log_marginals[0, 0]) > 0.99
+    path, _ = markov_chain.most_likely_path(log_evidence, np.full(3, 1 / 3), LEFT_RIGHT)
+    np.testing.assert_array_equal(path, 0)
+
+
+@pytest.mark.parametrize("num_states, lengths", [
+    (3, [1]), (1, [5]), (3, [17]), (4, [100, 1, 1, 298]), (40, [90]), (2, [3] * 30),
+])  # fmt: skip
+def test_ways_to_pass_agree(scans, num_states, lengths):
+    rng = np.random.default_rng(sum(lengths))
+    initial, transitions = make_chain(rng, num_states)
+    log_evidence = 2.0 * rng.normal(size=(sum(lengths), num_states)) - 1000.0
+    checked = markov_chain.check_lengths(lengths)
+    chunks = markov_chain._passes_in_chunks(log_evidence, initial, transitions, checked)
+    by_step = markov_chain._passes_by_step(
+        log_evidence, initial, transitions, checked, chain_scan.scans()
+    )
+    for one, other in zip(chunks, by_step, strict=True):
+        if one is chunks.log_future:  # up to a constant a row
+            one, other = markov_chain.normalise(one), markov_chain.normalise(other)
+        np.testing.assert_allclose(one, other, atol=1e-9)
+    path, score = markov_chain.most_likely_path(log_evidence, initial, transitions, lengths)
+    best = np.empty_like(path)
+    starts = np.isin(np.arange(len(path)), np.cumsum(lengths) - lengths)
+    room = np.empty(log_evidence.shape, np.int32)
+    with np.errstate(divide="ignore"):
+        logs = np.log(initial), np.log(transitions)
+    chain_scan._best_path(log_evidence, starts, *logs, room, best)
+    np.testing.assert_array_equal(path, best)
+    assert np.isfinite(score)
+
+
+def test_predictive_parts_belong_to_their_sequences():
+    rng = np.random.default_rng(3)
+    initial, transitions = make_chain(rng, 3)
+    log_evidence = rng.normal(size=(12, 3))
+    together = markov_chain.smooth(log_evidence, initial, transitions, [5, 7]).log_predictive
+    for rows in (slice(0, 5), slice(5, 12)):
+        apart = markov_chain.smooth(log_evidence[rows], initial, transitions)
+        np.testing.assert_allclose(together[rows].sum(), apart.log_likelihood)
+
+
+def test_segments_end_with_states_and_sequences():
+    path = [0, 0, 1, 1, 1, 2, 2]
+    assert markov_chain.segments(path) == [(0, 2, 0), (2, 5, 1), (5, 7, 2)]
+    assert markov_chain.segments(path, [4, 3]) == [(0, 2, 0), (2, 4, 1), (4, 5, 1), (5, 7, 2)]
+    assert markov_chain.segments([5]) == [(0, 1, 5)]
 
 
 def test_a_constant_added_to_a_row_changes_the_likelihood_only():

@@ -1,0 +1,209 @@
+"""Passes along a Markov chain, step by step in logarithms, and in blocks of steps.
+
+`scans()` are the passes that go step by step, compiled where numba is installed. They are exact
+whatever the probabilities: a state that is excluded has log 0 = -inf, and one that is a thousand
+nats behind is not lost, but comes back when everything else is excluded later.
+
+`best_path_in_blocks` is the Viterbi recursion for NumPy alone: all blocks of L steps advance side
+by side, first as (K, K) operators that say how a block's first state is best joined to the next
+block's, then, with what enters each block known, once more for the path itself.
+
+Reference: Rabiner (1989), A tutorial on hidden Markov models, eqs. 18-35; Särkkä and
+García-Fernández (2021), Temporal parallelization of Bayesian smoothers.
+"""
+
+import functools
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+_UNDERFLOW = 1e-280  # sums below are computed again, term by term in logarithms
+_MAX_CELLS = 200_000  # of all operators of a step together
+
+
+class Scans(NamedTuple):
+    """The passes as functions of float64 arrays."""
+
+    forward: object
+    backward: object
+    best_path: object
+    compiled: bool
+
+
+def scans():
+    """The passes, compiled if numba is installed."""
+    try:
+        return _compiled()
+    except ImportError:
+        return Scans(_forward, _backward, _best_path, compiled=False)
+
+
+@functools.cache
+def _compiled():
+    import numba
+    from numba.extending import register_jitable
+
+    register_jitable(_onward)
+    passes = (_forward, _backward, _best_path)
+    try:
+        functions = [numba.njit(cache=True, error_model="numpy")(part) for part in passes]
+    except RuntimeError:  # nowhere to write the cache
+        functions = [numba.njit(error_model="numpy")(part) for part in passes]
+    return Scans(*functions, compiled=True)
+
+
+def _onward(log_weights, matrix, log_matrix, weights, result):
+    """log(exp(log_weights) matrix) of (K,) and (K, K), into `result` (K,); `weights` is room."""
+    num_states = len(result)
+    peak = -np.inf
+    for i in range(num_states):
+        peak = max(peak, log_weights[i])
+    for i in range(num_states):
+        weights[i] = math.exp(log_weights[i] - peak)
+    for j in range(num_states):
+        total = 0.0
+        for i in range(num_states):
+            total += weights[i] * matrix[i, j]
+        if total >= _UNDERFLOW:
+            result[j] = math.log(total) + peak
+            continue
+        top = -np.inf
+        for i in range(num_states):
+            top = max(top, log_weights[i] + log_matrix[i, j])
+        result[j] = top
+        if top > -np.inf:
+            total = 0.0
+            for i in range(num_states):
+                total += math.exp(log_weights[i] + log_matrix[i, j] - top)
+            result[j] += math.log(total)
+
+
+def _forward(log_evidence, starts, log_initial, matrix, log_matrix, predicted, filtered, scales):
+    """Filters: writes log P(z_t | before), log P(z_t | up to t), log P(evidence_t | before).
+
+    Returns:
+        The first step at which no state is possible, or -1.
+    """
+    num_states = len(log_initial)
+    room = np.empty(num_states)
+    for t in range(len(log_evidence)):
+        if starts[t]:
+            predicted[t] = log_initial
+        else:
+            _onward(filtered[t - 1], matrix, log_matrix, room, predicted[t])
+        peak = -np.inf
+        for k in range(num_states):
+            room[k] = predicted[t, k] + log_evidence[t, k]
+            peak = max(peak, room[k])
+        if peak == -np.inf:
+            return t
+        total = 0.0
+        for k in range(num_states):
+            total += math.exp(room[k] - peak)
+        scales[t] = peak + math.log(total)
+        for k in range(num_states):
+            filtered[t, k] = room[k] - scales[t]
+    return -1
+
+
+def _backward(log_evidence, starts, matrix, log_matrix, scales, future):
+    """Writes log P(evidence after t | z_t), relative to what is expected of it.
+
+    `matrix` and `log_matrix` are the transitions transposed.
+    """
+    num_states = len(matrix)
+    room, onward = np.empty(num_states), np.empty(num_states)
+    future[-1] = 0.0
+    for t in range(len(log_evidence) - 1, 0, -1):
+        if starts[t]:
+            future[t - 1] = 0.0
+            continue
+        for k in range(num_states):
+            onward[k] = future[t, k] + log_evidence[t, k] - scales[t]
+        _onward(onward, matrix, log_matrix, room, future[t - 1])
+
+
+def _best_path(log_evidence, starts, log_initial, log_matrix, before, path):
+    """Viterbi: writes the path; `before` (N, K) is room for integers."""
+    num_states = len(log_initial)
+    score = np.zeros(num_states)
+    through = np.zeros(num_states)
+    for t in range(len(log_evidence)):
+        if starts[t]:
+            before[t] = score.argmax()
+            score = log_initial + log_evidence[t]
+            continue
+        for j in range(num_states):
+            best, at = score[0] + log_matrix[0, j], 0
+            for i in range(1, num_states):
+                candidate = score[i] + log_matrix[i, j]
+                if candidate > best:
+                    best, at = candidate, i
+            through[j] = best + log_evidence[t, j]
+            before[t, j] = at
+        score[:] = through
+    state = score.argmax()
+    for t in range(len(log_evidence) - 1, -1, -1):
+        path[t] = state
+        state = before[t, state]
+
+
+def best_path_in_blocks(log_evidence, starts, log_initial, log_matrix):
+    """Viterbi in array operations on all blocks of steps at once.
+
+    Args:
+        log_evidence: (N, K).
+        starts: (N,) booleans, where a sequence starts.
+        log_initial: (K,) log P(first state).
+        log_matrix: (K, K) log P(next state = column | state = row).
+
+    Returns:
+        (N,) integers.
+    """
+    num_steps, num_states = log_evidence.shape
+    num_blocks = min(math.isqrt(num_steps), max(1, _MAX_CELLS // num_states**3))
+    length = -(-num_steps // num_blocks)
+    num_blocks = -(-num_steps // length)
+    evidence = np.zeros((num_blocks * length, num_states))
+    evidence[:num_steps] = log_evidence
+    evidence = evidence.reshape(num_blocks, length, num_states).swapaxes(0, 1)
+    ends = np.ones(num_blocks * length, bool)  # whether the next step starts a sequence
+    ends[: num_steps - 1] = starts[1:]
+    ends = ends.reshape(num_blocks, length).T
+    ending = [np.flatnonzero(row) for row in ends]
+
+    entering = np.tile(log_initial, (num_blocks, 1))
+    if num_blocks > 1:
+        with np.errstate(divide="ignore"):
+            operators = np.tile(np.log(np.eye(num_states)), (num_blocks, 1, 1))
+        for i in range(length):
+            operators = operators + evidence[i][:, None]
+            anew = operators[ending[i]].max(axis=2, keepdims=True) + log_initial
+            operators = (operators[..., None] + log_matrix).max(axis=2)
+            operators[ending[i]] = anew
+        for b in range(1, num_blocks):
+            entering[b] = (entering[b - 1][:, None] + operators[b - 1]).max(axis=0)
+
+    before = np.empty((length, num_blocks, num_states), np.int32)
+    score = entering
+    for i in range(length):
+        score = score + evidence[i]
+        through = score[..., None] + log_matrix
+        anew = score[ending[i]]
+        before[i] = through.argmax(axis=1)
+        score = np.take_along_axis(through, before[i][:, None], axis=1)[:, 0]
+        before[i][ending[i]] = anew.argmax(axis=1)[:, None]
+        score[ending[i]] = anew.max(axis=1, keepdims=True) + log_initial
+
+    blocks = np.arange(num_blocks)
+    first = np.tile(np.arange(num_states), (num_blocks, 1))
+    for i in reversed(range(length)):  # from each state after a block to the one it began with
+        first = np.take_along_axis(before[i], first, axis=1)
+    state = np.zeros(num_blocks, np.int64)  # after each block
+    for b in reversed(range(1, num_blocks)):
+        state[b - 1] = first[b, state[b]]
+    path = np.empty((length, num_blocks), np.int64)
+    for i in reversed(range(length)):
+        state = path[i] = before[i][blocks, state]
+    return path.T.ravel()[:num_steps]
