@@ -16,63 +16,87 @@ import kserket as srk
 from kserket import gmm, vae
 
 x, labels = srk.datasets.load_digits()
-x, new = x[:201], x[300:320]  # the last batch of 50 holds one row: one device has none
+x = x[:201]  # the last batch of 50 holds one row: one device has none
 two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+above = np.random.default_rng(0).normal(size=(len(x), 4))  # what a module above would send
 
-def make(scope=contextlib.nullcontext, **options):
+def make(scope=contextlib.nullcontext, seed=0):
+    srk.Module.reset_names()
     with scope():
         obs = srk.Observation(x)
-        vae1 = vae.VAE(4, itr=8, batch_size=50, KL_param=1 / 16, save_dir=None, **options)
-        gmm1 = gmm.GMM(5, save_dir=None)
+        vae1 = vae.VAE(4, itr=1, batch_size=50, KL_param=1 / 16, save_dir=None, learning_rate=0.001)
         vae1.connect(obs)
-        gmm1.connect(vae1)
-        return srk.Graph(gmm1, seed=0)
+        return srk.Graph(vae1, seed=seed)
 
 def devices(graph):
     return graph["vae"].model.distribute_strategy.num_replicas_in_sync
 
-def same(a, b, rtol=1e-4):
-    for name in a.history.history:
-        assert_allclose(a.history.history[name], b.history.history[name], rtol=rtol, err_msg=name)
-    for name in ("vae", "gmm"):
-        assert_allclose(a.predict(new, name), b.predict(new, name), rtol=rtol, atol=rtol)
+def learn(graph):
+    graph.fit(rounds=1, verbose=0)
+    graph["vae"].set_backward_msg(above)
+    return graph
+
+def same(a, b):
+    # Ten steps of float32 from equal weights: 2e-7 apart where measured. Another noise or order
+    # of the samples is 1e-3 apart. More steps, or a mixture on top, would amplify the rounding.
+    for name in ("vae/loss", "vae/kl", "vae/reconstruction"):
+        figures = a.history.history[name], b.history.history[name]
+        assert_allclose(*figures, rtol=2e-5, err_msg=name)
+    sent = [graph["vae"].get_forward_msg() for graph in (a, b)]
+    assert_allclose(*map(np.asarray, sent), atol=2e-5)
 """
 
 ROUNDS = """
 graphs = make(), make(two.scope)
 for graph in graphs:
-    graph.fit(rounds=2, verbose=0)
+    learn(learn(graph))
 assert [devices(graph) for graph in graphs] == [1, 2]
 same(*graphs)
 for name, value in graphs[0].evaluate(x).items():
-    assert_allclose(graphs[1].evaluate(x)[name], value, rtol=1e-4)
+    assert_allclose(graphs[1].evaluate(x)[name], value, rtol=2e-5)
+other = learn(learn(make(seed=1)))
+losses = [graph.history.history["vae/loss"] for graph in (other, graphs[0])]
+assert (np.abs(np.subtract(*losses)) > 1e-3 * np.abs(losses[1])).all()  # what `same` would see
+
 with two.scope():  # fit under the scope is the same
-    inside = make()
-    inside.fit(rounds=2, verbose=0)
+    inside = learn(learn(make()))
 assert devices(inside) == 2
-same(inside, graphs[1], rtol=1e-6)
+same(inside, graphs[1])
+
+with two.scope():  # and a mixture on top learns on
+    obs, vae1, gmm1 = srk.Observation(x), vae.VAE(4, itr=1, save_dir=None), gmm.GMM(5, save_dir=None)
+    vae1.connect(obs)
+    gmm1.connect(vae1)
+    tower = srk.Graph(gmm1, seed=0)
+tower.fit(rounds=2, verbose=0)
+assert np.isfinite(tower.predict(x)).all()
 """
 
 FILES = """
-graph = make(two.scope)
-graph.fit(rounds=1, verbose=0)
+graph = learn(make(two.scope))
 graph.save("two.kserket")
 alone = srk.load_graph("two.kserket")
 with two.scope():
     again = srk.load_graph("two.kserket")
 assert (devices(alone), devices(again)) == (1, 2)
 for loaded in (alone, again):
-    assert_array_equal(loaded.predict(new), graph.predict(new))
+    for weight, saved in zip(loaded.get_weights(), graph.get_weights(), strict=True):
+        assert_array_equal(weight, saved)
 for each in (graph, alone, again):
-    each.fit(rounds=1, verbose=0)
-same(again, graph, rtol=1e-6)
+    learn(each)
+same(again, graph)
 same(alone, graph)
 
-make(two.scope).fit(rounds=1, verbose=0, backup_dir="backup")
-resumed = make(two.scope)
-resumed.fit(rounds=2, verbose=0, backup_dir="backup")
+def run(rounds):
+    made = make(two.scope)
+    made.fit(rounds, verbose=0, backup_dir="backup")
+    return made
+
+run(1)
+resumed, whole = run(2), make(two.scope)
+whole.fit(2, verbose=0)
 assert devices(resumed) == 2
-same(resumed, graph, rtol=1e-6)
+same(resumed, whole)
 """
 
 KERAS_LOSS = """
