@@ -64,8 +64,8 @@ assert devices(inside) == 2
 same(inside, graphs[1])
 
 with two.scope():  # and a mixture on top learns on
-    obs, vae1, gmm1 = srk.Observation(x), vae.VAE(4, itr=1, save_dir=None), gmm.GMM(5, save_dir=None)
-    vae1.connect(obs)
+    vae1, gmm1 = vae.VAE(4, itr=1, save_dir=None), gmm.GMM(5, save_dir=None)
+    vae1.connect(srk.Observation(x))
     gmm1.connect(vae1)
     tower = srk.Graph(gmm1, seed=0)
 tower.fit(rounds=2, verbose=0)

@@ -4,7 +4,6 @@ import pathlib
 
 import keras
 import numpy as np
-from keras import ops
 
 from kserket.core import messages
 
@@ -181,7 +180,7 @@ class Unpacker:
 
 
 def _random_states(model):
-    return [np.array(ops.convert_to_numpy(variable)) for variable in _random_variables(model)]
+    return [variable.value.numpy() for variable in _random_variables(model)]
 
 
 def _random_variables(model):
