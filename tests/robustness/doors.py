@@ -27,7 +27,7 @@ PROBS = np.array([[0.25, 0.75], [0.125, 0.875], [0.75, 0.25]] * 4)
 COUNTS = np.array([[5, 3, 0, 0, 1], [4, 4, 1, 0, 0], [0, 1, 4, 3, 2], [0, 0, 3, 5, 1]] * 3) * 1.0
 POSITIVE = np.array([[0.75, 1.25], [2.0, 0.5 + 0.25], [1.5, 3.0]] * 4)
 WEIGHTS = np.array([1.0, 2.0, 0.75, 3.0, 1.0, 2.5] * 2)
-LABELS = np.array([0, 0, 1, 0, 0, 1, 1, 1, 0, 1, 1, 0]) * 1.0
+LABELS = np.array([0, 0, 1, 0, 0, 1, 1, 1, 0, 1, 1, 0])
 IMAGES = np.array([np.roll(np.eye(8), shift, axis=1).ravel() for shift in range(4)])
 
 
@@ -53,7 +53,9 @@ class Door(NamedTuple):
     takes: tuple = ()
 
     def lets_pass(self, error):
-        """Whether another library's error will do: scikit-learn's words for its own X."""
+        """Whether another's words hold the cure: scikit-learn's of its X, or a file's name."""
+        if isinstance(error, FileNotFoundError):
+            return "nowhere.npy" in str(error)
         return self.name.startswith("sklearn") and is_of("sklearn", error)
 
 
@@ -230,14 +232,27 @@ SILENT = {"verbose": 0}
 FIT = {"epochs": 2, "verbose": 0}
 TRAIN = {"epochs": 1, "batch_size": N, "verbose": 0}
 ROWS = ("one row", "one row less", "one row more")
-MORE = ("one row", "one row less", "one row more")
-ANY_REAL = ("negative", "all negative", "zero", "zero row", "times 255")
-LARGE = ("1e40",)
+LARGE = ("1e40", "1e200", "times 1e200", "1e308")  # if what comes of them is finite
+ANY_REAL = ("negative", "all negative", "zero", "zero row", "times 255", *LARGE)
+ANY_SHAPE = (
+    *ROWS,
+    *("one column less", "one column more", "transposed", "leading axis", "3-d", "a column"),
+    *("tuple of two", "list of two"),
+)
+NO_ROWS = ("no rows", "no columns", "list of an empty list")
+WEIGHTINGS = ("None", "zero", "zero row", "times 255", *LARGE)
+UNSURE = ("None", "zero", "zero row", "inf", "float16 inf", "times 255", *LARGE)  # variances
+UNSEEN = ("NaN", "NaN last", "NaN row", "inf", "-inf", "list with NaN")  # not drawn
+TEXTS = (
+    *("strings", "numeric strings", "numeric bytes", "list of numeric strings"),
+    *("numeric strings as objects", "pandas strings", "polars strings"),
+)
+CLASSES = (*ANY_REAL, *TEXTS, "3-d")  # labels may be any numbers or strings, also (N, 1)
 
 
 def mixture_doors():
     room, model = "mixture", "GaussianMixture"
-    x = ("`x`", model)
+    x = ("`x`", model, "Inputs must be x")
     for name in ("predict", "score_samples", "log_likelihood", "statistics", "lower_bound"):
         yield Door(room, f"{name}(x)", REAL, fitted_mixture, call(name), x, (*ANY_REAL, *ROWS))
     powers = functools.partial(fitted_mixture, power_transform=True)
@@ -262,12 +277,13 @@ def mixture_doors():
         for name, base in (("variance", POSITIVE), ("class_prior", PROBS)):
             run = entry(method, name, REAL, **fixed)
             run = learned(run) if method == "fit" else run
-            takes = ("zero", "zero row", "inf") if name == "variance" else ()
+            takes = UNSURE if name == "variance" else ("None",)
             yield Door(room, f"{method}({name}=)", base, make, run, (f"`{name}`",), takes)
-    run = named("score_samples", "class_prior", REAL)
-    yield Door(room, "score_samples(class_prior)", PROBS, fitted_mixture, run, ("`class_prior`",))
+    run, prior = named("score_samples", "class_prior", REAL), ("`class_prior`",)
+    yield Door(room, "score_samples(class_prior)", PROBS, fitted_mixture, run, prior, ("None",))
     run = named("log_likelihood", "variance", REAL)
-    yield Door(room, "log_likelihood(variance)", POSITIVE, fitted_mixture, run, ("`variance`",))
+    variance = ("`variance`",)
+    yield Door(room, "log_likelihood(variance)", POSITIVE, fitted_mixture, run, variance, UNSURE)
     for method, fixed in (
         ("fit", FIT),
         ("partial_fit", {}),
@@ -278,7 +294,7 @@ def mixture_doors():
         run = named(method, "sample_weight", REAL, **fixed)
         run = learned(run) if "fit" in method else run
         yield Door(
-            room, f"{method}(sample_weight)", WEIGHTS, make, run, ("`sample_weight`",), ("None",)
+            room, f"{method}(sample_weight)", WEIGHTS, make, run, ("`sample_weight`",), WEIGHTINGS
         )
     yield Door(
         room,
@@ -300,7 +316,7 @@ def mixture_doors():
 
 
 def chain_doors():
-    room, x = "chain", ("`x`", "MarkovChain")
+    room, x = "chain", ("`x`", "MarkovChain", "Inputs must be x", "x needs")
     new = functools.partial(kserket.MarkovChain, 2, seed=0, n_init=1)
     for name in ("predict", "smooth", "log_likelihood", "most_likely_path", "statistics"):
         yield Door(room, f"{name}(x)", PROBS, fitted_chain, call(name), x, ROWS)
@@ -323,13 +339,15 @@ def chain_doors():
         fitted_chain,
         lambda model, value: model.sample(lengths=value, seed=0),
         ("`lengths`",),
+        ("one column less", *ROWS),
     )
 
 
 def topic_doors():
-    room, x = "mlda", ("`x`", "MultimodalLDA", "Counts", "odality")
-    rows = (*ROWS, "zero row", "times 255")
-    missing = ("NaN row", "one row", *rows)
+    room, x = "mlda", ("`x`", "MultimodalLDA", "multimodal_lda", "Inputs must be x")
+    rows = (*ROWS, "zero row", "zero", "times 255", *LARGE)
+    missing = ("NaN row", "all NaN", "masked rows", *rows)
+    widths = (*missing, *ANY_SHAPE)
     new = functools.partial(kserket.MultimodalLDA, 2, seed=0, n_init=1)
     for name in ("predict", "beliefs", "log_likelihood", "perplexity", "statistics"):
         yield Door(room, f"{name}(x)", COUNTS, fitted_lda, call(name), x, missing)
@@ -337,9 +355,9 @@ def topic_doors():
     yield Door(room, "mixed predict(x)", COUNTS, mixed, call("predict"), x, missing)
     run = call("predict_modality", modality=0)
     yield Door(room, "predict_modality(x)", COUNTS, fitted_lda, run, x, missing)
-    yield Door(room, "fit(x)", COUNTS, new, learned(call("fit", **FIT)), x, missing)
+    yield Door(room, "fit(x)", COUNTS, new, learned(call("fit", **FIT)), x, widths)
     gibbs = functools.partial(new, inference="gibbs")
-    yield Door(room, "gibbs fit(x)", COUNTS, gibbs, learned(call("fit", **FIT)), x, missing)
+    yield Door(room, "gibbs fit(x)", COUNTS, gibbs, learned(call("fit", **FIT)), x, widths)
     yield Door(room, "partial_fit(x)", COUNTS, fitted_lda, learned(call("partial_fit")), x, missing)
     yield Door(
         room,
@@ -348,7 +366,7 @@ def topic_doors():
         new,
         learned(lambda model, value: model.fit([value, COUNTS[:, :3]], **FIT)),
         x,
-        ("NaN row", "zero row", "times 255"),
+        widths,
     )
     run = named("perplexity", "given", COUNTS)
     yield Door(room, "perplexity(given)", COUNTS, fitted_lda, run, ("`given`",), ("None",))
@@ -391,7 +409,7 @@ def vae_doors():
         run = named(method, "sample_weight", UNIT, **fixed)
         run = learned(run) if method == "fit" else run
         yield Door(
-            room, f"{method}(sample_weight)", WEIGHTS, new_vae, run, ("sample_weight",), ("None",)
+            room, f"{method}(sample_weight)", WEIGHTS, new_vae, run, ("sample_weight",), WEIGHTINGS
         )
     run = learned(named("fit", "validation_data", UNIT, **TRAIN))
     takes = (*rows, "None")
@@ -412,6 +430,8 @@ def vae_doors():
 def common_doors():
     room, obs = "doors", ("obs",)
     takes = ANY_REAL + ROWS
+    missing = (*takes, "NaN row", "masked rows", "tf.data")
+    data = (*takes, *ANY_SHAPE, "tf.data")
     yield Door(
         room,
         "Observation(data)",
@@ -419,9 +439,18 @@ def common_doors():
         nothing,
         lambda _, value: kserket.Observation(value).data,
         obs,
+        data,
     )
-    yield Door(room, "set_data(data)", REAL, observation, observed, obs, takes)
-    yield Door(room, "Observation, fit", REAL, nothing, lambda _, x: trained_on(x), obs, takes)
+    yield Door(room, "set_data(data)", REAL, observation, observed, obs, data)
+    yield Door(
+        room,
+        "Observation, fit",
+        REAL,
+        nothing,
+        lambda _, x: trained_on(x),
+        (*obs, "gmm"),
+        (*takes, "tf.data"),
+    )
 
     def forward(made, value):
         made.set_forward_msg(value)
@@ -432,7 +461,7 @@ def common_doors():
         return np.asarray(made.get_backward_msg())
 
     free = ("free", "message")
-    yield Door(room, "set_forward_msg(message)", REAL, module, forward, free, takes)
+    yield Door(room, "set_forward_msg(message)", REAL, module, forward, free, data)
     yield Door(room, "set_backward_msg(message)", PROBS, heard_module, backward, ("gmm", "message"))
     probs = ("`probs`", "Categorical", "robabilities")
     yield Door(
@@ -445,7 +474,7 @@ def common_doors():
         ROWS,
     )
     logs = ("`log_probs`", "Categorical", "robabilities")
-    takes_logs = (*takes, "-inf", "1e200", "times 1e200", "1e308", "1e40")
+    takes_logs = (*takes, "-inf", "one column less", "one column more", "transposed", "a column")
     yield Door(
         room,
         "Categorical.from_log(log_probs)",
@@ -463,7 +492,7 @@ def common_doors():
         nothing,
         lambda _, value: kserket.Categorical(PROBS, missing=value).missing,
         missing,
-        ("None", "zero"),
+        ("None", "zero", "zero row"),
     )
     mean = ("`mean`", "Gaussian")
     yield Door(
@@ -473,7 +502,7 @@ def common_doors():
         nothing,
         lambda _, value: kserket.Gaussian(value).mean,
         mean,
-        takes,
+        (*takes, *NO_ROWS, "one column less", "one column more", "transposed"),
     )
     yield Door(
         room,
@@ -511,7 +540,7 @@ def common_doors():
         ("`covariances`", "Mix"),
     )
 
-    yield Door(room, "graph.predict(x)", REAL, graph, call("predict"), obs, takes)
+    yield Door(room, "graph.predict(x)", REAL, graph, call("predict"), obs, missing)
     yield Door(
         room,
         "graph.predict({obs})",
@@ -519,19 +548,21 @@ def common_doors():
         graph,
         lambda made, value: made.predict({"obs": value}),
         obs,
-        takes,
+        missing,
     )
-    yield Door(room, "graph.evaluate(x)", REAL, graph, call("evaluate"), obs, takes)
+    yield Door(room, "graph.evaluate(x)", REAL, graph, call("evaluate"), obs, missing)
     yield Door(
         room,
         "graph.evaluate(y_true)",
         LABELS,
         graph,
-        lambda made, value: made.evaluate(REAL, value)["gmm/accuracy"],
+        lambda made, value: made.evaluate(REAL, value).get("gmm/accuracy", 0.0),
         ("`y_true`", "y_true"),
-        ("None",),
+        ("None", *CLASSES),
     )
-    yield Door(room, "module.labels", LABELS, graph, labelled, ("`category`", "label"), ("None",))
+    yield Door(
+        room, "module.labels", LABELS, graph, labelled, ("`category`", "label"), ("None", *CLASSES)
+    )
     yield Door(
         room, "graph.set_weights(weights)", REAL[[0, 6]], graph, weighted, ("weight",), ANY_REAL
     )
@@ -551,7 +582,7 @@ def common_doors():
         tower,
         lambda made, value: made.predict({"x": value, "w": COUNTS}),
         ("x",),
-        ("None", "NaN row", *ANY_REAL),
+        ("None", *missing),
     )
 
     for name, function in (
@@ -564,29 +595,51 @@ def common_doors():
     for name in ("clustering_accuracy", "confusion_matrix", "adjusted_rand_index", "match_labels"):
         function = getattr(kserket.metrics, name)
         run = applied(function, LABELS)
-        yield Door(room, f"{name}(y_pred)", LABELS, nothing, run, ("y_pred", "y_true"))
+        yield Door(room, f"{name}(y_pred)", LABELS, nothing, run, ("y_pred", "y_true"), CLASSES)
         run = applied(function, y_pred=LABELS)
-        yield Door(room, f"{name}(y_true)", LABELS, nothing, run, ("y_pred", "y_true"))
+        yield Door(room, f"{name}(y_true)", LABELS, nothing, run, ("y_pred", "y_true"), CLASSES)
 
 
 def plot_doors():
     room, plots = "doors", kserket.plotting
     z = ("`z`", "plot_latent")
     yield Door(
-        room, "plot_latent(z)", REAL, nothing, plotted(plots.plot_latent), z, ANY_REAL + ROWS
+        room,
+        "plot_latent(z)",
+        REAL,
+        nothing,
+        plotted(plots.plot_latent),
+        z,
+        (*ANY_REAL, *ROWS, *UNSEEN),
     )
     run = plotted(plots.plot_latent, "labels", REAL)
-    yield Door(room, "plot_latent(labels)", LABELS, nothing, run, ("`labels`", "label"), ("None",))
+    yield Door(
+        room, "plot_latent(labels)", LABELS, nothing, run, ("`labels`", "label"), ("None", *CLASSES)
+    )
     run = plotted(plots.plot_latent, "means", REAL)
-    yield Door(room, "plot_latent(means)", REAL[:3], nothing, run, ("`means`",), ("None",))
+    yield Door(
+        room, "plot_latent(means)", REAL[:3], nothing, run, ("`means`",), ("None", *ANY_REAL)
+    )
     run = plotted(plots.plot_active_units)
-    yield Door(room, "plot_active_units", WEIGHTS, nothing, run, ("`kl_per_dim`", "KL"))
+    yield Door(
+        room, "plot_active_units", WEIGHTS, nothing, run, ("`kl_per_dim`", "KL"), (*ANY_REAL, *ROWS)
+    )
     run = plotted(plots.plot_generated)
-    yield Door(room, "plot_generated(images)", IMAGES, nothing, run, ("`images`", "image"))
+    yield Door(
+        room,
+        "plot_generated(images)",
+        IMAGES,
+        nothing,
+        run,
+        ("`images`", "image"),
+        (*ANY_REAL, *ROWS, "list of two"),
+    )
     run = plotted(plots.plot_reconstructions, "x_hat", IMAGES)
-    yield Door(room, "plot_reconstructions(x_hat)", IMAGES, nothing, run, ("`x_hat`", "image"))
+    yield Door(
+        room, "plot_reconstructions(x_hat)", IMAGES, nothing, run, ("`x_hat`", "image"), ANY_REAL
+    )
     run = plotted(plots.plot_confusion, "y_pred", LABELS)
-    yield Door(room, "plot_confusion(y_pred)", LABELS, nothing, run, ("y_pred", "y_true"))
+    yield Door(room, "plot_confusion(y_pred)", LABELS, nothing, run, ("y_pred", "y_true"), CLASSES)
 
 
 def sklearn_doors():
@@ -603,7 +656,7 @@ def sklearn_doors():
         methods = {"fit": lambda made, x: made.fit(x).predict(REAL)}
         methods |= {method: call(method) for method in ("predict", "predict_proba", "score")}
         for method, run in methods.items():
-            yield Door(room, f"sklearn {name}.{method}(X)", REAL, make, run, x, takes)
+            yield Door(room, f"sklearn {name}.{method}(X)", REAL, make, run, x, (*takes, *TEXTS))
 
 
 def all_doors():

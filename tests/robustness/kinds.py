@@ -9,6 +9,7 @@ import array
 import datetime
 import decimal
 import importlib
+import itertools
 
 import h5py
 import numpy as np
@@ -34,6 +35,7 @@ def optional(name):
         return None
 
 
+NUMBERS = itertools.count()
 pandas, polars, torch = optional("pandas"), optional("polars"), optional("torch")
 
 
@@ -61,8 +63,8 @@ def memory_map(x):
 
 
 def hdf5(x):
-    file = h5py.File("data.h5", "w")
-    return file.create_dataset("x", data=x)
+    name = f"{next(NUMBERS)}.h5"  # a file may still be open when the next is written
+    return h5py.File(name, "w").create_dataset("x", data=x)
 
 
 def closed_hdf5(x):
@@ -305,6 +307,7 @@ WRONG = {
     "torch sparse": lambda x: torch.tensor(x).to_sparse(),
     "missing file": lambda x: "nowhere.npy",
 }
+SHAPES = "1-d", "transposed", "a column"  # which may be those of the array itself
 NEEDS = {"pandas": pandas, "polars": polars, "torch": torch}
 
 
@@ -321,13 +324,13 @@ KINDS = {
 
 
 def reference(kind, base):
-    """The float64 array in C order that a kind of the same values holds; None for others."""
-    if kind in SAME:
+    """The plain array, in C order, whose values a kind holds; None for kinds of other values."""
+    if kind in SAME or np.array_equal(KINDS[kind](base) if kind in SHAPES else None, base):
         return base.copy()
     if kind in WHOLE:
         return np.rint(base)
     if kind in UNSIGNED:
         return np.abs(np.rint(base))
     if kind in BOOLEAN:
-        return (base > np.median(base)).astype("float64")
+        return (base > np.median(base)).astype(base.dtype)
     return None
