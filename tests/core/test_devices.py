@@ -20,13 +20,13 @@ x = x[:201]  # the last batch of 50 holds one row: one device has none
 two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 above = np.random.default_rng(0).normal(size=(len(x), 4))  # what a module above would send
 
-def make(scope=contextlib.nullcontext, seed=0):
+def make(scope=contextlib.nullcontext, batch_size=50):
     srk.Module.reset_names()
     with scope():
         obs = srk.Observation(x)
-        vae1 = vae.VAE(4, itr=1, batch_size=50, KL_param=1 / 16, save_dir=None, learning_rate=0.001)
+        vae1 = vae.VAE(4, itr=1, batch_size=batch_size, KL_param=1 / 16, save_dir=None)
         vae1.connect(obs)
-        return srk.Graph(vae1, seed=seed)
+        return srk.Graph(vae1, seed=0)
 
 def devices(graph):
     return graph["vae"].model.distribute_strategy.num_replicas_in_sync
@@ -37,13 +37,15 @@ def learn(graph):
     return graph
 
 def same(a, b):
-    # Ten steps of float32 from equal weights: 2e-7 apart where measured. Another noise or order
-    # of the samples is 1e-3 apart. More steps, or a mixture on top, would amplify the rounding.
+    # Ten steps of float32 from equal weights: 5e-7 apart where measured. More steps, or a mixture
+    # on top, would amplify the rounding.
     for name in ("vae/loss", "vae/kl", "vae/reconstruction"):
         figures = a.history.history[name], b.history.history[name]
         assert_allclose(*figures, rtol=2e-5, err_msg=name)
-    sent = [graph["vae"].get_forward_msg() for graph in (a, b)]
-    assert_allclose(*map(np.asarray, sent), atol=2e-5)
+    assert_allclose(sent(a), sent(b), atol=2e-5)
+
+def sent(graph):
+    return np.asarray(graph["vae"].get_forward_msg())
 """
 
 ROUNDS = """
@@ -54,9 +56,8 @@ assert [devices(graph) for graph in graphs] == [1, 2]
 same(*graphs)
 for name, value in graphs[0].evaluate(x).items():
     assert_allclose(graphs[1].evaluate(x)[name], value, rtol=2e-5)
-other = learn(learn(make(seed=1)))
-losses = [graph.history.history["vae/loss"] for graph in (other, graphs[0])]
-assert (np.abs(np.subtract(*losses)) > 1e-3 * np.abs(losses[1])).all()  # what `same` would see
+other = learn(learn(make(batch_size=49)))  # `same` would see one sample in another batch
+assert np.abs(sent(other) - sent(graphs[0])).max() > 1e-3
 
 with two.scope():  # fit under the scope is the same
     inside = learn(learn(make()))
