@@ -6,6 +6,8 @@ callbacks remain and batch callbacks do not. Data that would take more than `MEM
 brought into memory some batches at a time, in the same order, for the same result.
 """
 
+import functools
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -104,7 +106,9 @@ def _steps_function(model, data, dtype):
         if model.distribute_strategy.num_replicas_in_sync > 1:
             # makes the variables of the model's metrics, which the loop cannot on several devices
             model.test_on_batch(*_tensors(data, dtype, np.zeros(1, int)))
-        run = tf.function(_make_steps(model), autograph=False)  # as Keras traces train_step
+        # As Keras traces train_step. TensorFlow knows a partial from those of other models, which
+        # it would take for one function that is traced over and over, and warn.
+        run = tf.function(functools.partial(_make_steps(model)), autograph=False)
         cache = {"optimizer": model.optimizer, "steps": run}
         object.__setattr__(model, "_resident_cache", cache)  # neither tracked nor exported
     return cache["steps"]

@@ -4,17 +4,38 @@ import sys
 
 from kserket.core import backend
 
+RUN = """
+import kserket
+x, _ = kserket.datasets.load_digits()
+obs = kserket.Observation(x[:60])
+vae1 = kserket.vae.VAE(2, itr=30, batch_size=60, KL_param=0.1, save_dir="results")
+gmm1 = kserket.gmm.GMM(3, n_init=1, save_dir="results")
+vae1.connect(obs)
+gmm1.connect(vae1)
+graph = kserket.Graph(gmm1, seed=0)
+graph.fit(2, verbose=0, backup_dir="backup")
+graph.save("g.kserket")
+graph = kserket.load_graph("g.kserket")
+graph.predict(x[60:70])
+graph.export("served")
+"""
 
-def run_import(**environment):
-    """`import kserket` in a process whose environment has these variables, None for unset."""
+
+def run_import(script="import kserket", **environment):
+    """A script in a process whose environment has these variables, None for unset."""
     variables = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": None, **environment}
     variables = {name: value for name, value in variables.items() if value is not None}
-    command = [sys.executable, "-c", "import kserket"]
+    command = [sys.executable, "-c", script]
     return subprocess.run(command, capture_output=True, text=True, env=variables)
 
 
 def test_import_prints_nothing():
     run = run_import()
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+
+
+def test_a_plain_run_prints_nothing():
+    run = run_import(RUN)
     assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
 
 

@@ -124,3 +124,9 @@ def test_a_second_fit_goes_on_with_the_optimizer_of_half_precision(data):
     assert model.optimizer.dynamic_scale is scale
     assert len(model.optimizer.variables) == size
     assert int(model.optimizer.iterations) == 4
+
+
+def test_many_models_in_one_process_print_nothing(data, caplog):
+    for _ in range(8):
+        compiled_loop.fit(make(), data, batch_size=5, epochs=1, seed=0)
+    assert caplog.records == []

@@ -140,7 +140,7 @@ class Judge:
         expected, refusal = (None, None) if array is None else self.reference(array)
         if refusal is not None and not is_ours(refusal):
             return f"inner error for float64, too: {words_of(refusal)}"
-        value = kinds.KINDS[kind](self.door.base if array is None else array)
+        value = kinds.KINDS[kind](self.door.base * 1.0 if array is None else array)
         result, error, warning = attempt(self.door.run, self.target, value)
         if isinstance(error, Hang):
             self.start()

@@ -328,9 +328,9 @@ def reference(kind, base):
     if kind in SAME or np.array_equal(KINDS[kind](base) if kind in SHAPES else None, base):
         return base.copy()
     if kind in WHOLE:
-        return np.rint(base)
+        return np.rint(base).astype(base.dtype)
     if kind in UNSIGNED:
-        return np.abs(np.rint(base))
+        return np.abs(np.rint(base)).astype(base.dtype)
     if kind in BOOLEAN:
         return (base > np.median(base)).astype(base.dtype)
     return None
