@@ -1,5 +1,6 @@
 """`MultimodalLDA` and `mlda.MLDA`: messages against enumeration, and their lives."""
 
+import contextlib
 import itertools
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import tensorflow as tf
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
+import kserket
 import kserket as srk
 from kserket import gmm, metrics, mlda, mm, storage
 
@@ -617,6 +619,10 @@ def test_unfitted_models_and_bad_input_say_so():
         {"alpha": -1.0},
         {"alpha": [0.1, 0.2]},
         {"beta": 0.0},
+        {"beta": None},
+        {"beta": []},
+        {"modality_weights": 1e300},
+        {"design_effects": 1e-320},
         {"modality_weights": [100, -1]},
         {"modality_weights": [100, None]},
         {"beta": "symmetric"},
@@ -630,6 +636,70 @@ def test_unfitted_models_and_bad_input_say_so():
 def test_options_out_of_range_are_refused(options):
     with pytest.raises(ValueError, match=list(options)[-1]):
         srk.MultimodalLDA(**({"num_topics": K} | options))
+
+
+def test_modules_name_their_own_options():
+    for bad in (1e300, [10, -1], "much"):
+        with pytest.raises(ValueError, match="`weights` must be positive"):
+            mlda.MLDA(K, bad, save_dir=None)
+
+
+@pytest.mark.parametrize("alpha", [0, 0.5])
+def test_documents_without_a_word_teach_nothing(alpha):
+    empty = np.zeros((5, 12))
+    model = srk.MultimodalLDA(K, alpha=alpha, seed=0)
+    with pytest.raises(ValueError, match="5 documents without a single word"):
+        model.fit(empty, verbose=0)
+    assert not model.is_fitted
+    model.fit(documents()[1], epochs=3, verbose=0)
+    before = model.get_weights()
+    for learn in (model.fit, model.partial_fit):
+        for counts in (empty, 1e200 * documents()[1]):
+            with contextlib.suppress(ValueError):
+                learn(counts)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        assert_array_equal(old, new)
+
+
+@pytest.mark.parametrize("options", [{}, {"alpha": 0.5}, {"inference": "gibbs"}])
+def test_a_prior_that_is_the_same_for_all_documents_hides_no_topic(options):
+    labels, words, _, _ = documents()
+    for row in ([0.34, 0.33, 0.33], [0.4, 0.3, 0.3]):
+        x = {"x": words, "class_prior": np.tile(row, (len(labels), 1))}
+        model = srk.MultimodalLDA(K, seed=0, **options)
+        model.fit(x, epochs=50, verbose=0)
+        assert metrics.clustering_accuracy(labels, model.predict(words).argmax(axis=1)) > 0.9
+
+
+@pytest.mark.parametrize("alpha", [0, 0.5])
+def test_module_and_model_agree_under_sure_priors(alpha):
+    model = fitted(alpha)
+    _, words, _, reports = documents()
+    worst = model.predict([words, reports]).argmin(axis=1)
+    logs = np.full((len(words), K), -900.0)
+    logs[:, 0] = 0.0
+    logs[np.arange(len(words)), worst] = -800.0
+    prior = srk.Categorical.from_log(logs)
+    module, _ = connected([words, reports], alpha=alpha)
+    module.model = model
+    inputs = [words * 100, reports]  # words against a prior that is sure of something else
+    inferred = kserket.core.module.call(module.infer, module.read(inputs, prior)).posterior
+    found = model.predict({"x": inputs, "class_prior": prior})
+    assert_allclose(found, inferred.probs, atol=1e-12)
+    if not alpha:
+        logs = sum(model.beliefs(inputs).evidence[None]) - np.log(model.topic_weights)
+        assert_array_equal(found.argmax(axis=1), (logs + prior.log_probs).argmax(axis=1))
+
+
+def test_the_top_of_two_keeps_apart_what_the_lower_one_knows():
+    for seed in range(3):
+        labels = np.random.default_rng(seed).permutation(np.arange(50) % 10)
+        below = mlda.MLDA(10, category=labels, save_dir=None, name="below")
+        below.connect(srk.Observation(20 * np.eye(10)[labels]))
+        top = mlda.MLDA(10, category=labels, save_dir=None, name="top")
+        top.connect(srk.Observation(np.eye(10)[np.where(labels == 8, 2, labels)]), below)
+        history = srk.Graph(top, seed=seed).fit(rounds=3, verbose=0).history
+        assert history["below/accuracy"] == history["top/accuracy"] == [1.0] * 3
 
 
 def test_class_probabilities_in_an_array_are_a_report_whatever_rows_are_missing():

@@ -1,6 +1,6 @@
 """Documents that have one topic each: the limit of a topic model in which topics do not mix.
 
-    c_d ~ weights, or class_prior_d        the class of a document, which is its topic
+    c_d ~ weights, or a prior of its own   the class of a document, which is its topic
     w_dm ~ Multinomial(topics_m[c_d])      its words in modality m
 
 This is latent Dirichlet allocation as alpha goes to 0. A modality may also be a report: class
@@ -23,11 +23,14 @@ from typing import NamedTuple
 import numpy as np
 
 from kserket.inference import word_counts
+from kserket.inference.class_prior import information
 
 START_SWEEPS = 10
 MAX_START_DOCUMENTS = 20_000
 _SMALLEST = 1e-300
-_UNIFORM = 1e-9  # rows of a class prior that differ less say nothing
+_DECIDES = 0.1  # information of a class prior from which on classes start from it alone
+_SURE = 0.9  # probability from which on a report is sure of a class
+_TIE = 1.0  # nats per topic that other classes must gain over those of a sure report
 
 
 class Modality(NamedTuple):
@@ -91,22 +94,20 @@ def log_likelihoods(data, state, prior):
     return [_log_likelihood(*pair) for pair in zip(data, topics(state, prior), strict=True)]
 
 
-def responsibilities(data, state, prior, class_prior=None):
+def responsibilities(data, state, prior, log_prior=None):
     """P(class | document) and the log likelihood of all.
 
     Args:
         data: `Modality`s.
         state: `State`.
         prior: `Prior`.
-        class_prior: (N, K) in the place of the class weights, or None.
+        log_prior: (N, K) logarithms of class probabilities instead of the class weights, or None.
 
     Returns:
         (N, K); a float.
     """
-    log_joint = sum(log_likelihoods(data, state, prior))
-    with np.errstate(divide="ignore"):
-        weights = class_weights(state, prior) if class_prior is None else class_prior
-        log_joint = log_joint + np.log(np.maximum(weights, _SMALLEST))
+    above = np.log(class_weights(state, prior)) if log_prior is None else log_prior
+    log_joint = sum(log_likelihoods(data, state, prior)) + above
     peak = log_joint.max(axis=1, keepdims=True)
     joint = np.exp(log_joint - peak)
     total = joint.sum(axis=1, keepdims=True)
@@ -134,9 +135,9 @@ def count(data, responsibilities, topics=None):
     return State(tuple(words), responsibilities[spoken].sum(axis=0))
 
 
-def expect(data, state, prior, class_prior=None):
+def expect(data, state, prior, log_prior=None):
     """E step: the `Statistics` of these documents under a state; and responsibilities (N, K)."""
-    r, log_likelihood = responsibilities(data, state, prior, class_prior)
+    r, log_likelihood = responsibilities(data, state, prior, log_prior)
     return Statistics(count(data, r, topics(state, prior)), log_likelihood), r
 
 
@@ -147,10 +148,10 @@ def merge(*statistics):
     return Statistics(State(words, documents), sum(s.log_likelihood for s in statistics))
 
 
-def objective(log_likelihood, state, prior, class_prior=None):
+def objective(log_likelihood, state, prior, log_prior=None):
     """What learning climbs: log likelihood plus the log density of the prior, up to a constant."""
     pairs = list(zip(prior.words, topics(state, prior), strict=True))
-    if class_prior is None:
+    if log_prior is None:
         pairs.append((prior.documents, class_weights(state, prior)))
     return float(log_likelihood + sum(np.sum(b * np.log(p)) for b, p in pairs))
 
@@ -161,7 +162,7 @@ def fit(
     num_topics,
     *,
     state=None,
-    class_prior=None,
+    log_prior=None,
     n_init=15,
     num_sweeps=100,
     tolerance=1e-6,
@@ -178,7 +179,7 @@ def fit(
         prior: `Prior`.
         num_topics: K.
         state: `State` to go on from, or None.
-        class_prior: (N, K) in the place of class weights, or None.
+        log_prior: (N, K) logarithms of class probabilities instead of the class weights, or None.
         n_init: how many starts, from all modalities and from each alone, compete in short runs by
             the objective.
         num_sweeps: at most.
@@ -190,7 +191,7 @@ def fit(
     Returns:
         `Fit`.
     """
-    options = {"class_prior": class_prior, "tolerance": tolerance}
+    options = {"log_prior": log_prior, "tolerance": tolerance}
     if state is None:
         rng = np.random.default_rng(rng)
         state = _best_start(data, prior, num_topics, n_init, rng, options)
@@ -202,27 +203,61 @@ def _best_start(data, prior, num_topics, n_init, rng, options):
 
     With several modalities as many starts see each one alone as see all of them.
     """
-    class_prior = options["class_prior"]
-    if class_prior is not None and np.ptp(class_prior, axis=1).max() > _UNIFORM:
-        return count(data, class_prior)
+    log_prior, starts = options["log_prior"], []
+    if log_prior is not None:
+        class_prior = np.exp(log_prior)
+        says = float(information(class_prior).mean())
+        if says > 0.0:
+            starts.append(count(data, class_prior))
+        if says > _DECIDES:
+            return starts[0]
     views = [data, *([modality] for modality in data)] if len(data) > 1 else [data]
-    starts = []
     for view in views:
         features = start_features(view)
-        starts += [count(data, start(features, num_topics, rng)) for _ in range(n_init)]
+        for _ in range(n_init):
+            classes = start(features, num_topics, rng)
+            starts.append(count(data, _numbered_as(log_prior, classes)))
     while len(starts) > 1:
         runs = [climb(data, state, prior, num_sweeps=START_SWEEPS, **options) for state in starts]
         runs.sort(key=lambda run: -run.objectives[-1])
         starts = [run.state for run in runs[: max(1, len(runs) // 3)]]
-    return starts[0]
+    reported = [_numbered_as(log_prior, classes) for classes in _sure_reports(data, num_topics)]
+    if not reported:
+        return starts[0]
+    starts += [count(data, classes) for classes in reported]
+    runs = [climb(data, state, prior, num_sweeps=3 * START_SWEEPS, **options) for state in starts]
+    best = max(range(1, len(runs)), key=lambda number: runs[number].objectives[-1])
+    gain = runs[0].objectives[-1] - runs[best].objectives[-1]
+    return starts[0] if gain > _TIE * num_topics else starts[best]
 
 
-def climb(data, state, prior, *, class_prior=None, num_sweeps, tolerance=0.0, callback=None):
+def _sure_reports(data, num_topics):
+    """Responsibilities (N, K) of each report of as many classes as topics that doubts none."""
+    found = []
+    for modality in data:
+        if modality.is_report and modality.values.shape[1] == num_topics:
+            spoken = _totals(modality) > 0
+            if spoken.any() and modality.values[spoken].max(axis=1).min() > _SURE:
+                found.append(modality.values)
+    return found
+
+
+def _numbered_as(log_prior, responsibilities):
+    """Responsibilities (N, K), their classes numbered as a class prior has them, or unchanged."""
+    if log_prior is None:
+        return responsibilities
+    from scipy.optimize import linear_sum_assignment
+
+    _, number = linear_sum_assignment(responsibilities.T @ log_prior, maximize=True)
+    return responsibilities[:, np.argsort(number)]
+
+
+def climb(data, state, prior, *, log_prior=None, num_sweeps, tolerance=0.0, callback=None):
     """Sweeps from one state onwards, see `fit`."""
     objectives, r = [], None
     for sweep in range(1, num_sweeps + 1):
-        (new, log_likelihood), r = expect(data, state, prior, class_prior)
-        objectives.append(objective(log_likelihood, state, prior, class_prior))
+        (new, log_likelihood), r = expect(data, state, prior, log_prior)
+        objectives.append(objective(log_likelihood, state, prior, log_prior))
         state = new
         if callback is not None:
             try:

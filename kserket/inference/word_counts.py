@@ -12,6 +12,8 @@ from kserket import storage
 from kserket.arrays import as_numbers
 
 DENSE_ABOVE = 0.3  # share of cells in use above which matrix products are faster without indices
+LARGEST = 1e15  # count: beyond it sums of whole numbers lose digits
+_SMALLEST = 1e-100  # words that a document must hold to be brought to another length
 _RIDGE = 1e-9  # relative, so that directions that do not occur divide nothing by nothing
 _LEAST_DOCUMENTS = 5  # of a class from which its design effect is estimated
 
@@ -31,8 +33,8 @@ def read(counts, name="Counts"):
 
     Raises:
         TypeError: If they are not real numbers.
-        ValueError: If the shape is not (N, V), a value is negative or not finite, or part of a row
-            is masked.
+        ValueError: If the shape is not (N, V), a value is negative, not finite or above
+            `LARGEST`, or part of a row is masked.
     """
     from scipy import sparse
 
@@ -54,7 +56,7 @@ def read(counts, name="Counts"):
     wrong = np.concatenate([_wrong_values(part) for part in parts])
     if len(wrong):
         raise ValueError(
-            f"{name} must be finite and not negative. Received: "
+            f"{name} must be finite and not negative, at most {LARGEST:g}. Received: "
             f"{len(wrong)} values that are not, the first of them {wrong[0]:g}."
         )
     if len(parts) > 1:
@@ -78,7 +80,8 @@ def scale(counts, total):
         The same kind of array.
     """
     length = totals(counts)
-    return times(counts, np.divide(total, length, out=np.zeros_like(length), where=length > 0))
+    known = length > _SMALLEST
+    return times(counts, np.divide(total, length, out=np.zeros_like(length), where=known))
 
 
 def times(counts, factors):
@@ -185,7 +188,7 @@ def _read_rows(counts):
 def _wrong_values(counts):
     """The values that no count has."""
     values = counts if isinstance(counts, np.ndarray) else counts.data
-    return values[~((values >= 0.0) & (values < np.inf))]
+    return values[~((values >= 0.0) & (values <= LARGEST))]
 
 
 def _compact(counts):

@@ -10,7 +10,7 @@ from kserket.arrays import as_numbers
 from kserket.core import messages
 from kserket.core.named_inputs import class_prior, named_inputs
 from kserket.inference import document_classes, word_counts
-from kserket.mlda.options import listed
+from kserket.mlda.options import per_modality
 
 _FLAT = 1e-6  # a report whose probabilities differ less says nothing
 
@@ -21,12 +21,17 @@ class Documents(NamedTuple):
     Attributes:
         values: M arrays (N, V_m), rows of zeros say nothing.
         reports: Which of them are reports.
-        class_prior: (N, K) or None.
+        log_prior: Logarithms (N, K) of the class prior, or None.
     """
 
     values: list
     reports: list
-    class_prior: np.ndarray | None
+    log_prior: np.ndarray | None
+
+    @property
+    def class_prior(self):
+        """Probabilities (N, K), or None."""
+        return None if self.log_prior is None else np.exp(self.log_prior)
 
 
 class Weighing(NamedTuple):
@@ -49,7 +54,7 @@ class Weighing(NamedTuple):
     @property
     def lengths(self):
         """What every row shall sum to, for each modality; None leaves it as it is."""
-        weights = listed(self.weights, len(self.reports))
+        weights = per_modality(self.weights, len(self.reports))
         if self.is_mixed:
             return weights
         return [None if r else w for r, w in zip(self.reports, weights, strict=True)]
@@ -94,7 +99,7 @@ class Weighing(NamedTuple):
         """
         powers = 1.0 / np.asarray(effects)
         if self.weights is not None and not self.is_mixed:
-            weights = np.array(listed(self.weights, len(powers)), float)
+            weights = np.array(per_modality(self.weights, len(powers)), float)
             powers = np.where(self.reports, powers * weights / weights.max(), powers)
         return powers
 
@@ -158,7 +163,7 @@ def read(x, name, num_topics, sizes=None, reports=None):
             )
         values.append(part)
     prior = class_prior(parts.get("class_prior"), num_topics, num_documents, "document")
-    return Documents(values, reports, None if prior is None else prior.probs)
+    return Documents(values, reports, None if prior is None else prior.log_probs)
 
 
 def warn_of_proportions(values, reports, name):

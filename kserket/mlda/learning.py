@@ -4,7 +4,7 @@ import numpy as np
 
 from kserket.inference import document_classes, topic_gibbs, topic_model, word_counts
 from kserket.mlda import inputs
-from kserket.mlda.options import listed
+from kserket.mlda.options import per_modality
 
 
 def learn(model, x, epochs, callbacks, verbose, rng):
@@ -25,6 +25,11 @@ def learn(model, x, epochs, callbacks, verbose, rng):
         ValueError: If inputs do not fit each other or the model.
     """
     data = model._read(x)
+    if not any(part.sum() > 0 for part in data.values):
+        raise ValueError(
+            f"{model.name} has nothing to learn from: {data.values[0].shape[0]} documents without "
+            "a single word. Leave out empty data, or check what counts them."
+        )
     if not model.built:
         model.build([part.shape for part in data.values], data.reports)
     effects, lengths = _meet(model, data.values, rng)
@@ -57,7 +62,7 @@ def _classes(model, data, effects, rng, **sweeps):
         model._prior(effects),
         model.num_topics,
         state=model.state,
-        class_prior=data.class_prior,
+        log_prior=data.log_prior,
         n_init=model.n_init,
         tolerance=model.tolerance,
         rng=rng,
@@ -117,7 +122,7 @@ def _first_topics(model, data, rng):
         [document_classes.Modality(part) for part in data.values],
         document_classes.Prior(tuple(model._betas())),
         model.num_topics,
-        class_prior=data.class_prior,
+        log_prior=data.log_prior,
         n_init=model.n_init,
         num_sweeps=document_classes.START_SWEEPS,
         rng=rng,
@@ -147,7 +152,7 @@ def _find_effects(model, values, rng):
     if model.is_mixed:
         return np.ones(number)
     if model.design_effects is not None:
-        effects = np.array(listed(model.design_effects, number), float)
+        effects = np.array(per_modality(model.design_effects, number), float)
         effects[model.reports] = 1.0
         return effects
     largest = None if weights is None else np.max(weights)

@@ -106,9 +106,9 @@ class MultimodalLDA(SweepModel):
         is_mixed = options.mixes_topics(alpha, num_topics)
         if inference == "gibbs" and not is_mixed:
             raise ValueError("The Gibbs sampler draws a topic for each word: it needs `alpha` > 0.")
-        options.check_positive(
-            beta=beta, modality_weights=modality_weights, design_effects=design_effects
-        )
+        optional = {"modality_weights": modality_weights, "design_effects": design_effects}
+        given = {name: value for name, value in optional.items() if value is not None}
+        options.check_positive(beta=beta, **given)
         super().__init__(n_init=n_init, tolerance=tolerance, seed=seed, **kwargs)
         self.num_topics = int(num_topics)
         self.alpha, self.is_mixed = alpha, is_mixed
@@ -214,7 +214,7 @@ class MultimodalLDA(SweepModel):
 
     def _betas(self):
         """One Dirichlet parameter of words, or (V_m,), for each modality."""
-        return [np.asarray(b, float) for b in options.listed(self.beta, self.num_modalities)]
+        return [np.asarray(b, float) for b in options.per_modality(self.beta, self.num_modalities)]
 
     def _alphas(self):
         """Dirichlet parameters of topics, (K,)."""
@@ -277,7 +277,7 @@ class MultimodalLDA(SweepModel):
         data = self._data(x)
         if not self.is_mixed:
             modalities = self._weighing.modalities(data.values, self._effects())
-            return document_classes.expect(modalities, self.state, self.prior, data.class_prior)[0]
+            return document_classes.expect(modalities, self.state, self.prior, data.log_prior)[0]
         topics, alphas = self.topics, self._alphas()
         theta = topic_model.proportions(data.values, topics, alphas, class_prior=data.class_prior)
         theta = theta if data.class_prior is None else theta * data.class_prior
@@ -330,14 +330,11 @@ class MultimodalLDA(SweepModel):
             `Beliefs`.
         """
         data = self._data(x)
-        log_prior = None
-        if data.class_prior is not None:
-            log_prior = np.log(np.maximum(data.class_prior, evidence.SMALLEST))
         if not self.is_mixed:
             modalities = self._weighing.modalities(data.values, self._effects())
             logs = document_classes.log_likelihoods(modalities, self.state, self.prior)
-            return evidence.of_classes(logs, np.log(self.topic_weights), log_prior)
-        return evidence.of_proportions(data.values, self.topics, self._alphas(), log_prior)
+            return evidence.of_classes(logs, np.log(self.topic_weights), data.log_prior)
+        return evidence.of_proportions(data.values, self.topics, self._alphas(), data.log_prior)
 
     def predict_modality(self, x, modality):
         """P(word | document) of one modality from all others.
@@ -372,10 +369,8 @@ class MultimodalLDA(SweepModel):
         if not self.is_mixed:
             modalities = self._weighing.modalities(data.values, self._effects())
             logs = sum(document_classes.log_likelihoods(modalities, self.state, self.prior))
-            weights = self.topic_weights if data.class_prior is None else data.class_prior
-            return np.logaddexp.reduce(
-                logs + np.log(np.maximum(weights, evidence.SMALLEST)), axis=1
-            )
+            above = np.log(self.topic_weights) if data.log_prior is None else data.log_prior
+            return np.logaddexp.reduce(logs + above, axis=1)
         theta = evidence.probabilities(self.beliefs(x).posterior)
         return sum(self._log_probabilities(data.values, theta))
 
@@ -428,7 +423,8 @@ class MultimodalLDA(SweepModel):
         """
         check_nonnegative_int(num_samples=num_samples)
         rng, topics = np.random.default_rng(seed), self.topics
-        lengths = options.listed(self.lengths if lengths is None else lengths, self.num_modalities)
+        lengths = self.lengths if lengths is None else lengths
+        lengths = options.per_modality(lengths, self.num_modalities)
         options.check_lengths(self.num_modalities, lengths=lengths)
         for length in lengths:
             if length != 0:  # no words in a modality are possible
@@ -517,9 +513,9 @@ class MultimodalLDA(SweepModel):
         return {
             **super().get_config(),
             "num_topics": self.num_topics,
-            "alpha": options.plain(self.alpha),
-            "beta": options.plain(self.beta),
-            "modality_weights": options.plain(self.modality_weights),
+            "alpha": options.as_json(self.alpha),
+            "beta": options.as_json(self.beta),
+            "modality_weights": options.as_json(self.modality_weights),
             "inference": self.inference,
-            "design_effects": options.plain(self.design_effects),
+            "design_effects": options.as_json(self.design_effects),
         }

@@ -10,6 +10,7 @@ from kserket.core.module import Observation
 from kserket.core.options import check_positive_int
 from kserket.core.registry import register_module
 from kserket.inference import word_counts
+from kserket.mlda import options
 from kserket.mlda.learning import learn
 from kserket.mlda.model import MultimodalLDA
 
@@ -100,7 +101,9 @@ class MLDA(LearningModule):
         seed=None,
         **kwargs,
     ):
-        check_positive_int(itr=itr)
+        check_positive_int(K=K, itr=itr)
+        if weights is not None:
+            options.check_positive(weights=weights)
         self._options = {
             "modality_weights": weights,
             "alpha": alpha,
@@ -263,7 +266,7 @@ class MLDA(LearningModule):
                 parts.append(np.asarray(part)[rows])
             else:
                 parts.append(word_counts.read(part)[rows])  # from here on sparse, if it is
-        prior = None if prior is None else messages.as_categorical(prior).probs[rows]
+        prior = None if prior is None else messages.as_categorical(prior).take(rows)
         return {"x": parts, "class_prior": prior}
 
     def _missing(self, inputs):

@@ -2,6 +2,11 @@
 
 import numpy as np
 
+from kserket.inference.word_counts import LARGEST
+
+_SMALLEST = 1e-100  # below it logarithms of probabilities overflow
+_POSITIVE = f"positive, from {_SMALLEST:g} to {LARGEST:g}"
+
 
 def mixes_topics(alpha, num_topics):
     """Whether documents mix topics under a Dirichlet parameter, or have one each.
@@ -15,14 +20,14 @@ def mixes_topics(alpha, num_topics):
     """
     is_mixed = _is_positive(alpha)
     if not is_mixed and (np.ndim(alpha) or alpha != 0):
-        raise ValueError(f"`alpha` must be 0, or positive and finite. Received: {alpha!r}")
+        raise ValueError(f"`alpha` must be 0, or {_POSITIVE}. Received: {alpha!r}")
     if np.ndim(alpha) and np.shape(alpha) != (num_topics,):
         raise ValueError(f"`alpha` must hold {num_topics} numbers, or be one: {alpha!r}")
     return is_mixed
 
 
 def check_positive(**options):
-    """Checks that options are positive and finite, or None.
+    """Checks that options are positive, and of a size that sums in double precision can hold.
 
     Args:
         **options: Numbers by name, or lists of one number or (V,) per modality.
@@ -31,8 +36,9 @@ def check_positive(**options):
         ValueError: If one is not.
     """
     for option, value in options.items():
-        if value is not None and not all(map(_is_positive, listed(value))):
-            raise ValueError(f"`{option}` must be positive and finite. Received: {value!r}")
+        values = per_modality(value)
+        if not (values and all(map(_is_positive, values))):
+            raise ValueError(f"`{option}` must be {_POSITIVE}. Received: {value!r}")
 
 
 def check_words(beta, sizes):
@@ -64,28 +70,32 @@ def check_lengths(num_modalities, **options):
         ValueError: If one does not.
     """
     for option, value in options.items():
-        if value is not None and len(listed(value, num_modalities)) != num_modalities:
+        if value is not None and len(per_modality(value, num_modalities)) != num_modalities:
             raise ValueError(
                 f"`{option}` must hold one number per modality, {num_modalities}. "
                 f"Received: {value!r}"
             )
 
 
-def listed(value, number=1):
+def per_modality(value, number=1):
     """One entry per modality from a list of them, or from one for all."""
     if isinstance(value, (list, tuple)) or np.ndim(value):
         return list(value)
     return [value] * number
 
 
-def plain(value):
+def as_json(value):
     """Numbers and lists of them, for a configuration."""
     if isinstance(value, (list, tuple)):
-        return [plain(one) for one in value]
+        return [as_json(one) for one in value]
     return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
 
 
 def _is_positive(value):
-    """Whether numbers are all positive and finite."""
-    array = np.asarray(value)
-    return array.dtype.kind in "biuf" and bool(np.all((array > 0) & np.isfinite(array)))
+    """Whether numbers are all positive, neither vanishing nor too large."""
+    try:
+        array = np.asarray(value)
+    except ValueError:  # ragged
+        return False
+    is_number = array.dtype.kind in "iuf" and array.size > 0
+    return is_number and bool(np.all((array >= _SMALLEST) & (array <= LARGEST)))

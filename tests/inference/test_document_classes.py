@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from kserket import metrics
 from kserket.inference import document_classes as classes
 from kserket.inference import word_counts
 
@@ -124,15 +125,82 @@ def test_a_missing_modality_says_nothing(data, state, m):
 def test_a_class_prior_stands_in_the_place_of_weights_and_gives_classes_their_numbers(data):
     truth = make()[0]
     prior = np.full((40, K), 0.1) + 0.7 * np.eye(K)[truth]
-    run = classes.fit(data, PRIOR, K, class_prior=prior, rng=3)
+    run = classes.fit(data, PRIOR, K, log_prior=np.log(prior), rng=3)
     assert np.mean(run.responsibilities.argmax(axis=1) == truth) > 0.9
     logs = sum(classes.log_likelihoods(data, run.state, PRIOR))
-    found, _ = classes.responsibilities(data, run.state, PRIOR, prior)
+    found, _ = classes.responsibilities(data, run.state, PRIOR, np.log(prior))
     expected = np.exp(logs - logs.max(axis=1, keepdims=True)) * prior
     assert_allclose(found, expected / expected.sum(axis=1, keepdims=True))
-    uniform = np.full((40, K), 1.0 / K)
-    cold = classes.fit(data, PRIOR, K, class_prior=uniform, rng=3)
-    assert len(np.unique(cold.responsibilities.argmax(axis=1))) == K
+    for row in ([1 / 3] * 3, [0.34, 0.33, 0.33], [0.6, 0.25, 0.15]):
+        same = np.log(np.tile(row, (40, 1)))
+        for log_prior in (same, same + 1e-4 * np.log(prior)):
+            cold = classes.fit(data, PRIOR, K, log_prior=log_prior, rng=3)
+            found = cold.responsibilities.argmax(axis=1)
+            assert metrics.clustering_accuracy(truth, found) > 0.9
+
+
+def test_classes_are_numbered_as_a_prior_of_frequencies_has_them():
+    truth = np.repeat(np.arange(3), (60, 30, 10))
+    words = np.random.default_rng(0).multinomial(20, 0.6 * np.eye(3)[truth] + 0.4 / 3)
+    for order in itertools.permutations(range(3)):
+        row = np.array([0.6, 0.3, 0.1])[list(order)]
+        run = classes.fit(
+            [classes.Modality(word_counts.read(words))],
+            classes.Prior((0.1,)),
+            3,
+            log_prior=np.log(np.tile(row, (100, 1))),
+            rng=0,
+        )
+        assert np.mean(run.responsibilities.argmax(axis=1) == np.argsort(order)[truth]) > 0.95
+
+
+def test_a_prior_that_says_little_competes_with_the_data():
+    rng = np.random.default_rng(1)
+    truth = np.arange(300) % 10
+    words = np.array([rng.multinomial(15, p) for p in (np.eye(10) * 0.6 + 0.04)[truth]])
+    prior = rng.dirichlet(np.full(10, 3.0)) + 0.03 * rng.random((300, 10))  # frequencies and noise
+    log_prior = np.log(prior / prior.sum(axis=1, keepdims=True))
+    data = [classes.Modality(word_counts.read(words))]
+    run = classes.fit(data, classes.Prior((0.1,)), 10, log_prior=log_prior, rng=1)
+    assert metrics.clustering_accuracy(truth, run.responsibilities.argmax(axis=1)) > 0.97
+
+
+def test_priors_act_in_logarithms():
+    data = [classes.Modality(np.array([[400.0, 0.0], [0.0, 400.0]]))]
+    state = classes.State((np.array([[99.0, 0.0], [0.0, 99.0], [0.0, 99.0]]),), np.full(3, 33.0))
+    log_prior = np.array([[0.0, -800.0, -900.0]] * 2)
+    found, _ = classes.responsibilities(data, state, PRIOR._replace(words=(0.1,)), log_prior)
+    assert_array_equal(found.argmax(axis=1), [0, 1])
+    assert found[1, 1] == 1.0
+
+
+def shared_word(seed, num_documents=50, words=1):
+    """Ten classes, counts in which 2 and 8 share a word, and a report that knows every class."""
+    labels = np.random.default_rng(seed).permutation(np.arange(num_documents) % 10)
+    counts = words * np.eye(10)[np.where(labels == 8, 2, labels)]
+    return labels, counts, np.eye(10)[labels]
+
+
+@pytest.mark.parametrize("certainty", [1.0, 0.95])
+@pytest.mark.parametrize("words", [1, 4])
+def test_a_sure_report_keeps_apart_what_looks_alike(words, certainty):
+    for seed in range(5):
+        labels, counts, report = shared_word(seed, words=words)
+        report = certainty * report + (1.0 - certainty) / 10
+        data = [classes.Modality(counts), classes.Modality(report, True)]
+        run = classes.fit(data, classes.Prior((0.1, 0.1)), 10, rng=seed)
+        assert metrics.clustering_accuracy(labels, run.responsibilities.argmax(axis=1)) == 1.0
+
+
+def test_a_sure_report_that_is_wrong_gives_way():
+    rng = np.random.default_rng(0)
+    labels = np.arange(90) % 3
+    words = np.array([rng.multinomial(30, p) for p in (np.eye(3) * 0.7 + 0.1)[labels]], float)
+    wrong = np.where(labels == 2, 1, labels)
+    wrong[labels == 0] = np.where(rng.random(30) < 0.5, 0, 2)  # splits one class, merges two
+    data = [classes.Modality(words), classes.Modality(np.eye(3)[wrong], True)]
+    run = classes.fit(data, classes.Prior((0.1, 0.1)), 3, rng=0)
+    assert metrics.clustering_accuracy(labels, run.responsibilities.argmax(axis=1)) > 0.95
 
 
 def test_starts_are_reproducible_and_more_of_them_are_not_worse(data):

@@ -64,7 +64,7 @@ def test_rows_of_nan_say_nothing(counts):
     assert_array_equal(dense(word_counts.read(missing))[5], 0.0)
 
 
-@pytest.mark.parametrize("value", [-1.0, np.inf, np.nan])
+@pytest.mark.parametrize("value", [-1.0, np.inf, np.nan, 1e200])
 def test_other_values_are_refused(counts, value):
     counts[2, 1] = value
     with pytest.raises(ValueError, match="finite and not negative"):
@@ -81,6 +81,11 @@ def test_every_document_gets_the_total_that_was_asked_for(counts):
     used = np.delete(counts, 3, axis=0)
     expected = used / used.sum(axis=1, keepdims=True) * 200
     assert_allclose(np.delete(dense(scaled), 3, axis=0), expected)
+
+
+def test_lengths_come_from_proportions_that_hardly_exist(counts):
+    tiny = word_counts.scale(word_counts.read(counts * 1e-320), 200)
+    assert np.isfinite(dense(tiny)).all()
 
 
 def test_whole_numbers_keep_totals_and_stay_within_one(counts):
