@@ -1,7 +1,7 @@
 """kserket: probabilistic models composed into one model that learns together."""
 
 import kserket.core.backend  # noqa: F401  (first: imports TensorFlow without its chatter)
-from kserket import datasets, gmm, metrics, mlda, mm, plotting, preprocessing, utils, vae
+from kserket import datasets, gmm, metrics, mlda, mm, plotting, preprocessing, tt, utils, vae
 from kserket.core.graph import Graph
 from kserket.core.learning_module import Inference, LearningModule
 from kserket.core.loading import load_graph
@@ -39,6 +39,7 @@ __all__ = [
     "preprocessing",
     "product",
     "register_module",
+    "tt",
     "utils",
     "vae",
 ]

@@ -11,7 +11,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import kserket as srk
-from kserket import gmm, mlda, mm, vae
+from kserket import gmm, mlda, mm, tt, vae
 from kserket.core.module import Module
 
 N = 24
@@ -87,6 +87,15 @@ def documents(num_samples):
     return [counts, srk.Categorical(0.1 + 0.7 * np.eye(3)[classes])]
 
 
+def experts(num_samples):
+    """Class probabilities from two modules that number the classes differently."""
+    rng = np.random.default_rng(num_samples)
+    classes = np.arange(num_samples) % 2
+    sure = 0.1 + 0.8 * np.eye(2)[classes]
+    noise = rng.uniform(-0.05, 0.05, size=(2, num_samples, 1)) * np.array([1, -1])
+    return [srk.Categorical(sure + noise[0]), srk.Categorical(1 - sure + noise[1])]
+
+
 TOPIC_FILES = {
     *("parameters.h5", "Pdz_learn.txt", "categories_learn.txt"),
     *("Pmdw[0]_learn.txt", "Pmdw[1]_learn.txt"),
@@ -152,6 +161,18 @@ CONFIGS = {
         documents,
         probabilities,
         TOPIC_FILES,
+    ),
+    "tail to tail": Config(
+        lambda **options: tt.TtoT(**options),
+        experts,
+        probabilities,
+        {"parameters.h5", "Pdz_learn.txt", "class_learn.txt"},
+    ),
+    "naming game": Config(
+        lambda **options: tt.NamingGame(itr=3, **options),
+        experts,
+        probabilities,
+        {"parameters.h5", "Pdz_learn.txt", "class_learn.txt", "signs_learn.txt"},
     ),
     "of one's own": Config(Halves, vectors, probabilities, {"parameters.h5", "Pdz_learn.txt"}),
 }
