@@ -508,6 +508,147 @@ def test_generated_classes_are_those_that_states_are_reported_as():
             module.generate(latent, 3, np.random.default_rng(0))
 
 
+# Sure evidence, zeros, and what follows from paths ------------------------------------------
+
+
+@pytest.mark.parametrize("trust", [10.0, np.inf])
+def test_sure_evidence_counts_in_full(trust):
+    """Class 0 is excluded from above; what is left differs by 100 nats, both below exp(-745)."""
+    model = fitted(trust)
+    reported = srk.Categorical.from_log(np.array([[0.0, -800.0, -900.0]] * 3))
+    prior = srk.Categorical.from_log(np.array([[-5000.0, 0.0, 0.0]] * 3))
+    data = {"x": reported, "class_prior": prior}
+    teller, module = connected(np.full((3, K), 1 / K), trust=trust)
+    module.model.set_weights(model.get_weights())
+    inference = module.infer(module.read([reported], prior))
+    assert_allclose(model.predict(data), inference.posterior.probs, atol=1e-12)
+    if np.isinf(trust):
+        assert_array_equal(model.predict(data).argmax(axis=1), 1)
+        assert_array_equal(model.most_likely_path(data), 1)
+        assert_allclose(model.score_samples(data).sum(), -2400.0, atol=10.0)
+
+
+LEFT_RIGHT = np.triu(np.ones((4, 4), bool)) & ~np.triu(np.ones((4, 4), bool), 2)
+
+
+def passes(num_passes=6, seed=0):
+    """States 0 1 2 3, each for a while, several times; what is heard; the lengths."""
+    rng = np.random.default_rng(seed)
+    stays = rng.integers(5, 15, size=(num_passes, 4))
+    states = np.concatenate([np.repeat(np.arange(4), stay) for stay in stays])
+    return states, stays.sum(axis=1), rng
+
+
+@pytest.mark.parametrize("allowed", ["left-right", LEFT_RIGHT, LEFT_RIGHT.astype(int).tolist()])
+def test_transitions_that_are_not_allowed_stay_zero(allowed):
+    states, lengths, rng = passes()
+    probs = rng.dirichlet(np.ones(4), len(states)) + 1.2 * np.eye(4)[states]
+    probs /= probs.sum(axis=1, keepdims=True)
+    model = srk.MarkovChain(4, allowed_transitions=allowed, seed=0)
+    model.fit(probs, lengths=lengths, verbose=0)
+    assert_array_equal(model.transition_matrix > 0, LEFT_RIGHT)
+    assert np.mean(model.predict(probs, lengths=lengths).argmax(axis=1) == states) > 0.95
+    path = model.most_likely_path(probs, lengths=lengths)
+    assert LEFT_RIGHT[path[:-1], path[1:]][np.diff(np.repeat(np.arange(6), lengths)) == 0].all()
+    again = srk.MarkovChain.from_config(model.get_config())
+    assert_array_equal(again.prior.allowed, LEFT_RIGHT)
+    model.partial_fit(probs, lengths=lengths)
+    assert_array_equal(model.transition_matrix > 0, LEFT_RIGHT)
+    call = model(probs[: lengths[0]]).numpy()
+    assert_allclose(call, model.predict(probs[: lengths[0]]), atol=1e-9)
+
+
+def test_a_mixture_under_a_left_right_chain_numbers_its_classes_in_time():
+    states, lengths, rng = passes(seed=1)
+    x = 4.0 * np.array([[0, 0], [1, 0], [1, 1], [0, 1]])[states] + rng.normal(size=(len(states), 2))
+    gmm1 = gmm.GMM(4, category=states, save_dir=None)
+    mm1 = mm.MarkovModel(
+        lengths=lengths, category=states, allowed_transitions="left-right", save_dir=None
+    )
+    gmm1.connect(srk.Observation(x))
+    mm1.connect(gmm1)
+    srk.Graph(mm1, seed=0).fit(rounds=3, verbose=0)
+    assert_array_equal(mm1.model.transition_matrix > 0, LEFT_RIGHT)
+    assert np.mean(mm1.posterior.argmax(axis=1) == states) > 0.95
+    segments = mm1.segments()
+    assert [segment.state for segment in segments] == [0, 1, 2, 3] * 6
+    assert segments[0].start == 0 and segments[-1].end == len(states)
+    assert np.isin(np.cumsum(lengths), [segment.end for segment in segments]).all()
+
+
+@pytest.mark.parametrize("allowed", ["right-left", np.eye(3), [[1, 1], [0, 0]], [[0.5, 1], [1, 1]]])
+def test_what_says_not_which_transitions_are_allowed(allowed):
+    with pytest.raises(ValueError, match="`allowed_transitions` must be 'left-right'"):
+        srk.MarkovChain(2, allowed_transitions=allowed)
+
+
+def test_nan_rows_are_missing_steps(rng):
+    model, probs = fitted(), rng.dirichlet(np.ones(K), 8)
+    gaps, even = probs.copy(), probs.copy()
+    gaps[[2, 5]], even[[2, 5]] = np.nan, 1 / K
+    assert_allclose(model.predict(gaps), model.predict(even))
+    gaps[3, 0] = np.nan
+    with pytest.raises(ValueError, match="`x`"):
+        model.predict(gaps)
+
+
+def test_figures_per_step_per_sequence_and_mean(rng):
+    model, probs, lengths = fitted(), rng.dirichlet(np.ones(K), 10), [4, 6]
+    each = model.score_samples(probs, lengths=lengths)
+    initial, transitions, reports = model.get_weights()
+    logs = []
+    for part in (probs[:4], probs[4:]):  # by enumeration
+        likelihood = part @ reports.T
+        paths = np.array(list(itertools.product(range(K), repeat=len(part))))
+        weights = initial[paths[:, 0]] * transitions[paths[:, :-1], paths[:, 1:]].prod(axis=1)
+        weights = weights * likelihood[np.arange(len(part)), paths].prod(axis=1)
+        logs.append(np.log(weights.sum()))
+    assert_allclose(model.sequence_log_likelihood(probs, lengths=lengths), logs)
+    assert_allclose([each[:4].sum(), each[4:].sum()], logs)
+    assert_allclose(model.evaluate(probs, lengths=lengths), each.mean())
+    assert model.evaluate(probs, return_dict=True).keys() == {"log_likelihood"}
+    with pytest.warns(DeprecationWarning, match="sequence_log_likelihood"):
+        assert_allclose(model.log_likelihood(probs, lengths=lengths), np.sum(logs))
+
+
+def test_partial_fit_adds_sequences(tmp_path):
+    _, probs = cycle(240, sharpness=1.5)
+    model = srk.MarkovChain(4, seed=0)
+    model.partial_fit(probs)
+    model.fit(probs, verbose=0)
+    before, counted = model.transition_matrix, model._counted.transitions.sum()
+    model.save(tmp_path / "chain.keras")
+    again = keras.saving.load_model(tmp_path / "chain.keras")
+    for one in (model, again):
+        one.partial_fit(probs[:120], lengths=[60, 60])
+        assert_allclose(one._counted.transitions.sum(), counted + 118)
+    assert_array_equal(model.transition_matrix, again.transition_matrix)
+    assert np.abs(model.transition_matrix - before).max() < 0.1
+    with pytest.raises(RuntimeError, match="set by hand"):
+        fitted().partial_fit(probs[:, :K])
+
+
+def test_statistics_that_are_not_finite_change_nothing(rng):
+    model, probs = fitted(), rng.dirichlet(np.ones(K), 8)
+    before, statistics = model.get_weights(), model.statistics(probs)
+    with pytest.raises(ValueError, match="finite"):
+        model.merge(statistics, statistics._replace(transitions=np.full((K, K), np.nan)))
+    for one, other in zip(before, model.get_weights(), strict=True):
+        assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "uint8", "uint64", "float32"])
+def test_lengths_of_any_type_of_number(rng, dtype):
+    probs = rng.dirichlet(np.ones(K), 12)
+    lengths = np.array([4, 8], dtype)
+    expected = fitted().predict(probs, lengths=[4, 8])
+    assert_array_equal(fitted().predict(probs, lengths=lengths), expected)
+    assert fitted().sample(lengths=lengths, seed=0).shape == (12,)
+    module = mm.MarkovModel(lengths=lengths, save_dir=None, itr=2)
+    module.connect(Teller(probs))
+    module.update()
+
+
 # Errors -----------------------------------------------------------------------------------
 
 

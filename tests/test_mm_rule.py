@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kserket.inference import markov_chain
+from kserket.inference import markov_chain, reported_chain
 from kserket.mm import rule
 
 
@@ -62,6 +62,14 @@ def test_sure_evidence_that_contradicts_itself(dtype, sharpness):
     expected = markov_chain.smooth(log_evidence, *parameters).log_context
     found = context(log_evidence, *parameters, dtype=dtype)
     np.testing.assert_allclose(np.exp(found), np.exp(expected), atol=1e-5)
+
+
+def test_what_is_reported_counts_in_full():
+    logs = np.array([[0.0, -800.0, -900.0], [-3.0, -2.0, -1.0]])
+    for reports in (np.eye(3), chain(3)[1]):
+        found = rule.state_evidence(tf.constant(logs), tf.constant(reports)).numpy()
+        expected = reported_chain.state_evidence(logs, reports)
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
 def test_no_step_is_no_answer():

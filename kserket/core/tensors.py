@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-FLOOR = -1e9  # stands for log 0, as `messages.LOG_FLOOR`
+from kserket.floors import LOG_ZERO
 
 
 class Categorical(NamedTuple):
@@ -50,7 +50,7 @@ def from_log(log_probs, missing=None):
     if missing is not None:
         log_probs = tf.where(missing[:, None], tf.zeros_like(log_probs), log_probs)
     log_probs = log_probs - tf.reduce_max(log_probs, axis=-1, keepdims=True)
-    log_probs = tf.maximum(log_probs, tf.constant(FLOOR, log_probs.dtype))
+    log_probs = tf.maximum(log_probs, tf.constant(LOG_ZERO, log_probs.dtype))
     return Categorical(tf.nn.log_softmax(log_probs, axis=-1))
 
 

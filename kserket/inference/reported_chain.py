@@ -22,9 +22,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kserket.floors import SMALLEST
 from kserket.inference import markov_chain
 
-_SMALLEST = 1e-304
 _MAX_START_STEPS = 20_000
 
 
@@ -35,6 +35,12 @@ class Prior(NamedTuple):
     transitions: float = 0.1  # of each transition
     reports: float = 0.1  # of each class, in every state
     trust: float = 10.0  # beside that, of the class of the state's own number; inf: never doubted
+    allowed: np.ndarray | None = None  # (K, K) booleans: transitions that may happen; None: all
+
+    def transition_counts(self, num_states):
+        """Pseudo-counts of transitions, (K, K)."""
+        counts = np.full((num_states, num_states), self.transitions)
+        return counts if self.allowed is None else counts * self.allowed
 
     def report_counts(self, num_states):
         """Pseudo-counts of reports, (K, K)."""
@@ -70,6 +76,7 @@ class Fit(NamedTuple):
     state: State
     objectives: np.ndarray  # (sweeps,) before each M step of the run that won
     converged: bool
+    statistics: Statistics | None  # of the last sweep, from which the state follows; None of none
 
 
 def trusting(num_states):
@@ -92,8 +99,16 @@ def state_evidence(log_reported, reports, log_prior=None):
     Returns:
         (N, K), unnormalised.
     """
-    peak = log_reported.max(axis=1, keepdims=True)
-    evidence = np.log(np.maximum(np.exp(log_reported - peak) @ reports.T, _SMALLEST)) + peak
+    if np.array_equal(reports, np.eye(len(reports))):
+        evidence = log_reported
+    else:
+        peak = log_reported.max(axis=1, keepdims=True)
+        likelihood = np.exp(log_reported - peak) @ reports.T
+        evidence = np.log(np.maximum(likelihood, SMALLEST)) + peak
+        with np.errstate(divide="ignore"):
+            log_reports = np.log(reports)
+        for row in np.flatnonzero((likelihood <= SMALLEST).any(axis=1)):  # only with zeros
+            evidence[row] = np.logaddexp.reduce(log_reports + log_reported[row], axis=1)
     return evidence if log_prior is None else evidence + log_prior
 
 
@@ -122,7 +137,7 @@ def expect(log_reported, state, lengths=None, log_prior=None, num_paths=None, rn
         counts = markov_chain.count(paths, num_states, lengths)
         marginals = np.mean(paths[:, :, None] == np.arange(num_states), axis=0)
     reported = np.exp(log_reported - log_reported.max(axis=1, keepdims=True))
-    likelihood = np.maximum(reported @ state.reports.T, _SMALLEST)
+    likelihood = np.maximum(reported @ state.reports.T, SMALLEST)
     reports = state.reports * ((marginals / likelihood).T @ reported)
     return Statistics(*counts, reports, smoothed.log_likelihood)
 
@@ -152,7 +167,7 @@ def maximise(statistics, prior):
         reports = _to_probabilities(statistics.reports + prior.report_counts(num_states))
     return State(
         _to_probabilities(statistics.initial + prior.initial),
-        _to_probabilities(statistics.transitions + prior.transitions),
+        _to_probabilities(statistics.transitions + prior.transition_counts(num_states)),
         reports,
     )
 
@@ -168,10 +183,13 @@ def objective(log_likelihood, state, prior):
     Returns:
         A float.
     """
-    parts = [(prior.initial, state.initial), (prior.transitions, state.transitions)]
+    parts = [
+        (prior.initial, state.initial),
+        (prior.transition_counts(len(state.initial)), state.transitions),
+    ]
     if np.isfinite(prior.trust):
         parts.append((prior.report_counts(len(state.initial)), state.reports))
-    log_prior = sum(np.sum(count * np.log(np.maximum(p, _SMALLEST))) for count, p in parts)
+    log_prior = sum(np.sum(count * np.log(np.maximum(p, SMALLEST))) for count, p in parts)
     return float(log_likelihood + log_prior)
 
 
@@ -207,7 +225,7 @@ def climb(
     Returns:
         `Fit`.
     """
-    objectives = []
+    objectives, statistics = [], None
     for sweep in range(1, max_sweeps + 1):
         statistics = expect(log_reported, state, lengths, log_prior, num_paths, rng)
         objectives.append(objective(statistics.log_likelihood, state, prior))
@@ -220,8 +238,8 @@ def climb(
         gain = np.inf if sweep == 1 else objectives[-1] - objectives[-2]
         settled = tolerance is not None and gain < tolerance * len(log_reported)
         if settled and num_paths is None:
-            return Fit(state, np.array(objectives), True)
-    return Fit(state, np.array(objectives), False)
+            return Fit(state, np.array(objectives), True, statistics)
+    return Fit(state, np.array(objectives), False, statistics)
 
 
 def fit(log_reported, prior, *, n_init=10, rng, log_prior=None, lengths=None, **options):
@@ -232,8 +250,9 @@ def fit(log_reported, prior, *, n_init=10, rng, log_prior=None, lengths=None, **
     apart that go by one name is what comes before and after. Short runs of all compete by the
     objective; the first wins unless another is better by more than log N, since the best of
     several gains a few nats by chance. With infinite trust there is one start: the evidence
-    itself breaks the symmetry. Unless a class prior gives states their meaning, they are numbered
-    so that most reports agree with them.
+    itself breaks the symmetry. Unless a class prior or the transitions that are allowed give states
+    their meaning, they are numbered so that most reports agree with them. Where states can only
+    follow each other upwards, another start reports them in the order in which classes appear.
 
     Args:
         log_reported: (N, K), as in `state_evidence`.
@@ -248,18 +267,22 @@ def fit(log_reported, prior, *, n_init=10, rng, log_prior=None, lengths=None, **
         `Fit`.
     """
     data = {"lengths": lengths, "log_prior": log_prior}
-    state = trusting(log_reported.shape[1])
+    state = _constrained(trusting(log_reported.shape[1]), prior)
     if np.isfinite(prior.trust):
         first = 0.7 * state.reports + 0.3 / len(state.reports)
         starts = [state._replace(reports=first)]
+        if prior.allowed is not None and not np.tril(prior.allowed, -1).any():
+            order = _order_in_time(log_reported, lengths)
+            starts.append(state._replace(reports=first[order]))
         for index in range(n_init - 1):
             reach = 1 + index % 3
-            starts.append(neighbourhood_start(log_reported, reach, rng, **data))
+            start = neighbourhood_start(log_reported, reach, rng, **data)
+            starts.append(_constrained(start, prior))
         runs = [climb(log_reported, start, prior, tolerance=1e-4, **data) for start in starts]
         gains = [run.objectives[-1] - runs[0].objectives[-1] for run in runs]
         best = int(np.argmax(gains))
         state = runs[best if gains[best] > np.log(len(log_reported)) else 0].state
-        if log_prior is None:
+        if log_prior is None and prior.allowed is None:
             state = state.renumbered(numbering(expect(log_reported, state, **data).reports))
     return climb(log_reported, state, prior, rng=rng, **data, **options)
 
@@ -310,6 +333,21 @@ def neighbourhood_start(log_reported, reach, rng, *, lengths=None, log_prior=Non
         _to_probabilities(guess.T @ reported),
     )
     return state.renumbered(numbering(guess.T @ named))
+
+
+def _constrained(state, prior):
+    """The same chain without the transitions that are not allowed."""
+    if prior.allowed is None:
+        return state
+    return state._replace(transitions=_to_probabilities(state.transitions * prior.allowed))
+
+
+def _order_in_time(log_reported, lengths):
+    """Classes (K,) in the order of their mean place in a sequence."""
+    reported = np.exp(markov_chain.normalise(log_reported))
+    lengths = markov_chain.check_lengths(lengths, len(reported))
+    place = np.concatenate([(np.arange(length) + 0.5) / length for length in lengths])
+    return np.argsort(place @ reported / np.maximum(reported.sum(axis=0), SMALLEST))
 
 
 def numbering(reports):

@@ -1,16 +1,22 @@
 """The Keras model: `MarkovChain`."""
 
+import warnings
+
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
 
 from kserket import floors
-from kserket.core.named_inputs import class_prior, class_probabilities, named_inputs
+from kserket.arrays import as_numbers
+from kserket.core.named_inputs import named_inputs
 from kserket.core.options import check_positive, check_positive_int
 from kserket.core.sweep_model import SweepModel
 from kserket.inference import markov_chain, reported_chain
 from kserket.mm import rule
+from kserket.mm.data import Data, read
+
+_COUNTED = [f"counted_{name}" for name in reported_chain.Statistics._fields]  # in files
 
 
 @keras.saving.register_keras_serializable(package="kserket")
@@ -37,6 +43,9 @@ class MarkovChain(SweepModel):
         report_prior: Pseudo-counts of each class being reported in each state.
         trust: Beside these, pseudo-counts of a state being reported under its own number;
             infinity never doubts x.
+        allowed_transitions: Booleans (K, K), which state (column) may follow which (row); what may
+            not has probability zero and keeps it. "left-right" lets state k stay or go on to
+            k + 1. None allows all.
         num_paths: None computes expected counts; a number counts in so many sampled paths.
         tolerance: Sweeps end early when a step gains less than this, in nats; None does every
             sweep.
@@ -76,6 +85,7 @@ class MarkovChain(SweepModel):
         transition_prior=0.1,
         report_prior=0.1,
         trust=10.0,
+        allowed_transitions=None,
         num_paths=None,
         tolerance=1e-6,
         seed=None,
@@ -94,7 +104,11 @@ class MarkovChain(SweepModel):
         check_positive(trust=trust, allow_zero=True)
         super().__init__(n_init=n_init, tolerance=tolerance, seed=seed, **kwargs)
         self.num_states = int(num_states)
-        self.prior = reported_chain.Prior(initial_prior, transition_prior, report_prior, trust)
+        self.prior = reported_chain.Prior(
+            *(initial_prior, transition_prior, report_prior, trust),
+            _check_allowed(allowed_transitions, self.num_states),
+        )
+        self._counted = None
         self.num_paths = num_paths if num_paths is None else int(num_paths)
         self.build()
 
@@ -133,17 +147,19 @@ class MarkovChain(SweepModel):
 
     # Learning ---------------------------------------------------------------------------
 
-    def fit(self, x, y=None, *, lengths=None, epochs=100, callbacks=(), verbose="auto"):
+    def fit(self, x, y=None, *, lengths=None, epochs=100, callbacks=(), verbose="auto", rng=None):
         """Runs sweeps of expectation maximisation over the data.
 
         Args:
-            x: Class probabilities (N, K), a `Categorical` message, or a dict of `x` and
-                `class_prior`.
+            x: Class probabilities (N, K), in which a row of NaN is a missing step, a `Categorical`
+                message, or a dict of `x` and `class_prior`. What `kserket.mm.data.read` returned
+                is not read again.
             y: Not used.
             lengths: Lengths of the sequences in x, summing to N; None is one sequence.
             epochs: Number of sweeps at most.
             callbacks: Keras callbacks; an epoch is a sweep.
             verbose: 0 is silent, "auto" shows a fit that takes long, 1 shows every fit.
+            rng: `numpy.random.Generator` for starts and sampling, instead of one from `seed`.
 
         Returns:
             A `keras.callbacks.History` of `log_posterior`, the log posterior density of the
@@ -152,26 +168,52 @@ class MarkovChain(SweepModel):
         Raises:
             ValueError: If shapes do not agree or rows are not probabilities.
         """
-        data = self._data(x, lengths)
-        return self._fit(data, epochs, callbacks, verbose, self._make_rng())
-
-    def _fit(self, data, epochs, callbacks, verbose, rng):
-        """`fit` on checked data with a given generator."""
         options = {
             "max_sweeps": epochs,
             "tolerance": self.tolerance,
             "num_paths": self.num_paths,
             "prior": self.prior,
-            "rng": rng,
-            **data,
+            "rng": self._make_rng() if rng is None else rng,
+            **self._read(x, lengths)._asdict(),
         }
 
         def run(report):
             if self.is_fitted:
-                return reported_chain.climb(state=self.state, callback=report, **options).state
-            return reported_chain.fit(n_init=self.n_init, callback=report, **options).state
+                found = reported_chain.climb(state=self.state, callback=report, **options)
+            else:
+                found = reported_chain.fit(n_init=self.n_init, callback=report, **options)
+            self._counted = found.statistics or self._counted
+            return found.state
 
         return self._sweep(run, self._assign, "log_posterior", epochs, callbacks, verbose)
+
+    def partial_fit(self, x, *, lengths=None):
+        """Adds sequences to what was learned, in one sweep, and forgets them.
+
+        The first call starts from these sequences as `fit` does, with one sweep.
+
+        Args:
+            x: As in `fit`, whole sequences.
+            lengths: As in `fit`.
+
+        Returns:
+            The model itself.
+
+        Raises:
+            RuntimeError: If parameters were set by hand.
+        """
+        if not self.is_fitted:
+            self.fit(x, lengths=lengths, epochs=1, verbose=0)
+            return self
+        counted = self._counted
+        if counted is None or not all(
+            map(np.allclose, reported_chain.maximise(counted, self.prior), self.state)
+        ):
+            raise RuntimeError(
+                f"{self.name} has parameters that were set by hand, and nothing is known of data "
+                "that they come from. Call fit(x) first."
+            )
+        return self.merge(counted, self.statistics(x, lengths=lengths))
 
     def statistics(self, x, *, lengths=None):
         """What one sweep over these sequences adds up, under the parameters as they are.
@@ -184,10 +226,17 @@ class MarkovChain(SweepModel):
             `inference.reported_chain.Statistics`: sums over sequences, so that those of parts
             may be computed anywhere and given to `merge` together.
         """
-        return reported_chain.expect(state=self._fitted(), **self._data(x, lengths))
+        return reported_chain.expect(state=self._fitted(), **self._read(x, lengths)._asdict())
 
     def _update(self, statistics):
-        self._assign(reported_chain.maximise(reported_chain.merge(*statistics), self.prior))
+        counted = reported_chain.merge(*statistics)
+        if not all(np.isfinite(part).all() for part in counted):
+            raise ValueError(
+                "merge() needs finite statistics, as statistics(x) returns them. The model is what "
+                "it was."
+            )
+        self._assign(reported_chain.maximise(counted, self.prior))
+        self._counted = counted
 
     # Use --------------------------------------------------------------------------------
 
@@ -234,17 +283,57 @@ class MarkovChain(SweepModel):
         """
         return markov_chain.smooth(*self._evidence(x, lengths))
 
-    def log_likelihood(self, x, *, lengths=None):
-        """log p(x) of all sequences together, in nats.
+    def score_samples(self, x, *, lengths=None):
+        """log p(step | earlier steps of its sequence), in nats.
 
         Args:
             x: As in `fit`.
             lengths: As in `fit`.
 
         Returns:
-            A float.
+            Float64 array (N,).
         """
+        return self.smooth(x, lengths=lengths).log_predictive
+
+    def sequence_log_likelihood(self, x, *, lengths=None):
+        """log p(x) of each sequence, in nats.
+
+        Args:
+            x: As in `fit`.
+            lengths: As in `fit`.
+
+        Returns:
+            Float64 array (S,).
+        """
+        scores = self.score_samples(x, lengths=lengths)
+        starts, _ = markov_chain.steps(markov_chain.check_lengths(lengths, len(scores)))
+        return np.add.reduceat(scores, starts)
+
+    def log_likelihood(self, x, *, lengths=None):
+        """log p(x) of all sequences together; `sequence_log_likelihood(...).sum()` from now on."""
+        warnings.warn(
+            "MarkovChain.log_likelihood is deprecated, since elsewhere it holds a figure per "
+            "sample. Use sequence_log_likelihood(x), a figure per sequence, or score_samples(x), "
+            "a figure per step.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
         return self.smooth(x, lengths=lengths).log_likelihood
+
+    def evaluate(self, x, y=None, *, lengths=None, return_dict=False):
+        """log p(x), mean over steps, in nats.
+
+        Args:
+            x: As in `fit`.
+            y: Not used.
+            lengths: As in `fit`.
+            return_dict: Whether the figure comes as `{"log_likelihood": ...}`.
+
+        Returns:
+            A float, or a dict.
+        """
+        mean = float(self.score_samples(x, lengths=lengths).mean())
+        return {"log_likelihood": mean} if return_dict else mean
 
     def most_likely_path(self, x, *, lengths=None):
         """The most probable sequence of states as a whole (Viterbi).
@@ -257,6 +346,19 @@ class MarkovChain(SweepModel):
             Integers (N,).
         """
         return markov_chain.most_likely_path(*self._evidence(x, lengths))[0]
+
+    def segments(self, x, *, lengths=None):
+        """Stretches of the most probable path in which the state stays the same.
+
+        Args:
+            x: As in `fit`.
+            lengths: As in `fit`. A segment ends where its sequence does.
+
+        Returns:
+            List of `inference.markov_chain.Segment`: first row, row after the last one, state.
+        """
+        path = self.most_likely_path(x, lengths=lengths)
+        return markov_chain.segments(path, lengths)
 
     def sample(self, num_steps=None, *, lengths=None, seed=None):
         """Draws sequences of states.
@@ -306,31 +408,34 @@ class MarkovChain(SweepModel):
 
     def _evidence(self, x, lengths):
         """Arguments of the functions in `inference.markov_chain`."""
-        state, data = self._fitted(), self._data(x, lengths)
-        evidence = reported_chain.state_evidence(
-            data["log_reported"], state.reports, data["log_prior"]
-        )
-        return evidence, state.initial, state.transitions, data["lengths"]
+        state, (reported, prior, lengths) = self._fitted(), self._read(x, lengths)
+        evidence = reported_chain.state_evidence(reported, state.reports, prior)
+        return evidence, state.initial, state.transitions, lengths
 
-    def _data(self, x, lengths=None):
-        """Checked inputs as the inference functions take them."""
+    def _read(self, x, lengths=None):
+        """`Data` of what was given as x."""
+        if isinstance(x, Data):
+            return x
         parts = named_inputs(x, "class_prior")
-        reported = class_probabilities(parts["x"], "x of MarkovChain", self.num_states)
-        if not len(reported):
-            raise ValueError(f"x needs one step at least. Received: shape {reported.shape}")
-        prior = class_prior(parts.get("class_prior"), self.num_states, len(reported), "step")
-        return {
-            "log_reported": reported.log_probs,
-            "log_prior": None if prior is None else prior.log_probs,
-            "lengths": markov_chain.check_lengths(lengths, len(reported)),
-        }
+        return read(parts["x"], parts.get("class_prior"), lengths, self.num_states)
+
+    def save_own_variables(self, store):
+        super().save_own_variables(store)
+        for name, value in zip(_COUNTED, self._counted or (), strict=False):
+            store[name] = np.asarray(value)
+
+    def load_own_variables(self, store):
+        entries = {name: store[name] for name in store.keys()}
+        counted = [entries.pop(name) for name in _COUNTED if name in entries]
+        super().load_own_variables(entries)
+        self._counted = reported_chain.Statistics(*map(np.asarray, counted)) if counted else None
 
     def _signature(self):
         shape = (None, self.num_states)
         return [keras.layers.InputSpec(shape=shape, dtype="float32", name="x")]
 
     def get_config(self):
-        initial_prior, transition_prior, report_prior, trust = self.prior
+        initial_prior, transition_prior, report_prior, trust, allowed = self.prior
         return {
             **super().get_config(),
             "num_states": self.num_states,
@@ -338,5 +443,24 @@ class MarkovChain(SweepModel):
             "transition_prior": transition_prior,
             "report_prior": report_prior,
             "trust": trust,
+            "allowed_transitions": None if allowed is None else allowed.tolist(),
             "num_paths": self.num_paths,
         }
+
+
+def _check_allowed(allowed, num_states):
+    """Transitions that may happen, booleans (K, K), or None for all."""
+    if allowed is None:
+        return None
+    if isinstance(allowed, str) and allowed == "left-right":
+        steps = np.eye(num_states, dtype=bool)
+        return steps | np.roll(steps, 1, axis=1) & ~np.tri(num_states, dtype=bool)
+    checked = None if isinstance(allowed, str) else as_numbers(allowed, "`allowed_transitions`")
+    shape = (num_states, num_states)
+    is_mask = checked is not None and checked.shape == shape and np.isin(checked, (0, 1)).all()
+    if not is_mask or not checked.any(axis=1).all():
+        raise ValueError(
+            f"`allowed_transitions` must be 'left-right', or booleans of shape {shape} with one "
+            f"state at least that may follow each. Received: {allowed!r:.200}"
+        )
+    return checked.astype(bool)

@@ -8,11 +8,12 @@ import tensorflow as tf
 
 from kserket import floors
 from kserket.core import messages, tensors
-from kserket.core.learning_module import Inference, LearningModule
+from kserket.core.learning_module import Inference, LearningModule, check_learned
 from kserket.core.options import check_choice, check_classes, check_positive_int
 from kserket.core.registry import register_module
 from kserket.inference import markov_chain, reported_chain
 from kserket.mm import rule
+from kserket.mm.data import read
 from kserket.mm.model import MarkovChain
 
 
@@ -102,11 +103,14 @@ class MarkovModel(LearningModule):
         check_choice("inference", inference, "exact", "sampled")
         num_paths = int(num_samp) if inference == "sampled" else None
         self._options = {"n_init": n_init, "trust": trust, "num_paths": num_paths, **kwargs}
-        MarkovChain(1, **self._options)  # an unknown option is told here, not in update()
+        allowed = kwargs.get("allowed_transitions")
+        num_states = 1 if allowed is None or isinstance(allowed, str) else len(allowed)
+        MarkovChain(num_states, **self._options)  # an unknown option is told here, not in update()
         super().__init__(
             name, mode, labels=category, save_dir=save_dir, load_dir=load_dir, seed=seed
         )
         self.lengths, self.itr = lengths, int(itr)
+        self._log_likelihood = None
 
     def get_state(self):
         return {**super().get_state(), "itr": self.itr, "lengths": self.lengths}
@@ -116,52 +120,83 @@ class MarkovModel(LearningModule):
         self.itr = state.get("itr", self.itr)
         self.lengths = state.get("lengths", self.lengths)
 
-    def check(self, inputs, prior):
+    def read(self, inputs, prior):
+        """`Data` of the one input and the prior; lengths that are not theirs are left out."""
+        name = self.get_name()
         if len(inputs) != 1:
             raise ValueError(
-                f"{self.get_name()} reads one module that sends class probabilities (N, K). "
+                f"{name} reads one module that sends class probabilities (N, K). "
                 f"Received: {len(inputs)} modules."
             )
+        is_theirs = self.lengths is not None and np.sum(self.lengths) == len(inputs[0])
+        lengths = self.lengths if is_theirs else None
         try:
-            reported = _as_reports(inputs[0])
+            data = read(inputs[0], None, lengths, name="What it reads")
         except ValueError as error:
             raise ValueError(
-                f"{self.get_name()} reads class probabilities (N, K), such as a GMM sends. {error}"
+                f"{name} reads class probabilities (N, K), such as a GMM sends. {error}"
             ) from None
-        self._check_classes(prior, reported.shape[1])
+        self._check_classes(prior, data.log_reported.shape[1])
+        if prior is None:
+            return data
+        return data._replace(log_prior=messages.as_categorical(prior).log_probs)
 
-    def build_model(self, inputs):
+    def build_model(self, data):
         return MarkovChain(
-            np.shape(inputs[0])[1], **self._options, name=tensors.identifier(self.name)
+            data.log_reported.shape[1], **self._options, name=tensors.identifier(self.name)
         )
 
-    def learn(self, inputs, prior, rng):
-        data = self.model._data({"x": _as_reports(inputs[0]), "class_prior": prior}, self.lengths)
-        history = self.model._fit(
-            data, self.itr, self.fit_callbacks(self.itr, "sweep"), verbose=0, rng=rng
+    def learn(self, data, rng):
+        if data.lengths is None and self.lengths is not None:  # raises
+            markov_chain.check_lengths(self.lengths, len(data.log_reported))
+        history = self.model.fit(
+            data,
+            epochs=self.itr,
+            callbacks=self.fit_callbacks(self.itr, "sweep"),
+            verbose=0,
+            rng=rng,
         )
-        log_posterior = history.history["log_posterior"][-1]
-        return {"log_posterior": log_posterior, **self.evaluate(inputs, prior)}
+        return {"log_posterior": history.history["log_posterior"][-1]}
 
-    def infer(self, inputs, prior):
-        state, reported = self.model.state, _as_reports(inputs[0])
-        own = reported_chain.state_evidence(reported.log_probs, state.reports)
-        above = 0.0 if prior is None else messages.as_categorical(prior).log_probs
-        context = markov_chain.smooth(
-            own + above, state.initial, state.transitions, self._lengths_of(reported)
-        ).log_context
-        return Inference(
-            messages.Categorical.from_log(context + own),
-            [messages.Categorical.from_log(context + above)],
-            messages.Categorical.from_log(context + own + above),
-        )
+    def infer(self, data):
+        return self._infer(data)[0]
 
-    def evaluate(self, inputs, prior):
-        reported = _as_reports(inputs[0])
-        log_likelihood = self.model.log_likelihood(
-            {"x": reported, "class_prior": prior}, lengths=self._lengths_of(reported)
+    def infer_learned(self, data):
+        inference, self._log_likelihood = self._infer(data)
+        return inference
+
+    def _infer(self, data):
+        """The `Inference`, and log p(x), mean over steps."""
+        self._check_lengths(data)
+        state = self.model.state
+        own = reported_chain.state_evidence(data.log_reported, state.reports)
+        above = 0.0 if data.log_prior is None else data.log_prior
+        smoothed = markov_chain.smooth(own + above, state.initial, state.transitions, data.lengths)
+        up, down, posterior = map(
+            messages.Categorical.from_log, rule.conclude(smoothed.log_context, own, above)
         )
-        return {"log_likelihood": log_likelihood / len(reported)}
+        return Inference(up, [down], posterior), smoothed.log_likelihood / len(own)
+
+    def figures(self, inference):
+        return {"log_likelihood": self._log_likelihood}
+
+    def evaluate(self, data):
+        self._check_lengths(data)
+        return self.model.evaluate(data, return_dict=True)
+
+    def segments(self):
+        """Stretches of time in one state, along the most probable path of what is read now.
+
+        Returns:
+            List of `inference.markov_chain.Segment`: first row, row after the last one, state.
+
+        Raises:
+            RuntimeError: If nothing was learned, or nothing is there to read.
+        """
+        check_learned(self)
+        data = self.read(self.get_observations(), self.get_backward_msg())
+        self._check_lengths(data)
+        return self.model.segments(data, lengths=data.lengths)
 
     @contextlib.contextmanager
     def as_served(self):
@@ -189,11 +224,8 @@ class MarkovModel(LearningModule):
         own = rule.state_evidence(reported.log_probs, reports)
         above = 0.0 if prior is None else prior.log_probs
         context = rule.context(own + above, initial, transitions)
-        return tensors.Inference(
-            tensors.from_log(context + own),
-            [tensors.from_log(context + above)],
-            tensors.from_log(context + own + above),
-        )
+        up, down, posterior = map(tensors.from_log, rule.conclude(context, own, above))
+        return tensors.Inference(up, [down], posterior)
 
     def tensor_generate(self, latent, seed):
         _, _, reports = self._frozen(latent.dtype)
@@ -207,15 +239,14 @@ class MarkovModel(LearningModule):
             state = self.model.state
         return [tf.constant(part, dtype) for part in state]
 
-    def _lengths_of(self, reported):
-        """`lengths` if they are those of these data; others, such as new data, are one sequence."""
-        if self.lengths is None or np.sum(self.lengths) == len(reported):
-            return self.lengths
-        self._warn_once(
-            f"takes {len(reported)} steps as one sequence, since `lengths` sum to "
-            f"{np.sum(self.lengths)}. Set {self.name or 'module'}.lengths to theirs, or to None."
-        )
-        return None
+    def _check_lengths(self, data):
+        """Warns of data that are not those of `lengths`, such as new ones."""
+        if data.lengths is None and self.lengths is not None:
+            self._warn_once(
+                f"takes {len(data.log_reported)} steps as one sequence, since `lengths` sum to "
+                f"{np.sum(self.lengths)}. Set {self.name or 'module'}.lengths to theirs, or to "
+                "None."
+            )
 
     def generate(self, latent, num_samples, rng):
         reports = self.model.reports
@@ -231,13 +262,3 @@ class MarkovModel(LearningModule):
         if self.mode == "learn":
             files["trans_prob_learn.txt"] = self.model.transition_matrix
         return files
-
-
-def _as_reports(message):
-    """What the module below says, a `Categorical`; rows of an array that are NaN are missing."""
-    missing = messages.missing_rows(message)
-    if isinstance(message, messages.Message) or missing is None:
-        return messages.as_categorical(message)
-    return messages.Categorical(
-        np.where(missing[:, None], 1.0 / message.shape[1], message), missing
-    )

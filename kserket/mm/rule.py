@@ -22,6 +22,21 @@ import tensorflow as tf
 from kserket import floors
 
 
+def conclude(context, own, above):
+    """The three products of what the others say of each step: arrays or tensors (N, K).
+
+    Args:
+        context: Log probabilities given all other steps.
+        own: Log evidence of the module below.
+        above: Log class prior, or 0.0.
+
+    Returns:
+        What goes up (without `above`), what goes down (without `own`), and the posterior;
+        logarithms, unnormalised.
+    """
+    return context + own, context + above, context + own + above
+
+
 def state_evidence(log_reported, reports):
     """What is reported of each step's class, as evidence of its state.
 
@@ -34,7 +49,9 @@ def state_evidence(log_reported, reports):
     """
     peak = tf.reduce_max(log_reported, axis=1, keepdims=True)
     weights = tf.exp(log_reported - peak) @ tf.transpose(reports)
-    return tf.math.log(_floored(weights)) + peak
+    own_number = log_reported + tf.math.log(_floored(tf.linalg.diag_part(reports)))
+    is_lost = weights <= floors.smallest(weights.dtype)  # where nothing else is reported
+    return tf.where(is_lost, own_number, tf.math.log(_floored(weights)) + peak)
 
 
 def context(log_evidence, initial, transitions, starts=None):

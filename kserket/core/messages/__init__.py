@@ -16,7 +16,6 @@ from kserket.core.messages.combining import (
     product,
 )
 from kserket.core.messages.kinds import (
-    LOG_FLOOR,
     SUM_TOLERANCE,
     Categorical,
     Deferred,
@@ -26,7 +25,6 @@ from kserket.core.messages.kinds import (
 )
 
 __all__ = [
-    "LOG_FLOOR",
     "SUM_TOLERANCE",
     "Categorical",
     "Deferred",

@@ -6,9 +6,9 @@ import numpy as np
 
 from kserket import storage
 from kserket.arrays import as_numbers, check_finite
+from kserket.floors import LOG_ZERO
 
 SUM_TOLERANCE = 1e-3
-LOG_FLOOR = -1e9  # stands for log 0: below whatever data say, yet contradictions tie, never NaN
 
 
 class Message(np.lib.mixins.NDArrayOperatorsMixin, abc.ABC):
@@ -189,7 +189,7 @@ class Categorical(Message):
 
     @property
     def log_probs(self):
-        """Their logarithms (N, K), finite: `LOG_FLOOR` stands for the logarithm of 0."""
+        """Their logarithms (N, K), finite: `LOG_ZERO` stands for the logarithm of 0."""
         return self._log_probs
 
     array = probs
@@ -399,7 +399,7 @@ def _normalise(probs, sums):
     """Logarithms, floored, and probabilities of rows (n, K) with these sums."""
     with np.errstate(divide="ignore"):
         log_probs = np.log(probs) - np.log(sums)[:, None]
-    return np.maximum(log_probs, LOG_FLOOR), probs / sums[:, None]
+    return np.maximum(log_probs, LOG_ZERO), probs / sums[:, None]
 
 
 def _normalise_log(log_probs, missing):
@@ -409,7 +409,7 @@ def _normalise_log(log_probs, missing):
         log_probs[missing] = 0.0
     np.maximum(log_probs, -1e300, out=log_probs)  # finite, so that all impossible is a tie
     log_probs -= log_probs.max(axis=1, keepdims=True)
-    np.maximum(log_probs, LOG_FLOOR, out=log_probs)
+    np.maximum(log_probs, LOG_ZERO, out=log_probs)
     probs = np.exp(log_probs)
     sums = probs.sum(axis=1, keepdims=True)
     return log_probs - np.log(sums), probs / sums
