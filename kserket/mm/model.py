@@ -305,8 +305,9 @@ class MarkovChain(SweepModel):
         Returns:
             Float64 array (S,).
         """
-        scores = self.score_samples(x, lengths=lengths)
-        starts, _ = markov_chain.steps(markov_chain.check_lengths(lengths, len(scores)))
+        data = self._read(x, lengths)
+        scores = self.score_samples(data)
+        starts, _ = markov_chain.steps(markov_chain.check_lengths(data.lengths, len(scores)))
         return np.add.reduceat(scores, starts)
 
     def log_likelihood(self, x, *, lengths=None):
@@ -357,8 +358,8 @@ class MarkovChain(SweepModel):
         Returns:
             List of `inference.markov_chain.Segment`: first row, row after the last one, state.
         """
-        path = self.most_likely_path(x, lengths=lengths)
-        return markov_chain.segments(path, lengths)
+        data = self._read(x, lengths)
+        return markov_chain.segments(self.most_likely_path(data), data.lengths)
 
     def sample(self, num_steps=None, *, lengths=None, seed=None):
         """Draws sequences of states.
@@ -381,7 +382,7 @@ class MarkovChain(SweepModel):
         if lengths is None:
             check_positive_int(num_steps=num_steps)
             lengths = [int(num_steps)]
-        lengths = markov_chain.check_lengths(lengths, np.sum(lengths))
+        lengths = markov_chain.check_lengths(lengths)
         return markov_chain.sample(state.initial, state.transitions, lengths, rng)
 
     def sample_paths(self, x, num_paths=1, *, lengths=None, seed=None):

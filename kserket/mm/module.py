@@ -128,8 +128,9 @@ class MarkovModel(LearningModule):
                 f"{name} reads one module that sends class probabilities (N, K). "
                 f"Received: {len(inputs)} modules."
             )
-        is_theirs = self.lengths is not None and np.sum(self.lengths) == len(inputs[0])
-        lengths = self.lengths if is_theirs else None
+        lengths = markov_chain.check_lengths(self.lengths)
+        if lengths is not None and lengths.sum() != len(inputs[0]):
+            lengths = None
         try:
             data = read(inputs[0], None, lengths, name="What it reads")
         except ValueError as error:
@@ -196,7 +197,7 @@ class MarkovModel(LearningModule):
         check_learned(self)
         data = self.read(self.get_observations(), self.get_backward_msg())
         self._check_lengths(data)
-        return self.model.segments(data, lengths=data.lengths)
+        return self.model.segments(data)
 
     @contextlib.contextmanager
     def as_served(self):
