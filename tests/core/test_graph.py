@@ -322,11 +322,16 @@ class TestOtherSamples:
             graph.export(tmp_path / "served")
 
 
+# Latent means of float32 depend on the number of rows that are encoded together, in their last
+# digits; a mixture's responsibilities magnify that by distances over standard deviations.
+FLOAT32 = {"rtol": 1e-4, "atol": 1e-6}
+
+
 class TestPrediction:
     def test_of_the_training_data_is_the_posterior(self, fitted):
         graph, _, gmm1 = fitted
         assert graph.history.history["gmm/accuracy"][-1] > 0.6  # something was learned
-        assert_allclose(graph.predict(data()[0]), gmm1.posterior, rtol=1e-6, atol=1e-12)
+        assert_allclose(graph.predict(data()[0]), gmm1.posterior, **FLOAT32)
 
     def test_of_any_length_row_by_row(self, fitted):
         graph, *_ = fitted
@@ -334,8 +339,8 @@ class TestPrediction:
         whole = graph.predict(x)
         assert whole.shape == (57, 3)
         assert_allclose(whole.sum(axis=1), 1.0)
-        assert_allclose(graph.predict(x[50:]), whole[50:], rtol=1e-5, atol=1e-9)
-        assert_allclose(graph.predict(x, batch_size=20), whole, rtol=1e-5, atol=1e-9)
+        assert_allclose(graph.predict(x[50:]), whole[50:], **FLOAT32)
+        assert_allclose(graph.predict(x, batch_size=20), whole, **FLOAT32)
         assert graph.predict(x[:1]).shape == (1, 3)
 
     def test_takes_data_by_name_and_gives_what_is_asked_for(self, fitted):
@@ -367,7 +372,7 @@ class TestPrediction:
         answer = graph.predict(x)
         others = np.arange(len(x)) != 3
         assert np.isfinite(answer).all()
-        assert_allclose(answer[others], graph.predict(data()[0])[others], rtol=1e-6, atol=1e-9)
+        assert_allclose(answer[others], graph.predict(data()[0])[others], **FLOAT32)
 
     @pytest.mark.parametrize(
         "x, text",

@@ -340,9 +340,9 @@ def test_recognition_in_another_process(run, tmp_path):
     np.save(tmp_path / "x.npy", obs.data)
     np.save(tmp_path / "new_x.npy", new)
     subprocess.run([sys.executable, "-c", RECOGNISE, tmp_path], check=True, capture_output=True)
-    assert_allclose(np.load(tmp_path / "same.npy"), gmm1.posterior, rtol=1e-5, atol=1e-8)
+    assert_allclose(np.load(tmp_path / "same.npy"), gmm1.posterior, rtol=1e-4, atol=1e-6)
     assert_allclose(
-        np.load(tmp_path / "new.npy"), srk.Graph(gmm1).predict(new), rtol=1e-5, atol=1e-8
+        np.load(tmp_path / "new.npy"), srk.Graph(gmm1).predict(new), rtol=1e-4, atol=1e-6
     )
     for name in ("module001_vae/z", "module001_vae/x_hat", "module002_gmm/Pdz"):
         assert len(np.loadtxt(tmp_path / f"{name}_recog.txt")) == 7
