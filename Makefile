@@ -4,13 +4,18 @@ VENV ?= .venv
 WORKERS ?= 2
 ARGS ?=
 
+# Tests that compare numbers, and settings under which other kernels compute them.
+NUMERICS := tests/inference tests/gmm tests/vae/test_model.py tests/core/test_compiled_loop.py \
+	tests/core/test_devices.py tests/core/test_trees.py tests/test_mm.py
+KERNELS ?= TF_ENABLE_ONEDNN_OPTS=0 OPENBLAS_CORETYPE=Haswell
+
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 DOCS_INSTALLED := $(VENV)/.installed-docs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz lint format docs bench clean
+.PHONY: help demo test numerics fuzz lint format docs bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +25,9 @@ demo: $(INSTALLED) ## sort handwritten digits without labels by VAE+GMM; picture
 
 test: lint ## ruff, then every test (ARGS="-k vae -x" goes to pytest, WORKERS=0 for one process)
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+numerics: $(INSTALLED) ## tests of numbers as another processor computes them (KERNELS="NAME=value ...")
+	env $(KERNELS) $(BIN)/python -m pytest -n $(WORKERS) $(NUMERICS) $(ARGS)
 
 fuzz: $(INSTALLED) ## the tables of odd inputs, options, files and faults in full (long)
 	$(BIN)/python -m pytest -n $(WORKERS) -m fuzz $(ARGS)
