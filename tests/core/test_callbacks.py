@@ -77,7 +77,7 @@ def test_figures_that_were_not_reported_are_nan(tmp_path):
         assert np.isnan(history["vae/loss"]).tolist() == [False, True, True, False]
         assert np.isnan(history["gmm/accuracy"]).tolist() == [False, True, True, True]
         assert np.isnan(history["vae/new"]).tolist() == [True, True, True, False]
-    rows = list(csv.DictReader(open(path)))
+    rows = list(csv.DictReader(path.read_text().splitlines()))
     assert [float(row["gmm/bound"]) for row in rows] == graph.history.history["gmm/bound"]
     ax, *_ = plotting.plot_history({"vae/loss": graph.history.history["vae/loss"]})
     assert ax.lines[0].get_xdata().tolist() == [1, 4]
@@ -153,7 +153,7 @@ def test_model_checkpoint_writes_graphs(tmp_path):
 def test_csv_logger_writes_a_line_a_round(tmp_path):
     graph = make_graph()
     graph.fit(2, callbacks=[keras.callbacks.CSVLogger(tmp_path / "log.csv")], verbose=0)
-    rows = list(csv.DictReader(open(tmp_path / "log.csv")))
+    rows = list(csv.DictReader((tmp_path / "log.csv").read_text().splitlines()))
     assert [row["epoch"] for row in rows] == ["0", "1"]
     assert float(rows[1]["vae/loss"]) == graph.history.history["vae/loss"][1]
 
