@@ -418,7 +418,8 @@ class MarkovChain(SweepModel):
         if isinstance(x, Data):
             return x
         parts = named_inputs(x, "class_prior")
-        return read(parts["x"], parts.get("class_prior"), lengths, self.num_states)
+        prior = parts.get("class_prior")
+        return read(parts["x"], prior, lengths, self.num_states, name="x of MarkovChain")
 
     def save_own_variables(self, store):
         super().save_own_variables(store)
