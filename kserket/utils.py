@@ -18,6 +18,7 @@ class _Passage(Module):
     """Base of modules that read one module and pass messages on by `infer`."""
 
     hands_down = True  # says nothing of its own, so that it may hear whatever the module below may
+    links_samples = False
 
     def __init__(self, name):
         super().__init__(name, learnable=False)
@@ -77,6 +78,9 @@ class _Passage(Module):
         if len(inputs) != 1:
             raise ValueError(f"{self.get_name()} reads one module. Received: {len(inputs)}")
         return Inference(inputs[0], [prior])
+
+    def terms(self):
+        return ()
 
     def tensor_infer(self, inputs, prior):
         """`infer` on tensors.
@@ -148,6 +152,9 @@ class GroupSum(_Passage):
     print(groups.get_forward_msg())  # [[3. 1.] [0. 5.]]
     ```
     """
+
+    links_samples = True
+    has_tensor_rule = False  # it knows these rows, and a compiled graph takes any number
 
     def __init__(self, group_idx, name="groupsum"):
         group_idx = np.asarray(group_idx)

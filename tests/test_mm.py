@@ -401,23 +401,23 @@ def test_a_graph_with_a_chain_is_served_by_tensorflow():
 
 
 @pytest.mark.parametrize("lengths", [[8, 8], [10, 20, 30]])
-def test_a_call_of_an_exported_graph_is_one_sequence(lengths, recwarn):
+def test_an_exported_graph_takes_where_sequences_start(lengths):
     _, probs = cycle(num_states=K, num_steps=sum(lengths))
     module = mm.MarkovModel(itr=5, n_init=1, lengths=lengths, save_dir=None)
     module.connect(srk.Observation(probs))
     graph = srk.Graph(module, seed=0)
     graph.fit(rounds=1, verbose=0)
     expected = graph.predict(probs)
-    recwarn.clear()
     graph.export("served")
-    said = [str(warning.message) for warning in recwarn]
-    said = [text for text in said if "sequence" in text]  # the check on 16 steps says nothing
-    assert len(said) == 1 and "each sequence in a call of its own" in said[0]
-    assert module.lengths == lengths
     classify = tf.saved_model.load("served").signatures["classify"]
+    assert set(classify.structured_input_signature[1]) == {"obs", "mm_starts"}
+    starts = np.isin(np.arange(len(probs)), np.cumsum([0, *lengths]))
+    found = classify(obs=tf.constant(probs, "float32"), mm_starts=tf.constant(starts))["mm"]
+    assert_allclose(found, expected, atol=1e-5)
     ends = np.cumsum(lengths)[:-1]
     for part, answer in zip(np.split(probs, ends), np.split(expected, ends), strict=True):
-        found = classify(obs=tf.constant(part, "float32"))["mm"].numpy()
+        one = tf.zeros(len(part), "bool")
+        found = classify(obs=tf.constant(part, "float32"), mm_starts=one)["mm"]
         assert_allclose(found, answer, atol=1e-5)
 
 

@@ -1,21 +1,16 @@
 """A graph as TensorFlow operations, in files that are served without kserket."""
 
-import contextlib
 import itertools
 import tempfile
-from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from kserket.core import files, tensors
+from kserket.core import files, rules, tensors
 from kserket.core.learning_module import check_learned
 from kserket.core.options import check_choice
-from kserket.core.saving import NotSaved
-
-MAX_PASSES, TOLERANCE = 50, 1e-8  # where messages go round: settled better than predict's
-_CHECKED_ROWS, _CHECK_TOLERANCE = 16, 1e-3
+from kserket.core.passing import Passing, conclude, speaker
 
 
 def export(graph, path, format=None, dtype="float32"):
@@ -26,15 +21,12 @@ def export(graph, path, format=None, dtype="float32"):
     check_choice("dtype", dtype, "float32", "float64")
     if format == "litert" and not str(path).endswith(".tflite"):
         raise ValueError(f"A LiteRT file's path must end in '.tflite'. Received: {path}")
-    with contextlib.ExitStack() as on:
-        for module in graph.modules:
-            on.enter_context(module.as_served())
-        if format == "litert":
-            return _write_litert(graph, path, _Tracer(graph, "float32", "float32"))
-        return _write_signatures(graph, path, _Tracer(graph, dtype, "float64"))
+    if format == "litert":
+        return _write_litert(path, _Tracer(graph, "float32", "float32"))
+    return _write_signatures(path, _Tracer(graph, dtype, "float64"))
 
 
-def _write_signatures(graph, path, tracer):
+def _write_signatures(path, tracer):
     """Writes a SavedModel; the names of its signatures."""
     signatures = {
         "classify": (tracer.classify, tracer.data_specs()),
@@ -44,13 +36,12 @@ def _write_signatures(graph, path, tracer):
         signatures["decode"] = tracer.decode, tracer.latent_specs()
     if tracer.can_generate():
         signatures["generate"] = tracer.generate, tracer.generate_specs()
-    _check_classes(graph, tracer)
     _write_saved_model(tracer, path, signatures)
     return list(signatures)
 
 
 class _Tracer:
-    """The graph's functions on tensors.
+    """The graph's functions on tensors, its parameters constants but for those of Keras layers.
 
     Args:
         graph: The `Graph`, fitted.
@@ -65,34 +56,53 @@ class _Tracer:
         self.learners = [module for module in graph.modules if module not in self.observations]
         for module in self.learners:
             check_learned(module)
+            if not module.has_tensor_rule:
+                module.tensor_infer([], None)  # which says so
+        self.terms = rules.read_terms(self.learners, inner)
+        self.samples = {}  # what belongs to samples beside data: (module, entry) to name and array
+        beliefs = rules.probe(graph)
+        for module in self.learners:
+            sent = module.get_forward_msg()
+            sent = beliefs.boxes[module].forward if sent is None else sent
+            entries = module.sample_terms(len(sent))
+            for entry, array in entries.items():
+                self.samples[module, entry] = f"{self.names[module]}_{entry}", array
+        try:
+            rules.compare(graph, beliefs, self.terms, inner)
+        except ValueError as error:
+            raise ValueError(f"The graph cannot be exported: {error}") from error
+        self.passing = Passing(graph, beliefs, inner)
 
     # Signatures -------------------------------------------------------------------------
 
     def data_specs(self):
-        """What `classify` and `encode` take: the observations, under their names."""
-        return [
+        """What `classify` and `encode` take: observations and what else belongs to samples."""
+        data = [
             tf.TensorSpec((None, *np.shape(module.data)[1:]), self.dtype, self.names[module])
             for module in self.observations
+        ]
+        return data + [
+            tf.TensorSpec((None, *array.shape[1:]), array.dtype, name)
+            for name, array in self.samples.values()
         ]
 
     def classify(self, *data):
         """What `Graph.predict` returns: {name: (N, K)} of the modules at the top."""
-        answers = self._settle(data)[1]
+        state, unreadable = self._settle(data)
         return {
-            self.names[top]: tf.cast(tensors.as_array(answers[top]), self.dtype)
-            for top in self.graph.tops
+            self.names[top]: self._answer(state.answers[top], unreadable) for top in self.graph.tops
         }
 
     def encode(self, *data):
         """What every module concludes: latent means or class probabilities, and variances."""
-        evidence, answers = self._settle(data)
+        state, unreadable = self._settle(data)
         outputs = {}
         for module in self.learners:
             name = self.names[module]
-            outputs[name] = tf.cast(tensors.as_array(answers[module]), self.dtype)
-            message = evidence[module]
+            outputs[name] = self._answer(state.answers[module], unreadable)
+            message = state.boxes[module].forward
             if isinstance(message, tensors.Gaussian) and message.variance is not None:
-                outputs[f"{name}_variance"] = tf.cast(message.variance, self.dtype)
+                outputs[f"{name}_variance"] = self._answer(message.variance, unreadable)
         return outputs
 
     def decoders(self):
@@ -101,7 +111,7 @@ class _Tracer:
             module
             for module in self.learners
             if module.tensor_decode is not None
-            and any(_speaker(source) in self.observations for source in module.inputs)
+            and any(speaker(source) in self.observations for source in module.inputs)
         ]
 
     def latent_specs(self):
@@ -117,10 +127,11 @@ class _Tracer:
         """Probabilities or means of the observations, given latent variables."""
         outputs = {}
         for module, latent in zip(self.decoders(), latents, strict=True):
-            parts = module.tensor_decode(tf.cast(latent, self.inner))
+            latent = tf.cast(latent, self.inner)
+            parts = conclude(module.tensor_decode, self.terms[module], latent)
             for source, part in zip(module.inputs, parts, strict=True):
-                if _speaker(source) in self.observations and part is not None:
-                    outputs[self.names[_speaker(source)]] = tf.cast(part, self.dtype)
+                if speaker(source) in self.observations and part is not None:
+                    outputs[self.names[speaker(source)]] = tf.cast(part, self.dtype)
         return outputs
 
     def can_generate(self):
@@ -147,7 +158,8 @@ class _Tracer:
         tf.debugging.Assert(tf.reduce_all(is_class), [said, component])
         drawn = {top: tf.one_hot(component, size, dtype=self.inner)}
         for index, module in enumerate(reversed(self.learners)):
-            parts = module.tensor_generate(drawn[module], tf.stack([seed, index]))
+            pair = drawn[module], tf.stack([seed, index])
+            parts = conclude(module.tensor_generate, self.terms[module], *pair)
             drawn |= dict(zip(module.inputs, parts, strict=True))
         return {
             self.names[module]: tf.cast(drawn[module], self.dtype) for module in self.observations
@@ -157,125 +169,39 @@ class _Tracer:
         return sum(module in reader.inputs for reader in self.graph.modules)
 
     def _num_classes(self):
-        posterior = _speaker(self.graph.tops[0]).posterior
+        posterior = speaker(self.graph.tops[0]).posterior
         return None if posterior is None else np.shape(posterior)[1]
 
-    # Messages ---------------------------------------------------------------------------
+    # Rows -------------------------------------------------------------------------------
 
     def _settle(self, data):
-        """Passes messages until they settle; evidence and answers, dicts by module."""
-        data = {
-            module: tf.cast(part, self.inner)
-            for module, part in zip(self.observations, data, strict=True)
-        }
-        state = self._pass(data, _State({}, {}, {}))
-        if any(self._prior(module, state.backward) is not None for module in self.learners):
-            for _ in range(2):  # from the second pass on every message has its final kind
-                state = self._pass(data, state)
+        """What is concluded of data, a `State`, and which rows of them cannot be read, (N,)."""
+        data, samples = data[: len(self.observations)], data[len(self.observations) :]
+        data = dict(zip(self.observations, data, strict=True))
+        terms = dict(self.terms)
+        for (module, entry), tensor in zip(self.samples, samples, strict=True):
+            terms[module] = terms[module]._replace(**{entry: tensor})
+        unreadable = [_unreadable_rows(part) for part in data.values()]
+        unreadable = tf.reduce_any(tf.stack(unreadable), axis=0)
+        data = {module: _fill(part, unreadable) for module, part in data.items()}
+        return self.passing(data, terms), unreadable
 
-            def step(count, change, numbers):
-                before = _unflatten(state, numbers)
-                after = self._pass(data, before)
-                return count + 1, _change(before, after), _flatten(after)
-
-            _, _, numbers = tf.while_loop(
-                lambda count, change, numbers: (count < MAX_PASSES) & (change > TOLERANCE),
-                step,
-                (tf.constant(3), tf.constant(np.inf, self.inner), _flatten(state)),
-            )
-            state = _unflatten(state, numbers)
-        return state.evidence, state.answers
-
-    def _pass(self, data, state):
-        """One pass over the graph, from the data upwards."""
-        evidence, answers = {**data, **state.evidence}, {}
-        backward = dict(state.backward)
-        for module in self.learners:
-            inputs = [self._heard(source, module, evidence, backward) for source in module.inputs]
-            inference = module.tensor_infer(inputs, self._prior(module, backward))
-            evidence[module] = tensors.cast(inference.evidence, self.inner)
-            answer = inference.evidence if inference.posterior is None else inference.posterior
-            answers[module] = tensors.cast(answer, self.inner)
-            if module.sends_back:
-                for source, message in zip(module.inputs, inference.downward, strict=True):
-                    if message is not None and source not in data:
-                        backward[source, module] = tensors.cast(message, self.inner)
-        for module in data:
-            del evidence[module]
-        return _State(evidence, backward, answers)
-
-    def _heard(self, source, reader, evidence, backward):
-        """The evidence of `source`, for classes times what its other readers say (the cavity)."""
-        message = evidence[source]
-        if not isinstance(message, tensors.Categorical):
-            return message
-        others = [part for (to, by), part in backward.items() if to is source and by is not reader]
-        return tensors.product([message, *others])
-
-    def _prior(self, module, backward):
-        """The product of what a module's readers say, or None if it does not listen."""
-        said = [part for (to, _), part in backward.items() if to is module]
-        if not said or not module.evidence_uses_prior:
-            return None
-        if not all(isinstance(part, tensors.Categorical) for part in said):
-            if module.hands_down:  # the same holds for the module below
-                return said[0]
-            raise TypeError(
-                f"The graph cannot be exported: what {module.get_name()} hears from above are no "
-                "class probabilities, and they change what it concludes."
-            )
-        return tensors.product(said)
+    def _answer(self, message, unreadable):
+        """What a signature returns for a message: NaN where data could not be read."""
+        return _fill(tf.cast(tensors.as_array(message), self.dtype), unreadable)
 
 
-class _State(NamedTuple):
-    """All messages of a pass: dicts by module, backward ones by (receiver, sender)."""
-
-    evidence: dict
-    backward: dict
-    answers: dict
-
-
-def _parts(state):
-    return [list(part.values()) for part in state]
+def _unreadable_rows(x):
+    """Which rows (N,) of data hold something that is no finite number, and are not missing."""
+    axes = list(range(1, len(x.shape)))
+    finite = tf.reduce_all(tf.equal(x - x, tf.zeros_like(x)), axis=axes)
+    return ~finite & ~tensors.missing_rows(x)
 
 
-def _flatten(state):
-    """The tensors of a state, one list."""
-    return [part for part in tf.nest.flatten(_parts(state)) if part is not None]
-
-
-def _unflatten(like, numbers):
-    """A state with other tensors in it."""
-    numbers = iter(numbers)
-    flat = [None if part is None else next(numbers) for part in tf.nest.flatten(_parts(like))]
-    packed = tf.nest.pack_sequence_as(_parts(like), flat)
-    return _State(*map(lambda part, new: dict(zip(part, new, strict=True)), like, packed))
-
-
-def _change(before, after):
-    """The largest change of a module's answer: mean over samples, summed over columns."""
-    changes = [
-        tf.reduce_mean(
-            tf.reduce_sum(
-                _difference(tensors.as_array(answer), tensors.as_array(before.answers[module])), -1
-            )
-        )
-        for module, answer in after.answers.items()
-    ]
-    return tf.reduce_max(tf.stack(changes))
-
-
-def _speaker(module):
-    """The module itself, or the one whose messages it passes on."""
-    while module.hands_down:
-        module = module.inputs[0]
-    return module
-
-
-def _difference(after, before):
-    """Absolute differences; none where data that are passed on are missing."""
-    difference = tf.abs(after - before)
-    return tf.where(tf.math.is_nan(difference), tf.zeros_like(difference), difference)
+def _fill(x, rows):
+    """An array (N, ...) with NaN in some rows (N,)."""
+    rows = tf.reshape(rows, [-1] + [1] * (len(x.shape) - 1))
+    return tf.where(rows, tf.constant(float("nan"), x.dtype), x)
 
 
 # Files -----------------------------------------------------------------------------------
@@ -293,8 +219,7 @@ def _write_saved_model(tracer, path, signatures):
         archive.write_out(str(folder), verbose=False)
 
 
-def _write_litert(graph, path, tracer):
-    _check_classes(graph, tracer)
+def _write_litert(path, tracer):
     with tempfile.TemporaryDirectory(prefix="kserket-") as folder:
         _write_saved_model(tracer, folder, {"classify": (tracer.classify, tracer.data_specs())})
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["classify"])
@@ -308,29 +233,6 @@ def _write_litert(graph, path, tracer):
     with files.writing(path) as file:
         file.write(content)
     return ["classify"]
-
-
-def _check_classes(graph, tracer):
-    """Raises ValueError unless TensorFlow answers as NumPy does, on a few of the graph's data."""
-    if any(isinstance(module.data, NotSaved) for module in tracer.observations):
-        return
-    data = {name: module.data[:_CHECKED_ROWS] for name, module in graph.observations.items()}
-    classify = tf.function(tracer.classify, input_signature=tracer.data_specs(), autograph=False)
-    found = classify(*(tf.cast(np.asarray(part), tracer.dtype) for part in data.values()))
-    expected = graph.predict(data)
-    expected = expected if isinstance(expected, dict) else {graph.names[graph.tops[0]]: expected}
-    for top in graph.tops:
-        name, difference = graph.names[top], np.inf
-        answer = found[tracer.names[top]].numpy()
-        if answer.shape == expected[name].shape:
-            scale = max(1.0, float(np.abs(expected[name]).max()))
-            difference = float(np.abs(answer - expected[name]).max()) / scale
-        if not difference < _CHECK_TOLERANCE:
-            raise ValueError(
-                f"The graph cannot be exported: what {name} concludes in TensorFlow differs by "
-                f"{difference:.2g} from graph.predict(). Do tensor_infer() and infer() of every "
-                "module say the same?"
-            )
 
 
 def _identifiers(names):

@@ -9,11 +9,12 @@ import numpy as np
 
 from kserket import metrics
 from kserket.core import drawing, messages
+from kserket.core.beliefs import pass_messages
 from kserket.core.export import export
 from kserket.core.learning_module import LearningModule
 from kserket.core.module import Module, Observation, call
 from kserket.core.options import check_nonnegative_int, check_positive_int, check_seed
-from kserket.core.prediction import generate, pass_messages, read_data
+from kserket.core.prediction import generate, predict, read_data, warn_unless_settled
 from kserket.core.rounds import run_rounds
 from kserket.core.saving import save_graph
 from kserket.core.structure import check_unchanged, in_order, unique_names
@@ -70,6 +71,7 @@ class Graph:
         self.stop_training = self.interrupted = False
         self.optimizer = self.train_function = None  # what Keras callbacks look for in a model
         self.round = 0
+        self._program = None  # of `predict`, made when it is first called
         self.seed = check_seed(seed)
         if seed is not None:
             self._hand_out_seed()
@@ -85,6 +87,10 @@ class Graph:
                     f"seed={self.seed} of this graph does not reach it. Leave one of them out.",
                     stacklevel=3,
                 )
+
+    def __getstate__(self):
+        """What is copied and pickled: compiled functions cannot be."""
+        return {**vars(self), "_program": None}
 
     def __getitem__(self, name):
         for module, own in self.names.items():
@@ -232,16 +238,7 @@ class Graph:
         )
         names = [outputs] if isinstance(outputs, str) else outputs
         wanted = [self[name] for name in names] if names is not None else self.tops
-        data = read_data(self, x)
-        size = len(next(iter(data.values())))
-        parts = []
-        step = size if batch_size is None else int(batch_size)
-        for start in range(0, size, step):
-            rows = slice(start, start + step)
-            part = {observation: array[rows] for observation, array in data.items()}
-            beliefs = pass_messages(self, part, max_passes, tolerance)
-            parts.append([beliefs.answer(module) for module in wanted])
-        answers = [np.concatenate(pieces) for pieces in zip(*parts, strict=True)]
+        answers = predict(self, x, wanted, batch_size, max_passes, tolerance)
         if isinstance(outputs, str) or (outputs is None and len(wanted) == 1):
             return answers[0]
         return {self.names[module]: answer for module, answer in zip(wanted, answers, strict=True)}
@@ -264,6 +261,7 @@ class Graph:
         check_positive_int(max_passes=max_passes)
         data = read_data(self, x)
         beliefs = pass_messages(self, data, max_passes, tolerance)
+        warn_unless_settled(beliefs.change, max_passes, tolerance)
         figures = {}
         for module, inference in beliefs.inferences.items():
             inputs, prior = beliefs.heard(module)

@@ -223,14 +223,26 @@ class LearningModule(Module):
         for name in _STATE:
             setattr(self, name, state.get(name, getattr(self, name)))
 
-    def tensor_infer(self, inputs, prior):
-        """`infer` in TensorFlow operations, for `Graph.export`; see `Module.tensor_infer`.
+    def keras_rule(self, inputs, prior):
+        """A `tensor_infer` for modules whose `infer` returns what a Keras model of one input does.
 
-        Written here for a Keras model that maps one input to what the module sends up.
+        Name it in the class: `tensor_infer = LearningModule.keras_rule`.
+
+        Args:
+            inputs: List of one tensor or message.
+            prior: None: such a module does not hear what comes from above.
+
+        Returns:
+            A `kserket.core.tensors.Inference`: class probabilities if the last update had a
+            posterior.
+
+        Raises:
+            TypeError: If the module hears something from above, or reads several modules.
         """
         if not isinstance(self.model, keras.Model) or prior is not None or len(inputs) != 1:
             raise TypeError(
-                f"{self.get_name()} cannot be exported: {type(self).__name__} must define "
+                f"{self.get_name()} cannot be exported by keras_rule, which is for a Keras model "
+                f"of one input and nothing above: {type(self).__name__} must define "
                 "tensor_infer(inputs, prior)."
             )
         output = self.model(tensors.as_array(inputs[0]), training=False)

@@ -16,6 +16,8 @@ class Mailbox:
             that was set by hand.
     """
 
+    algebra = messages  # how messages of this kind are read and multiplied
+
     def __init__(self, forward=None):
         self.forward = forward
         self.backward = {}
@@ -27,7 +29,7 @@ class Mailbox:
             leaving_out: A reader whose own message does not count.
         """
         everything = self.backward.items()
-        return messages.product(
+        return self.algebra.product(
             message
             for reader, message in everything
             if leaving_out is None or reader is not leaving_out
@@ -36,9 +38,9 @@ class Mailbox:
     def forward_for(self, reader):
         """What `reader` may hear: the evidence, and for classes what the others say too."""
         others = self.prior(leaving_out=reader)
-        if others is None or not messages.is_categorical(self.forward):
+        if others is None or not self.algebra.is_categorical(self.forward):
             return self.forward
-        return messages.product([messages.as_categorical(self.forward), others])
+        return self.algebra.product([self.algebra.as_categorical(self.forward), others])
 
 
 class DataBox(Mailbox):

@@ -1,6 +1,5 @@
 """Modules: things with a name that read what is below them and send messages both ways."""
 
-import contextlib
 import inspect
 import warnings
 import weakref
@@ -43,7 +42,7 @@ class Module:
     | `infer()` | `Graph.predict` and `Graph.evaluate` of new data |
     | `evaluate()` | figures of its own in `Graph.evaluate` |
     | `generate()` | `Graph.generate` |
-    | `tensor_infer()` | `Graph.export` |
+    | `tensor_infer()`, `terms()` | `Graph.export`, and `Graph.predict` compiled |
     | `tensor_decode()`, `tensor_generate()` | the signatures `decode` and `generate` of an export |
     | `get_state()`, `set_state()` | attributes of its own in a saved graph |
     | `read()` | the other hooks receive what it returns, checked once, instead of messages |
@@ -68,6 +67,8 @@ class Module:
         evidence_uses_prior: Whether `infer` returns other evidence or messages under a prior.
             Where it does not, a graph runs the module once a pass, not again for each prior.
         hands_down: Whether it has nothing to say of its own, and only passes on messages.
+        links_samples: Whether what it concludes of a sample depends on the other samples it reads.
+            Where no module does, large data are predicted in blocks.
 
     Example:
 
@@ -98,6 +99,7 @@ class Module:
     fingerprint = None
     evidence_uses_prior = True
     hands_down = False
+    links_samples = True
     tensor_decode = None
     tensor_generate = None
 
@@ -290,12 +292,26 @@ class Module:
         """
         raise TypeError(f"{self.get_name()} cannot generate: it defines no generate().")
 
-    def tensor_infer(self, inputs, prior):
-        """`infer` in TensorFlow operations, for `Graph.export`.
+    def check_observed(self, x, name):
+        """Raises ValueError if new data of an observation that this module reads cannot be used.
 
-        Beside it a module may have `tensor_decode(latent)` and `tensor_generate(latent, seed)`
-        (None where absent), which return a list with one tensor per input: what a latent variable
-        (N, K) or (N, D) means for it, and a draw of it.
+        Called before anything is predicted. By default `check` of these data, where the module
+        reads nothing else.
+
+        Args:
+            x: Array (N, ...), rows of NaN missing.
+            name: What the observation is called.
+        """
+        if len(self.inputs) == 1:
+            self.check([x], None)
+
+    def tensor_infer(self, inputs, prior):
+        """`infer` in TensorFlow operations, for `Graph.export` and a compiled `Graph.predict`.
+
+        A module without it predicts by `infer`, and cannot be exported. Beside it a module may have
+        `tensor_decode(latent)` and `tensor_generate(latent, seed)` (None where absent), which
+        return a list with one tensor per input: what a latent variable (N, K) or (N, D) means for
+        it, and a draw of it. What is computed from parameters belongs in `terms`.
 
         Args:
             inputs: List of tensors, `kserket.core.tensors.Gaussian` or `Categorical`.
@@ -312,9 +328,37 @@ class Module:
             "tensor_infer(inputs, prior), which says in TensorFlow what infer() says in NumPy."
         )
 
-    def as_served(self):
-        """A context in which `infer` answers as an exported graph does."""
-        return contextlib.nullcontext()
+    @property
+    def has_tensor_rule(self):
+        """Whether the module defines `tensor_infer`."""
+        return type(self).tensor_infer is not Module.tensor_infer
+
+    def terms(self):
+        """What `tensor_infer` needs of the parameters, computed once for as long as they stay.
+
+        Called in NumPy, and again as soon as a variable of `model` has another value.
+        `tensor_infer`, `tensor_decode` and `tensor_generate` receive it as their last argument,
+        arrays as tensors: floating-point ones in the precision of the messages.
+
+        Returns:
+            A NamedTuple, list or dict of arrays and None. An empty one says that the rule needs
+            nothing but the variables that it reads where it runs, such as those of Keras layers;
+            the hooks are called without it. None says nothing: what was computed from parameters
+            while the rule was traced is taken to be part of it, which is then traced again after
+            every change.
+        """
+        return None
+
+    def sample_terms(self, num_samples):
+        """Entries of `terms`, a NamedTuple, that belong to samples rather than to parameters.
+
+        Args:
+            num_samples: How many samples are asked for.
+
+        Returns:
+            Dict from name of an entry to array (num_samples, ...). Empty by default.
+        """
+        return {}
 
     def get_name(self):
         """The full name, "module001_gmm"."""

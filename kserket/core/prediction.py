@@ -1,93 +1,93 @@
-"""Messages among the modules of a graph for data that nobody learns from."""
+"""What a graph concludes of new data, and draws."""
 
 import warnings
 
 import numpy as np
 
 from kserket.core import messages
+from kserket.core.beliefs import pass_messages
 from kserket.core.checking import check_data
-from kserket.core.learning_module import as_inference, check_learned
-from kserket.core.mailbox import DataBox, Mailbox
-from kserket.core.module import Observation, call
+from kserket.core.learning_module import check_learned
+from kserket.core.module import Observation
 from kserket.core.options import check_classes
+from kserket.core.program import program_of
 
 
-class Beliefs:
-    """What the modules of a graph conclude of some data.
+def predict(graph, x, wanted, batch_size, max_passes, tolerance):
+    """What modules conclude of new data, and what is predicted of observations.
 
-    Attributes:
-        boxes: Dict from module to `Mailbox`.
-        inferences: Dict from module (observations left out) to `Inference`.
-    """
-
-    def __init__(self, graph, data):
-        self.boxes = {
-            module: DataBox(data[module]) if module in data else Mailbox()
-            for module in graph.modules
-        }
-        self.inferences = {}
-
-    def heard(self, module):
-        """The inputs of a module, and the prior."""
-        return module.receive(self.boxes), self.boxes[module].prior()
-
-    def post(self, module, inference):
-        """Sends what a module concluded, both ways; how much its forward message changed."""
-        self.inferences[module] = inference
-        change = messages.change(self.boxes[module].forward, inference.evidence)
-        self.boxes[module].forward = inference.evidence
-        if module.sends_back:
-            for source, message in zip(module.inputs, inference.downward, strict=True):
-                if message is not None:
-                    source.check_backward(message, module, self.boxes[source].forward)
-                    self.boxes[source].backward[module] = message
-        return change
-
-    def answer(self, module):
-        """A module's posterior or latent means, or what its readers predict of an observation."""
-        if isinstance(module, Observation):
-            predictions = list(self.boxes[module].backward.values())
-            if not predictions:
-                raise ValueError(f"No module predicts {module.get_name()}: nothing reads it.")
-            return np.mean([np.asarray(prediction) for prediction in predictions], axis=0)
-        inference = self.inferences[module]
-        return np.array(inference.evidence if inference.posterior is None else inference.posterior)
-
-
-def pass_messages(graph, data, max_passes, tolerance):
-    """Passes messages up and down until none changes any more.
+    Compiled where every module has a rule on tensors, else by each module's `infer`.
 
     Args:
         graph: The `Graph`.
-        data: Dict from `Observation` to array.
+        x: As in `Graph.predict`.
+        wanted: List of modules.
+        batch_size: Samples inferred at a time, or None.
         max_passes: Most passes.
-        tolerance: The change, as `messages.change` has it, that no longer counts.
+        tolerance: The change of messages that no longer counts.
 
     Returns:
-        `Beliefs`. A warning tells if the messages have not settled.
+        List of arrays (N, ...), one for each of `wanted`.
     """
-    beliefs, before = Beliefs(graph, data), {}
-    largest = 0.0
-    for _ in range(int(max_passes)):
-        largest, settled = 0.0, True
-        for module in graph.modules:
-            if module in data:
-                continue
-            inputs, prior = beliefs.heard(module)
-            if not _listens_to_prior(module, inputs):
-                prior = None
-            if _change(before.get(module), (inputs, prior)) <= tolerance:
-                continue
-            before[module], settled = (inputs, prior), False
-            largest = max(largest, beliefs.post(module, _infer(module, inputs, prior)))
-        if settled:
-            return beliefs
-    warnings.warn(
-        f"Messages have not settled after {max_passes} passes: the largest change was "
-        f"{largest:.2g}, above tolerance={tolerance:g}. Raise max_passes, or accept the answer.",
-        stacklevel=3,
-    )
-    return beliefs
+    data = read_data(graph, x)
+    size = len(next(iter(data.values())))
+    step = size if batch_size is None else int(batch_size)
+    parts, largest = [], 0.0
+    for start in range(0, size, step):
+        rows = slice(start, start + step)
+        part = {observation: array[rows] for observation, array in data.items()}
+        answers, change = _conclude(graph, part, wanted, int(max_passes), float(tolerance))
+        parts.append(answers)
+        largest = max(largest, change)
+    warn_unless_settled(largest, max_passes, tolerance)
+    if len(parts) == 1:
+        return parts[0]
+    return [np.concatenate(pieces) for pieces in zip(*parts, strict=True)]
+
+
+def _conclude(graph, data, wanted, max_passes, tolerance):
+    """Answers of the modules that are wanted, and the change of what has not settled."""
+    observed = [module for module in wanted if isinstance(module, Observation)]
+    for module in observed:
+        if not any(module in reader.inputs for reader in graph.modules):
+            raise ValueError(f"No module predicts {module.get_name()}: nothing reads it.")
+    check_observed(graph, data)
+    settled, passed_on = None, any(reader.hands_down for reader in _readers(graph, observed))
+    while settled is None and not passed_on:
+        program = program_of(graph, data)
+        if not program.is_compiled:
+            break
+        settled = program(data, bool(observed), max_passes, tolerance)
+        if settled is None:
+            graph._program = None
+    if settled is None:
+        beliefs = pass_messages(graph, data, max_passes, tolerance)
+        return [beliefs.answer(module) for module in wanted], beliefs.change
+    answers, change = settled
+    return [answers[module] for module in wanted], change
+
+
+def check_observed(graph, data):
+    """Raises ValueError if a module cannot use the new data of an observation that it reads."""
+    for module in graph.modules:
+        for source in module.inputs:
+            if source in data:
+                module.check_observed(data[source], graph.names[source])
+
+
+def _readers(graph, observations):
+    """The modules that read some of `observations`."""
+    return [m for m in graph.modules if any(source in observations for source in m.inputs)]
+
+
+def warn_unless_settled(change, max_passes, tolerance):
+    """Warns if messages still changed in the last pass."""
+    if change:
+        warnings.warn(
+            f"Messages have not settled after {max_passes} passes: the largest change was "
+            f"{change:.2g}, above tolerance={tolerance:g}. Raise max_passes, or accept the answer.",
+            stacklevel=4,
+        )
 
 
 def generate(graph, start, num_samples, component, rng):
@@ -164,26 +164,6 @@ def read_data(graph, x):
             shape = (size, *np.shape(observation.data)[1:])
             data[observation] = np.full(shape, np.nan, "float32")
     return data
-
-
-def _infer(module, inputs, prior):
-    check_learned(module)
-    return as_inference(module, call(module.infer, module.read(inputs, prior)))
-
-
-def _listens_to_prior(module, inputs):
-    """Whether a prior changes what the module concludes; missing rows are filled in by it."""
-    if module.evidence_uses_prior:
-        return True
-    return any(messages.missing_rows(message) is not None for message in inputs)
-
-
-def _change(before, after):
-    """How much inputs and prior changed since a module last heard them."""
-    if before is None:
-        return float("inf")
-    inputs = max(messages.change(old, new) for old, new in zip(before[0], after[0], strict=True))
-    return max(inputs, messages.change(before[1], after[1]))
 
 
 def _classes(component, num_samples, start):

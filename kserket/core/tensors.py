@@ -1,21 +1,25 @@
-"""What travels along an edge while a graph is traced to TensorFlow operations.
+"""What travels along an edge of a graph in TensorFlow operations.
 
 The tensor twins of `kserket.core.messages`, without checks. Rows that say nothing are marked in
-`missing`, a boolean tensor (N,); None where every row says something.
+`missing`, a boolean tensor (N,); None where every row says something. `from_message` and
+`to_message` translate.
 """
 
 import re
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
+from kserket.core import messages
 from kserket.floors import LOG_ZERO
 
 
 class Categorical(NamedTuple):
-    """Probabilities of K classes, as normalised logarithms (N, K)."""
+    """Probabilities of K classes, as normalised logarithms (N, K), and missing rows."""
 
     log_probs: Any
+    missing: Any = None
 
     @property
     def array(self):
@@ -51,15 +55,47 @@ def from_log(log_probs, missing=None):
         log_probs = tf.where(missing[:, None], tf.zeros_like(log_probs), log_probs)
     log_probs = log_probs - tf.reduce_max(log_probs, axis=-1, keepdims=True)
     log_probs = tf.maximum(log_probs, tf.constant(LOG_ZERO, log_probs.dtype))
-    return Categorical(tf.nn.log_softmax(log_probs, axis=-1))
+    return Categorical(tf.nn.log_softmax(log_probs, axis=-1), missing)
 
 
-def product(categoricals):
-    """The product of several `Categorical`s, or None of none."""
-    given = [message for message in categoricals if message is not None]
+def is_categorical(message):
+    """Whether a message is a `Categorical`."""
+    return isinstance(message, Categorical)
+
+
+def as_categorical(message):
+    """Reads a message or a tensor (N, K) of probabilities as a `Categorical`."""
+    return message if is_categorical(message) else from_log(tf.math.log(message))
+
+
+def product(given):
+    """The product of several messages about one variable, or None of none.
+
+    `Categorical`s add their logarithms; others (a tensor stands for N(tensor, I)) their precisions.
+    """
+    given = [message for message in given if message is not None]
     if len(given) < 2:
         return given[0] if given else None
-    return from_log(tf.add_n([message.log_probs for message in given]))
+    if any(map(is_categorical, given)):
+        given = [as_categorical(message) for message in given]
+        masks = [message.missing for message in given]
+        missing = None if any(mask is None for mask in masks) else tf.reduce_all(masks, axis=0)
+        return from_log(tf.add_n([message.log_probs for message in given]), missing)
+    precision, weighted = 0.0, 0.0
+    for message in given:
+        one = _precision(message)
+        precision, weighted = precision + one, weighted + one * as_array(message)
+    return Gaussian(tf.math.divide_no_nan(weighted, precision), 1.0 / precision)
+
+
+def _precision(message):
+    """1 / variance, of the shape of the mean; 0 where rows say nothing."""
+    mean = as_array(message)
+    if not isinstance(message, Gaussian) or message.variance is None:
+        return tf.ones_like(mean)
+    if message.missing is None:
+        return 1.0 / message.variance
+    return tf.where(message.missing[:, None], tf.zeros_like(mean), 1.0 / message.variance)
 
 
 def as_gaussian(message):
@@ -82,11 +118,35 @@ def missing_rows(x):
     return tf.reduce_all(tf.not_equal(x, x), axis=list(range(1, len(x.shape))))
 
 
+def silenced(message):
+    """A message whose missing rows, where it has a mean, are at zero."""
+    if not isinstance(message, Gaussian) or message.missing is None:
+        return message
+    silent = message.missing[:, None]
+    return message._replace(mean=tf.where(silent, tf.zeros_like(message.mean), message.mean))
+
+
 def cast(message, dtype):
     """A message with its numbers in another precision."""
     return tf.nest.map_structure(
-        lambda part: part if part.dtype == tf.bool else tf.cast(part, dtype), message
+        lambda part: part if part is None or part.dtype == tf.bool else tf.cast(part, dtype),
+        message,
     )
+
+
+def from_message(message, dtype):
+    """A NumPy message or array as what stands for it here; a `Mixture` as its expected means."""
+    missing = messages.missing_rows(message)
+    mask = None if missing is None else tf.constant(np.array(missing))
+    if isinstance(message, messages.Categorical):
+        return Categorical(tf.constant(message.log_probs, dtype), mask)
+    if not isinstance(message, messages.Gaussian):
+        return tf.constant(np.asarray(message), dtype)
+    variance = message.variance
+    if missing is not None:
+        variance = np.where(missing[:, None], 1.0, variance)
+    variance = None if variance is None else tf.constant(variance, dtype)
+    return Gaussian(tf.constant(message.mean, dtype), variance, mask)
 
 
 def identifier(name):

@@ -69,6 +69,8 @@ class GMM(LearningModule):
     ```
     """
 
+    links_samples = False
+
     def __init__(
         self,
         K,

@@ -82,6 +82,8 @@ class MLDA(LearningModule):
     ```
     """
 
+    links_samples = False
+
     def __init__(
         self,
         K,
@@ -145,14 +147,16 @@ class MLDA(LearningModule):
                     f"{name} reads counts (N, V) or class probabilities. {module.get_name()} "
                     f"sends shape {np.shape(message)}. Reshape the data."
                 )
-            values = np.asarray(message)
-            if not storage.every(lambda part: ~(part < 0), values):
-                raise ValueError(
-                    f"{name} reads counts, which are not negative. {module.get_name()} sends "
-                    f"{storage.extent(values)[0]:g}. Count something, or sort it into classes "
-                    "with a gmm.GMM between."
-                )
+            self.check_observed(np.asarray(message), module.get_name())
         self._check_classes(prior, self.K)
+
+    def check_observed(self, x, name):
+        if not storage.every(lambda part: ~(part < 0), x):
+            raise ValueError(
+                f"{self.get_name()} reads counts, which are not negative. {name} sends "
+                f"{storage.extent(x)[0]:g}. Count something, or sort it into classes "
+                "with a gmm.GMM between."
+            )
 
     def build_model(self, inputs):
         model = MultimodalLDA(self.K, **self._options, name=tensors.identifier(self.name))

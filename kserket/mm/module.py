@@ -1,7 +1,6 @@
 """Its module: `MarkovModel`."""
 
-import contextlib
-import warnings
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -15,6 +14,22 @@ from kserket.inference import markov_chain, reported_chain
 from kserket.mm import rule
 from kserket.mm.data import read
 from kserket.mm.model import MarkovChain
+
+
+class Terms(NamedTuple):
+    """What the rule on tensors needs.
+
+    Attributes:
+        initial: (K,) P(first state).
+        transitions: (K, K) P(next state = column | state = row).
+        reports: (K, K) P(class = column | state = row).
+        starts: (N,) booleans, true where a sequence starts; None is one sequence.
+    """
+
+    initial: Any
+    transitions: Any
+    reports: Any
+    starts: Any = None
 
 
 @register_module("kserket")
@@ -32,8 +47,7 @@ class MarkovModel(LearningModule):
         name: Module name.
         mode: "learn" or "recog" (recognition).
         lengths: Lengths of the sequences that the samples are; None is one sequence. Set
-            `module.lengths` before other data come. An exported graph knows none: there one call
-            is one sequence.
+            `module.lengths` before other data come.
         itr: Number of sweeps in one update at most.
         category: Optional labels (N,), used to score and for nothing else.
         inference: "exact" counts transitions by forward-backward, "sampled" in `num_samp` paths.
@@ -168,7 +182,7 @@ class MarkovModel(LearningModule):
 
     def _infer(self, data):
         """The `Inference`, and log p(x), mean over steps."""
-        self._check_lengths(data)
+        self._check_lengths(len(data.log_reported), data.lengths)
         state = self.model.state
         own = reported_chain.state_evidence(data.log_reported, state.reports)
         above = 0.0 if data.log_prior is None else data.log_prior
@@ -182,7 +196,7 @@ class MarkovModel(LearningModule):
         return {"log_likelihood": self._log_likelihood}
 
     def evaluate(self, data):
-        self._check_lengths(data)
+        self._check_lengths(len(data.log_reported), data.lengths)
         return self.model.evaluate(data, return_dict=True)
 
     def segments(self):
@@ -196,55 +210,44 @@ class MarkovModel(LearningModule):
         """
         check_learned(self)
         data = self.read(self.get_observations(), self.get_backward_msg())
-        self._check_lengths(data)
+        self._check_lengths(len(data.log_reported), data.lengths)
         return self.model.segments(data)
 
-    @contextlib.contextmanager
-    def as_served(self):
-        """The module as an export has it: the samples of a call are one sequence."""
-        lengths, self.lengths = self.lengths, None
-        if lengths is not None:
-            warnings.warn(
-                f"{self.get_name()} is exported without its `lengths`: what is served takes the "
-                "samples of one call as one sequence. Send each sequence in a call of its own, or "
-                "its answers differ from predict().",
-                stacklevel=6,
-            )
-        try:
-            yield
-        finally:
-            self.lengths = lengths
+    def terms(self):
+        return Terms(*self.model.state)
 
-    def tensor_infer(self, inputs, prior):
+    def sample_terms(self, num_samples):
+        lengths = markov_chain.check_lengths(self.lengths)
+        if lengths is None or lengths.sum() != num_samples:
+            self._check_lengths(num_samples, None)
+            return {}
+        return {"starts": np.isin(np.arange(num_samples), np.cumsum([0, *lengths]))}
+
+    def check_observed(self, x, name):
+        read(x, name=name)
+
+    def tensor_infer(self, inputs, prior, terms):
         reported = inputs[0]
         if not isinstance(reported, tensors.Categorical):
             smallest = floors.smallest(reported.dtype)
             missing = tensors.missing_rows(reported)
             reported = tensors.from_log(tf.math.log(tf.maximum(reported, smallest)), missing)
-        initial, transitions, reports = self._frozen(reported.log_probs.dtype)
-        own = rule.state_evidence(reported.log_probs, reports)
+        own = rule.state_evidence(reported.log_probs, terms.reports)
         above = 0.0 if prior is None else prior.log_probs
-        context = rule.context(own + above, initial, transitions)
+        context = rule.context(own + above, terms.initial, terms.transitions, terms.starts)
         up, down, posterior = map(tensors.from_log, rule.conclude(context, own, above))
         return tensors.Inference(up, [down], posterior)
 
-    def tensor_generate(self, latent, seed):
-        _, _, reports = self._frozen(latent.dtype)
-        log_probs = tf.math.log(latent @ reports)
+    def tensor_generate(self, latent, seed, terms):
+        log_probs = tf.math.log(latent @ terms.reports)
         drawn = tf.random.stateless_categorical(log_probs, 1, seed)[:, 0]
-        return [tf.one_hot(drawn, tf.shape(reports)[1], dtype=latent.dtype)]
+        return [tf.one_hot(drawn, tf.shape(terms.reports)[1], dtype=latent.dtype)]
 
-    def _frozen(self, dtype):
-        """The parameters as constants of an exported graph."""
-        with tf.init_scope():
-            state = self.model.state
-        return [tf.constant(part, dtype) for part in state]
-
-    def _check_lengths(self, data):
-        """Warns of data that are not those of `lengths`, such as new ones."""
-        if data.lengths is None and self.lengths is not None:
+    def _check_lengths(self, num_steps, lengths):
+        """Warns of steps that are read without their `lengths`, such as those of new data."""
+        if lengths is None and self.lengths is not None:
             self._warn_once(
-                f"takes {len(data.log_reported)} steps as one sequence, since `lengths` sum to "
+                f"takes {num_steps} steps as one sequence, since `lengths` sum to "
                 f"{np.sum(self.lengths)}. Set {self.name or 'module'}.lengths to theirs, or to "
                 "None."
             )

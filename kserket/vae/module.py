@@ -79,6 +79,7 @@ class VAE(LearningModule):
     """
 
     parameters_file = "model.ckpt"
+    links_samples = False
     evidence_uses_prior = False
 
     def __init__(
@@ -321,6 +322,9 @@ class VAE(LearningModule):
         if latent is None:
             return [self.model.sample(num_samples, seed=rng)]
         return [self.model.decode(np.asarray(latent, "float32"))]
+
+    def terms(self):
+        return ()
 
     def tensor_infer(self, inputs, prior):
         x = tensors.as_gaussian(inputs[0])

@@ -315,6 +315,7 @@ class Classifier(srk.LearningModule):
     """Any Keras model that maps data to class probabilities."""
 
     factor = 1.0
+    tensor_infer = srk.LearningModule.keras_rule
 
     def build_model(self, inputs):
         x = keras.Input(np.shape(inputs[0])[1:])

@@ -24,7 +24,7 @@ class Table(srk.Module):
         said = [
             np.log(np.asarray(x) @ table.T) for x, table in zip(inputs, self.tables, strict=True)
         ]
-        log_prior = self.weights if prior is None else prior.log_probs
+        log_prior = self.weights if prior is None else np.log(prior)
         evidence = sum(said) + (self.weights if prior is None else 0.0)
         downward = []
         for own, table in zip(said, self.tables, strict=True):

@@ -1,0 +1,280 @@
+"""`Graph.predict` as one compiled function."""
+
+import itertools
+import math
+import threading
+import warnings
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kserket import storage
+from kserket.core import rules
+from kserket.core.learning_module import check_learned
+from kserket.core.module import Module, Observation
+from kserket.core.passing import Passing
+
+_BLOCK_ROWS = 4096
+_TRACING = threading.Lock()
+
+# Attributes of modules that a function may have been traced with: numbers, words and layers, and
+# containers where parameters may stand in them. Others change what is learned or written.
+_VALUES = (bool, int, float, str, type(None), np.generic, keras.layers.Layer)
+_CONTAINERS = (np.ndarray, list, tuple, dict)
+_NOT_FOLLOWED = {
+    *("callbacks", "fingerprint", "labels", "learnable", "logs", "mode", "name", "number"),
+    *("on_step", "rounds", "seed", "seed_key", "text_limit", "trainable", "model"),
+    *("_arguments", "_belongs_to", "_callbacks_were_asked_for", "_input_shapes", "_posterior"),
+}
+_CURRENT, _NEW_TERMS, _NEW_TRACE = range(3)
+
+
+class _Parameters(NamedTuple):
+    """Terms, and the values of the variables that they were computed from.
+
+    Attributes:
+        terms: Dict from module to its terms, tensors, or None.
+        flat: The tensors in them, one list.
+        kinds: Which entries are None, and shapes and types of the others.
+        values: Of the variables, tensors.
+    """
+
+    terms: dict
+    flat: list
+    kinds: tuple
+    values: list
+
+
+class _Function(NamedTuple):
+    """A traced function, and the modules whose answers it returns."""
+
+    call: Any
+    asked: list
+
+
+class Program:
+    """What a graph concludes of new data, compiled once for any number of samples.
+
+    Parameters are read where the function runs, or enter as terms (`Module.terms`) that were
+    computed from them. Every call compares the parameters with those that the terms belong to, so
+    that it does not matter who changed a variable, or how.
+
+    Args:
+        graph: The `Graph`.
+        data: Dict from `Observation` to array, with which it will be called first.
+
+    Attributes:
+        is_compiled: Whether each module has a rule on tensors, which agrees with its `infer`.
+    """
+
+    def __init__(self, graph, data):
+        self.key = _key(graph)
+        self.observations = list(graph.observations.values())
+        self.learners = [module for module in graph.modules if module not in self.observations]
+        self.links_samples = any(module.links_samples for module in self.learners)
+        self.is_compiled = all(module.has_tensor_rule for module in self.learners)
+        self._functions = {}
+        for module in self.learners:
+            check_learned(module)
+        if not self.is_compiled:
+            return
+        beliefs = rules.probe(graph, data)
+        try:
+            terms = {module: module.terms() for module in self.learners}
+            self._with_terms = [module for module in self.learners if terms[module]]
+            self._free = [module for module in self.learners if terms[module] is None]
+            self._watched = [v for module in self._with_terms for v in _variables(module)]
+            self._parameters = self._read_parameters()
+            rules.compare(graph, beliefs, self._parameters.terms)
+            self._passing = [Passing(graph, beliefs, predicts_data=also) for also in (False, True)]
+        except Exception as error:  # in a hook of the user's: of any class
+            self.is_compiled = False
+            warnings.warn(
+                f"{graph!r} predicts by infer() of its modules, which is slower: {error}",
+                stacklevel=6,
+            )
+
+    def __call__(self, data, predicts_data, max_passes, tolerance):
+        """What the graph concludes.
+
+        Args:
+            data: Dict from `Observation` to array (N, ...), rows of NaN missing.
+            predicts_data: Whether what is predicted of observations is wanted, too.
+            max_passes: Most passes.
+            tolerance: The change of messages that no longer counts.
+
+        Returns:
+            Dict from module to array (N, ...), and the largest change of messages that have not
+            settled, 0 if all have. None if it was traced with numbers that are others now.
+        """
+        size = len(data[self.observations[0]])
+        entries = {module: module.sample_terms(size) for module in self.learners}
+        limits = [tf.constant(max_passes), tf.constant(tolerance, "float64")]
+        parts = []
+        for rows in self._blocks(data, size):
+            block = [_as_tensor(storage.read(data[module], rows)) for module in self.observations]
+            samples = {
+                (module, name): tf.constant(part[rows])
+                for module, own in entries.items()
+                for name, part in own.items()
+            }
+            part = self._run(block, samples, predicts_data, limits)
+            if part is None:
+                return None
+            parts.append(part)
+        answers, changes = zip(*parts, strict=True)
+        if len(answers) == 1:
+            return answers[0], changes[0]
+        modules = answers[0].keys()
+        return {m: np.concatenate([part[m] for part in answers]) for m in modules}, max(changes)
+
+    def _blocks(self, data, size):
+        """Slices of rows: all at once where samples are linked, else as equal as can be."""
+        if self.links_samples or size == 1:
+            return [slice(None)]
+        widest = next(storage.chunks(*data.values()))
+        number = math.ceil(size / min(widest.stop, _BLOCK_ROWS))
+        edges = np.linspace(0, size, number + 1).astype(int)
+        return [slice(start, stop) for start, stop in itertools.pairwise(edges)]
+
+    def _run(self, block, samples, predicts_data, limits):
+        """Answers of a block, and what has not settled; None if traced with other numbers."""
+        if any(not isinstance(module.model, keras.Model) for module in self._with_terms):
+            self._parameters = self._read_parameters()  # nothing tells whether they have changed
+        for _ in range(2):
+            parameters = self._parameters
+            function = self._function(block, samples, predicts_data, parameters)
+            *arrays, change, state = function.call(
+                *block, *parameters.flat, *samples.values(), *limits, *parameters.values
+            )
+            state = int(state)
+            if state == _NEW_TRACE:
+                return None
+            if state == _CURRENT:
+                break
+            self._parameters = self._read_parameters()
+        answers = [array.numpy() for array in arrays]
+        return dict(zip(function.asked, answers, strict=True)), float(change)
+
+    def _read_parameters(self):
+        """The parameters as they are now."""
+        values = [tf.identity(variable) for variable in self._watched]  # before terms are computed
+        terms = rules.read_terms(self.learners, "float64")
+        leaves = tf.nest.flatten(list(terms.values()))
+        kinds = tuple(None if leaf is None else (leaf.dtype, *leaf.shape) for leaf in leaves)
+        return _Parameters(terms, [leaf for leaf in leaves if leaf is not None], kinds, values)
+
+    def _function(self, block, samples, predicts_data, parameters):
+        """The function for arguments of these kinds, traced when they first come."""
+        types = tuple(part.dtype for part in block)
+        kinds = predicts_data, types, tuple(samples), parameters.kinds
+        if kinds not in self._functions:
+            with _TRACING:
+                passing = self._passing[predicts_data]
+                self._functions[kinds] = self._trace(passing, block, samples, parameters)
+        return self._functions[kinds]
+
+    def _trace(self, passing, block, samples, parameters):
+        """A `_Function`."""
+        asked, terms = [], list(parameters.terms.values())
+        held = [
+            (variable, tf.identity(variable))
+            for module in self._free
+            for variable in _variables(module)
+        ]
+
+        def conclude(*flat):
+            flat = iter(flat)
+            data = {module: next(flat) for module in self.observations}
+            leaves = [None if leaf is None else next(flat) for leaf in tf.nest.flatten(terms)]
+            own = dict(zip(self.learners, tf.nest.pack_sequence_as(terms, leaves), strict=True))
+            for module, name in samples:
+                own[module] = own[module]._replace(**{name: next(flat)})
+            state = passing(data, own, *flat)
+            answers = dict(state.answers)
+            if passing.predicts_data:
+                answers |= passing.predictions(state, own)
+            asked[:] = answers
+            return [*answers.values(), state.change]
+
+        free = [tf.TensorSpec((None, *part.shape[1:]), part.dtype) for part in block]
+        free_samples = [
+            tf.TensorSpec((None, *part.shape[1:]), part.dtype) for part in samples.values()
+        ]
+        fixed = [tf.TensorSpec(part.shape, part.dtype) for part in parameters.flat]
+        limits = [tf.TensorSpec((), "int32"), tf.TensorSpec((), "float64")]
+        specs = [*free, *fixed, *free_samples, *limits]
+        inner = tf.function(conclude, autograph=False).get_concrete_function(*specs)
+        read = {id(handle) for handle in inner.captured_inputs}
+        held = [(variable, value) for variable, value in held if id(variable.handle) not in read]
+
+        def run(*flat):
+            values = flat[len(specs) :]
+            new_terms = _differ(zip(self._watched, values, strict=True))
+            state = tf.where(_differ(held), _NEW_TRACE, tf.where(new_terms, _NEW_TERMS, _CURRENT))
+            return [*inner(*flat[: len(specs)]), state]
+
+        values = [tf.TensorSpec(part.shape, part.dtype) for part in parameters.values]
+        call = tf.function(run, autograph=False).get_concrete_function(*specs, *values)
+        return _Function(call, asked)
+
+
+def program_of(graph, data):
+    """The `Program` of a graph as its modules are now.
+
+    Args:
+        graph: The `Graph`.
+        data: Dict from `Observation` to array, with which it will be called.
+    """
+    if graph._program is None or not _same(graph._program.key, _key(graph)):
+        graph._program = Program(graph, data)
+    return graph._program
+
+
+def _key(graph):
+    """Everything but variables that a function may have been traced with, one list."""
+    key = []
+    for module in graph.modules:
+        key += [module, module.inputs, module.sends_back, module.model]
+        if isinstance(module, Observation):
+            continue
+        states_terms = type(module).terms is not Module.terms
+        kinds = _VALUES if states_terms else (*_VALUES, *_CONTAINERS)
+        for name, value in vars(module).items():
+            is_private = states_terms and name.startswith("_")
+            if isinstance(value, kinds) and name not in _NOT_FOLLOWED and not is_private:
+                key += [name, value]
+        if isinstance(module.model, keras.Model):
+            parts = vars(module.model).values()
+            key += [part for part in parts if isinstance(part, keras.layers.Layer)]
+    return key
+
+
+def _same(before, after):
+    """Whether two keys hold the same objects, or equal numbers and words."""
+    return len(before) == len(after) and all(
+        old is new or (type(old) is type(new) and isinstance(old, _VALUES) and old == new)
+        for old, new in zip(before, after, strict=True)
+    )
+
+
+def _variables(module):
+    """TensorFlow's variables of the weights of a module's model, a list."""
+    model = module.model
+    return [weight.value for weight in model.weights] if isinstance(model, keras.Model) else []
+
+
+def _differ(pairs):
+    """Whether a variable of pairs of variables and values has another value now."""
+    changed = [tf.reduce_any(tf.not_equal(variable, value)) for variable, value in pairs]
+    return tf.reduce_any(changed) if changed else tf.constant(False)
+
+
+def _as_tensor(array):
+    """Data as a tensor in single or double precision, whichever holds them exactly."""
+    if array.dtype not in ("float32", "float64"):
+        small = array.dtype.itemsize <= 2 and array.dtype.kind in "fiub"
+        array = array.astype("float32" if small else "float64")
+    return tf.constant(array)
