@@ -15,11 +15,10 @@ from kserket.core.options import (
     check_positive_int,
 )
 from kserket.core.sweep_model import SweepModel
-from kserket.gmm import tensors
-from kserket.gmm.inputs import check
-from kserket.gmm.learning import learn
-from kserket.gmm.starts import any_weight_of, transformed
+from kserket.gmm import rule
+from kserket.gmm.data import read
 from kserket.inference import gaussian_gibbs, gaussian_mixture
+from kserket.inference.gaussian_mixture import learning
 from kserket.inference.power_transform import PowerTransform
 
 
@@ -36,7 +35,11 @@ class GaussianMixture(SweepModel):
       weights.
 
     A second `fit` goes on from where the first ended, unless `warm_start=False`. Components keep
-    their numbers from fit to fit; a start under a class prior takes their meaning from that.
+    their numbers from fit to fit; a start under a class prior takes their meaning from that, if it
+    tells samples apart. One that is the same for all samples changes how probable classes are.
+
+    Results do not depend on the features' units. Features that are recorded on a grid, such as 0/1
+    columns, counts and codes, are found (see `resolution`).
 
     Args:
         num_components: Number of components K.
@@ -53,9 +56,13 @@ class GaussianMixture(SweepModel):
             inference only). For tables of measurements; the first fit takes several times as
             long. `prior` and `state` speak of the transformed data, everything else of the data.
         keep_groups: With `init="umap"`, whether the groups that a fit starts from stay evidence
-            of each sample's class, beside x, in its sweeps and in those of later fits that read
-            as many samples (taken to be the same). Else they are a start and no more. New samples
-            are in no group: `predict` knows x alone. A start under a class prior finds no groups.
+            of each sample's class, beside x, in its sweeps; in a graph also in later updates of the
+            same samples. Else they are a start and no more. New samples are in no group: `predict`
+            knows x alone. A start under a class prior that decides finds no groups, so that with
+            `warm_start=False` an update under such a prior keeps none.
+        resolution: How far the values of a feature lie apart where they are recorded on a grid: a
+            number or (D,), 0 for exact data. None finds it at the first fit, from data that come
+            without a variance. gap^2 / 12 is the variance that each datum then has.
         weight_concentration: Dirichlet concentration of each mixing weight; None is learned with
             the next two, and 1 where they are given or a class prior stands in place of weights.
         mean_precision: How many data the prior mean of a component counts as. If this and the
@@ -98,6 +105,7 @@ class GaussianMixture(SweepModel):
         warm_start=True,
         keep_groups=False,
         power_transform=False,
+        resolution=None,
         weight_concentration=None,
         mean_precision=None,
         degrees_of_freedom=None,
@@ -125,6 +133,14 @@ class GaussianMixture(SweepModel):
                 raise ValueError(
                     f"`{option}` must be a positive, finite number or None. Received: {value!r}"
                 )
+        if resolution is not None:
+            resolution = np.asarray(resolution, "float64")
+            if not (np.isfinite(resolution) & (resolution >= 0)).all() or resolution.ndim > 1:
+                raise ValueError(
+                    "`resolution` must be a number >= 0, one for each feature, or None. "
+                    f"Received: {resolution}"
+                )
+            resolution = resolution.tolist()
         super().__init__(n_init=n_init, tolerance=tolerance, seed=seed, **kwargs)
         self.num_components = int(num_components)
         self.inference = inference
@@ -132,8 +148,8 @@ class GaussianMixture(SweepModel):
         self.warm_start = bool(warm_start)
         self.keep_groups = bool(keep_groups)
         self.learns_powers = bool(power_transform)
+        self.resolution = resolution
         self.hyper_parameters = hyper
-        self.assignments = self.groups = None
 
     # Parameters -------------------------------------------------------------------------
 
@@ -154,6 +170,7 @@ class GaussianMixture(SweepModel):
         }
         if self.learns_powers:
             sizes |= {f"transform_{name}": (features,) for name in PowerTransform._fields}
+        sizes["resolution"] = (features,)
         self._parameters = self._add_parameters(sizes)
         self.num_features = features
         self.built = True
@@ -174,6 +191,14 @@ class GaussianMixture(SweepModel):
     def state(self):
         """The posterior over parameters, `inference.gaussian_mixture.State`; None before fit."""
         return self._gather(gaussian_mixture.State) if self.is_fitted else None
+
+    @property
+    def found(self):
+        """What was learned, `inference.gaussian_mixture.learning.Found`; None before fit."""
+        if not self.is_fitted:
+            return None
+        gaps = self._parameters["resolution"].numpy()
+        return learning.Found(self.prior, self.state, self.power_transform, gaps)
 
     @property
     def power_transform(self):
@@ -203,17 +228,25 @@ class GaussianMixture(SweepModel):
         concentration = self._fitted().weight_concentration
         return concentration / concentration.sum()
 
-    def set_weights(self, weights):
-        """Puts in parameters. What others said of each sample's class does not outlive them.
+    def adopt(self, found):
+        """Takes over what learning has found.
 
         Args:
-            weights: What `get_weights` returned. Groups, which a warm start finds only once,
-                stay.
+            found: `inference.gaussian_mixture.learning.Found`.
+
+        Raises:
+            ValueError: If it is not finite. Nothing is changed then.
         """
-        super().set_weights(weights)
-        self.assignments = None
-        if not self.warm_start:
-            self.groups = None
+        parts = {"prior_": found.prior, "": found.state, "transform_": found.transform}
+        parts = {prefix: part for prefix, part in parts.items() if part is not None}
+        if not all(np.isfinite(field).all() for part in parts.values() for field in part):
+            raise ValueError(
+                f"{self.name} cannot learn from these data: their squares overflow. Scale the "
+                "data. Nothing was changed."
+            )
+        for prefix, part in parts.items():
+            self._assign(part, prefix)
+        self._parameters["resolution"].assign(found.resolution)
 
     # Learning ---------------------------------------------------------------------------
 
@@ -244,12 +277,45 @@ class GaussianMixture(SweepModel):
         Raises:
             ValueError: If shapes do not agree, values are not finite, or no datum counts.
         """
-        data = self._data(x, sample_weight)
-        return learn(self, data, epochs, callbacks, verbose, self._make_rng())
+        data = self._read(x, sample_weight)
+        history, _ = self.sweep(data, self.found, epochs, callbacks, verbose, self._make_rng())
+        return history
 
-    def knows_groups_of(self, num_samples):
-        """Whether groups of that many samples were found and kept."""
-        return self.groups is not None and len(self.groups) == num_samples
+    def sweep(self, data, found, num_sweeps, callbacks, verbose, rng):
+        """`fit` of checked data, from what was found before.
+
+        Args:
+            data: `inference.gaussian_mixture.learning.Data`.
+            found: `Found`, with groups and classes where samples are known, or None.
+            num_sweeps: Number of sweeps.
+            callbacks: As in `fit`.
+            verbose: As in `fit`.
+            rng: `numpy.random.Generator`.
+
+        Returns:
+            A `keras.callbacks.History`, and the `Found` that was adopted.
+
+        Raises:
+            ValueError: If learning fails. The model is what it was before then.
+        """
+        if not self.built:
+            self.build(data.x.shape)
+        before, result = self.get_weights(), None
+
+        def run(report):
+            nonlocal result
+            result = learning.learn(data, self._options(), found, rng, num_sweeps, report)
+            return lambda: result
+
+        figure = "bound" if self.inference == "variational" else "log_joint"
+        try:
+            history = self._sweep(
+                run, lambda reach: self.adopt(reach()), figure, num_sweeps, callbacks, verbose
+            )
+        except Exception:
+            self.set_weights(before)
+            raise
+        return history, result
 
     def partial_fit(self, x, *, sample_weight=None):
         """Adds data to what was learned, in one pass, and forgets them.
@@ -280,12 +346,20 @@ class GaussianMixture(SweepModel):
             `inference.gaussian_mixture.Statistics`: sums over the data, so that those of parts
             may be computed anywhere and given to `merge` together.
         """
-        state = self._fitted()
-        data = transformed(self._data(x, sample_weight), self.power_transform)
-        return gaussian_mixture.statistics(self.prior, state, **data)
+        self._fitted()
+        return self._statistics(self._read(x, sample_weight))
+
+    def _statistics(self, data):
+        """`statistics` of checked data."""
+        found = self.found
+        data = learning.prepared(data.seen()[0], found)
+        return gaussian_mixture.statistics(
+            found.prior, found.state, data.x, data.variance, data.log_prior, data.weight
+        )
 
     def _update(self, statistics):
-        self._assign(gaussian_mixture.maximize(self.prior, gaussian_mixture.merge(*statistics)))
+        state = gaussian_mixture.maximize(self.prior, gaussian_mixture.merge(*statistics))
+        self.adopt(self.found._replace(state=state))
 
     # Use --------------------------------------------------------------------------------
 
@@ -297,14 +371,22 @@ class GaussianMixture(SweepModel):
         """
         inputs = inputs if isinstance(inputs, dict) else {"x": inputs}
         double = {name: ops.cast(part, "float64") for name, part in inputs.items()}
-        belief = {name: weight.value for name, weight in self._parameters.items()}
-        x, variance = double["x"], double.get("variance")
-        if self.learns_powers:
-            names = (f"transform_{name}" for name in PowerTransform._fields)
-            transform = PowerTransform(*(belief[name] for name in names))
-            x, variance = tensors.transformed(transform, x, variance)
-        class_prior = double.get("class_prior")
-        return tensors.responsibilities(belief, x, variance, class_prior, self.inference)
+        x, variance, log_prior, heard = double["x"], double.get("variance"), None, None
+        if variance is not None:
+            finite = ops.isfinite(variance)
+            heard = ops.cast(ops.all(finite, axis=1, keepdims=True), "float64")
+            variance = ops.where(finite, variance, 0.0)
+        if "class_prior" in double:
+            log_prior = ops.log(double["class_prior"])
+        terms = self.terms()
+        likelihood = rule.density(terms, x, variance)
+        _, log_posterior = rule.conclude(likelihood, terms.log_weights, log_prior, heard)
+        return tf.nn.softmax(log_posterior, axis=-1)
+
+    def terms(self):
+        """What densities need, `gmm.rule.Terms`: tensors that follow every change of weights."""
+        weights = {name: weight.value for name, weight in self._parameters.items()}
+        return rule.terms(weights, self.inference)
 
     def predict(self, x, batch_size=None, verbose=0, **kwargs):
         """Responsibilities of data.
@@ -318,15 +400,16 @@ class GaussianMixture(SweepModel):
         Returns:
             Float64 array (N, K).
         """
-        data = self._data(x)
-        log_likelihood = self._log_likelihood(data["x"], data["variance"])
-        return storage.apply(np.exp, self._log_posterior(log_likelihood, data["class_prior"]))
+        self._fitted()
+        data = self._read(x)
+        posterior = self.conclude(data, self.likelihood(data))[1]
+        return storage.apply(_probabilities, posterior)
 
-    def log_likelihood(self, x, variance=None):
+    def component_log_likelihood(self, x, variance=None):
         """log p(x | component), up to a constant of the datum: what the data alone say.
 
         Args:
-            x: Array (N, D).
+            x: Array (N, D), or a `Gaussian` message.
             variance: Optional (N, D).
 
         Returns:
@@ -336,58 +419,44 @@ class GaussianMixture(SweepModel):
         Raises:
             ValueError: If shapes do not fit or values are not finite.
         """
-        data = self._data(x if variance is None else {"x": x, "variance": variance})
-        return self._log_likelihood(data["x"], data["variance"])
+        self._fitted()
+        data = self._read(x if variance is None else {"x": x, "variance": variance})
+        likelihood = self.likelihood(data)
+        if data.missing is not None:
+            likelihood[data.missing] = 0.0
+        return likelihood
 
-    def _log_likelihood(self, x, variance=None):
-        """`log_likelihood` of checked data."""
-        data = transformed({"x": x, "variance": variance}, self.power_transform)
-        return self._transformed_log_likelihood(**data)
+    def likelihood(self, data):
+        """`component_log_likelihood` of checked data, (N, K); missing rows have no meaning."""
+        return learning.component_log_likelihood(data, self.found, self.inference)
 
-    def _transformed_log_likelihood(self, x, variance=None):
-        """`log_likelihood` of checked data after the power transform, if there is one."""
-        if self.inference == "gibbs":
-            return gaussian_gibbs.log_predictive(self._fitted(), x)
-        return gaussian_mixture.log_likelihood(self._fitted(), x, variance)
-
-    def frozen_log_likelihood(self, x, variance=None):
-        """`log_likelihood` in few TensorFlow operations, for export: parameters are constants.
+    def conclude(self, data, likelihood):
+        """What is sent up and the posterior, of checked data.
 
         Args:
-            x: Tensor (N, D), whose precision the answer has.
-            variance: Optional tensor (N, D).
+            data: `inference.gaussian_mixture.learning.Data`.
+            likelihood: (N, K), what `likelihood` returned, and whatever else is known.
 
         Returns:
-            Tensor (N, K).
+            Evidence and posterior, logarithms (N, K) that are not normalized.
         """
-        with tf.init_scope():  # the values of now, also while a function is being traced
-            state, transform = self._fitted(), self.power_transform
-            at_means = self._transformed_log_likelihood(state.mean)
-            peaks = np.diagonal(at_means)  # where every distance is 0
-        if transform is not None:
-            x, variance = tensors.transformed(transform, x, variance)
-        return tensors.frozen_log_likelihood(state, peaks, x, variance, self.inference)
+        log_weights = learning.log_weights(self._fitted(), self.inference)
+        heard = None if data.missing is None else ~data.missing[:, None]
+        if data.log_prior is None:
+            both = storage.apply(
+                lambda part, heard: rule.conclude(part, log_weights, None, heard)[0],
+                likelihood,
+                heard,
+            )
+            return both, both
+        return storage.apply(
+            lambda part, prior, heard: rule.conclude(part, log_weights, prior, heard),
+            likelihood,
+            data.log_prior,
+            heard,
+        )
 
-    def frozen_sample(self, latent, seed):
-        """Draws data in TensorFlow operations, for export: parameters are constants.
-
-        Args:
-            latent: Tensor (N, K) of class probabilities, whose precision the answer has.
-            seed: Tensor of two integers.
-
-        Returns:
-            Tensor (N, D).
-        """
-        with tf.init_scope():
-            state, transform = self._fitted(), self.power_transform
-            factors = np.linalg.cholesky(gaussian_mixture.covariances(state))
-            means, factors = (tf.constant(part, latent.dtype) for part in (state.mean, factors))
-        mean = latent @ means
-        noise = tf.random.stateless_normal(tf.shape(mean), seed, dtype=latent.dtype)
-        x = mean + tf.einsum("nk,kij,nj->ni", latent, factors, noise)
-        return x if transform is None else tensors.untransformed(transform, x)
-
-    def score_samples(self, x, class_prior=None):
+    def log_likelihood(self, x, class_prior=None):
         """log p(x) of each datum, parameters integrated out.
 
         Args:
@@ -404,24 +473,29 @@ class GaussianMixture(SweepModel):
             The Student t mixture of Bishop, "Pattern Recognition and Machine Learning",
             equation 10.81.
         """
-        data = self._data(x if class_prior is None else {"x": x, "class_prior": class_prior})
-        return self._score_samples(data["x"], data["class_prior"])
+        self._fitted()
+        data = self._read(x if class_prior is None else {"x": x, "class_prior": class_prior})
+        return self.log_density(data)
 
-    def _score_samples(self, x, class_prior=None):
-        """`score_samples` of checked data."""
+    def score_samples(self, x, class_prior=None):
+        """`log_likelihood`, by the name that scikit-learn has for it."""
+        return self.log_likelihood(x, class_prior)
+
+    def log_density(self, data):
+        """`log_likelihood` of checked data, (N,); missing rows have no meaning."""
         state, transform = self._fitted(), self.power_transform
-        y = transformed({"x": x, "variance": None}, transform)["x"]
-        log_likelihood = gaussian_gibbs.log_predictive(state, y)
         log_weights = np.log(self.mixing_weights)
+        y = data.x if transform is None else storage.apply(transform.forward, data.x)
 
         def log_density(part, prior, x):
-            result = np.logaddexp.reduce(_joint(part, log_weights, prior), axis=1)
+            result = np.logaddexp.reduce(part + (log_weights if prior is None else prior), axis=1)
             if transform is not None:
                 result += transform.log_slope(x).sum(axis=1)
             return result
 
-        x = None if transform is None else x
-        return storage.apply(log_density, log_likelihood, class_prior, x)
+        x = None if transform is None else data.x
+        likelihood = gaussian_gibbs.log_predictive(state, y)
+        return storage.apply(log_density, likelihood, data.log_prior, x)
 
     def lower_bound(self, x, *, sample_weight=None):
         """The variational bound on log p(data), in nats.
@@ -433,29 +507,14 @@ class GaussianMixture(SweepModel):
         Returns:
             A float.
         """
-        state, data = self._fitted(), self._data(x, sample_weight)
-        statistics = gaussian_mixture.statistics(
-            self.prior, state, **transformed(data, self.power_transform)
-        )
+        state, (data, _) = self._fitted(), self._read(x, sample_weight).seen()
         bound = gaussian_mixture.lower_bound(
-            self.prior, state, statistics, uses_class_prior=data["class_prior"] is not None
+            self.prior,
+            state,
+            self._statistics(data),
+            uses_class_prior=data.log_prior is not None,
         )
-        return bound + self.log_slopes(data)
-
-    def log_slopes(self, data):
-        """What the power transform adds to the log density of all data; 0 without one.
-
-        Args:
-            data: Dict of x, variance, class_prior and sample_weight, as `inputs.check` returns it.
-        """
-        transform = self.power_transform
-        if transform is None:
-            return 0.0
-
-        def weighted(x, weight):
-            return weight @ transform.log_slope(x).sum(axis=1)
-
-        return float(storage.total(weighted, data["x"], any_weight_of(data)))
+        return bound + learning.log_slopes(data, self.power_transform)
 
     def sample(self, num_samples, component=None, seed=None):
         """Draws data from the expected mixture.
@@ -486,21 +545,20 @@ class GaussianMixture(SweepModel):
             x = transform.inverse(x)
         return x, components
 
-    def _log_posterior(self, log_likelihood, class_prior):
-        """Normalised log responsibilities (N, K)."""
-        concentration = self._parameters["weight_concentration"].numpy()
-        log_weights = tensors.expected_log_weights(concentration, self.inference).numpy()
+    def _read(self, x, sample_weight=None):
+        """Checked inputs, `inference.gaussian_mixture.learning.Data`."""
+        return read(
+            x,
+            num_components=self.num_components,
+            num_features=self.num_features if self.built else None,
+            sample_weight=sample_weight,
+            gibbs=self.inference == "gibbs",
+        )
 
-        def normalise(part, prior):
-            joint = _joint(part, log_weights, prior)
-            return joint - np.logaddexp.reduce(joint, axis=1, keepdims=True)
-
-        return storage.apply(normalise, log_likelihood, class_prior)
-
-    def _data(self, x, sample_weight=None):
-        """Checked inputs as the inference functions take them."""
-        num_features = self.num_features if self.built else None
-        return check(x, sample_weight, self.num_components, num_features, self.inference)
+    def _options(self):
+        """The options of learning."""
+        names = learning.Options._fields
+        return learning.Options(**{name: getattr(self, name) for name in names})
 
     def _signature(self):
         shape = (None, self.num_features)
@@ -509,17 +567,12 @@ class GaussianMixture(SweepModel):
     def get_build_config(self):
         return {"input_shape": (None, self.num_features)} if self.built else None
 
-    def save_own_variables(self, store):
-        super().save_own_variables(store)
-        for name in ("assignments", "groups"):
-            if getattr(self, name) is not None:
-                store[name] = getattr(self, name)
-
     def load_own_variables(self, store):
         entries = {name: store[name] for name in store.keys()}
-        for name in ("assignments", "groups"):
-            values = entries.pop(name, None)
-            setattr(self, name, None if values is None else np.asarray(values))
+        for name in ("assignments", "groups"):  # of samples, in files of 0.1
+            entries.pop(name, None)
+        if len(entries) - ("num_fits" in entries) < len(self.weights):
+            entries[str(len(self.weights) - 1)] = np.zeros(self.num_features)  # resolution
         super().load_own_variables(entries)
 
     def get_config(self):
@@ -531,13 +584,11 @@ class GaussianMixture(SweepModel):
             "warm_start": self.warm_start,
             "keep_groups": self.keep_groups,
             "power_transform": self.learns_powers,
+            "resolution": self.resolution,
             **self.hyper_parameters,
         }
 
 
-def _joint(log_likelihood, log_weights, class_prior):
-    """log p(x, component), (n, K): a class prior stands in the place of the mixing weights."""
-    if class_prior is None:
-        return log_likelihood + log_weights
-    with np.errstate(divide="ignore"):  # what a prior rules out stays so, whatever x says
-        return log_likelihood + np.log(class_prior)
+def _probabilities(logs):
+    """Rows (n, K) of probabilities, from logarithms that are not normalized."""
+    return np.exp(logs - np.logaddexp.reduce(logs, axis=1, keepdims=True))

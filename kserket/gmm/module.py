@@ -10,9 +10,15 @@ from kserket.core import messages, tensors
 from kserket.core.learning_module import Inference, LearningModule
 from kserket.core.options import check_positive_int
 from kserket.core.registry import register_module
-from kserket.gmm.learning import learn
+from kserket.floors import LOG_ZERO
+from kserket.gmm import rule
+from kserket.gmm.data import read
 from kserket.gmm.model import GaussianMixture
+from kserket.inference import gaussian_mixture
+from kserket.inference.gaussian_mixture import learning
 from kserket.inference.umap_clusters import group_probabilities
+
+_PER_SAMPLE = "groups", "classes", "classes_means"  # what is known of samples, and saved
 
 
 @register_module("kserket")
@@ -99,18 +105,23 @@ class GMM(LearningModule):
             name, mode, labels=category, save_dir=save_dir, load_dir=load_dir, seed=seed
         )
         self.K, self.itr = int(K), int(itr)
+        self._groups = self._classes = None  # of the samples, (N,), -1 where not known
+        self._classes_means = None  # component means (K, D) that the classes were found with
+        self._score_of_data = None
 
     def get_state(self):
-        return {**super().get_state(), "itr": self.itr}
+        state = {name: getattr(self, f"_{name}") for name in _PER_SAMPLE}
+        return {**super().get_state(), "itr": self.itr, **state}
 
     def set_state(self, state):
         super().set_state(state)
         self.itr = state.get("itr", self.itr)
+        for name in _PER_SAMPLE:
+            setattr(self, f"_{name}", state.get(name))
 
     def forget_samples(self):
         super().forget_samples()
-        if self.model is not None:
-            self.model.assignments = self.model.groups = None
+        self._groups = self._classes = self._classes_means = None
 
     def set_parameters(self, arrays):
         if "transform_power" in arrays and not self.model.learns_powers:
@@ -118,74 +129,88 @@ class GMM(LearningModule):
                 f"{self.get_name()} cannot use parameters that were learned with "
                 "power_transform=True. Make it with that option."
             )
-        super().set_parameters(arrays)
+        gaps = np.zeros(self.model.num_features)  # of files of 0.1.0, which have none
+        super().set_parameters({"resolution": gaps, **arrays})
 
     def settings(self):
         return {"K": self.K, "inference": self._options["inference"]}
 
-    def check(self, inputs, prior):
-        if len(inputs) != 1 or len(np.shape(inputs[0])) != 2:
+    def read(self, inputs, prior):
+        """`inference.gaussian_mixture.learning.Data` of what was received."""
+        x = inputs[0]
+        if len(inputs) != 1 or len(np.shape(x)) != 2:
             shapes = [np.shape(message) for message in inputs]
             raise ValueError(
                 f"{self.get_name()} reads one module of shape (N, D). Received: {shapes}. "
                 "Reshape or concatenate the data."
             )
         self._check_classes(prior, self.K)
+        missing = messages.missing_rows(x)
+        x = x if isinstance(x, messages.Gaussian) else np.asarray(x)
+        return read({"x": x, "class_prior": prior}, num_components=self.K, missing=missing)
 
-    def build_model(self, inputs):
+    def build_model(self, data):
         model = GaussianMixture(self.K, **self._options, name=tensors.identifier(self.name))
-        model.build(np.shape(inputs[0]))
+        model.build(data.x.shape)
         return model
 
-    def learn(self, inputs, prior, rng):
-        data = self._data(inputs, prior)
-        missing = messages.missing_rows(inputs[0])
-        if missing is not None:
-            seen = np.flatnonzero(~missing)
-            data = {name: storage.take(part, seen) for name, part in data.items()}
+    def learn(self, data, rng):
+        found = self.model.found
+        if found is not None:
+            found = found._replace(groups=self._known(self._groups, data))
+            if np.array_equal(found.state.mean, self._classes_means):  # else others were set
+                found = found._replace(classes=self._known(self._classes, data))
         callbacks = self.fit_callbacks(self.itr, "sweep")
-        history = learn(self.model, data, self.itr, callbacks, verbose=0, rng=rng)
+        history, found = self.model.sweep(data, found, self.itr, callbacks, 0, rng)
+        self._groups, self._classes = found.groups, found.classes
+        self._classes_means = None if found.classes is None else found.state.mean
         (figure, values), *_ = history.history.items()
-        return {figure: values[-1], **self.evaluate(inputs, prior)}
+        return {figure: values[-1]}
 
-    def infer(self, inputs, prior):
-        return self._infer(inputs, prior)
+    def infer(self, data, prior=None):
+        """What the model concludes.
 
-    def infer_learned(self, inputs, prior):
+        Args:
+            data: What `read` returned, or the list of inputs that it reads.
+            prior: The message from above, beside inputs.
+
+        Returns:
+            An `Inference`.
+        """
+        data = data if isinstance(data, learning.Data) else self.read(data, prior)
+        return self._conclude(data, self.model.likelihood(data))
+
+    def infer_learned(self, data):
         """As `infer`; groups that the mixture kept are evidence, too."""
-        missing = messages.missing_rows(inputs[0])
-        missing = np.zeros(len(inputs[0]), bool) if missing is None else missing
-        if self.mode != "learn" or not self.model.knows_groups_of(np.sum(~missing)):
-            return self._infer(inputs, prior)
-        groups = np.full(len(missing), -1)
-        groups[~missing] = self.model.groups
-        return self._infer(inputs, prior, groups)
-
-    def _infer(self, inputs, prior, groups=None):
-        """What x says, and the groups (N,) that samples are in, where known, or None."""
-        data = self._data(inputs, prior)
-        missing = messages.missing_rows(inputs[0])
-        log_likelihood = self.model._log_likelihood(data["x"], data["variance"])
-        if missing is not None:
-            log_likelihood[missing] = 0.0
+        likelihood = self.model.likelihood(data)
+        self._score_of_data = learning.mean_log_density(
+            data, self.model.found, self.model.inference, likelihood
+        )
+        groups = self._known(self._groups, data) if self.mode == "learn" else None
         if groups is not None:
-            log_likelihood = storage.apply(
+            likelihood = storage.apply(
                 lambda part, group: part + np.log(group_probabilities(group, self.K)),
-                log_likelihood,
+                likelihood,
                 groups,
             )
-        if prior is None:
-            log_posterior = self.model._log_posterior(log_likelihood, None)
+        return self._conclude(data, likelihood)
+
+    def _conclude(self, data, likelihood):
+        """The `Inference` from a likelihood (N, K)."""
+        log_evidence, log_posterior = self.model.conclude(data, likelihood)
+        evidence = messages.Categorical.from_log(log_evidence, data.missing)
+        posterior = evidence
+        if log_posterior is not log_evidence or data.missing is not None:
             posterior = messages.Categorical.from_log(log_posterior)
-            evidence = messages.Categorical.from_log(log_posterior, missing)
-        else:
-            evidence = messages.Categorical.from_log(log_likelihood, missing)
-            posterior = messages.product([evidence, messages.as_categorical(prior)])
         downward = messages.Mixture(posterior.probs, self.model.means, self.model.covariances)
         return Inference(evidence, [downward], posterior)
 
+    def _known(self, values, data):
+        """What is known of the samples, (N,); None where that was other samples."""
+        return values if values is not None and len(values) == len(data.x) else None
+
     def figures(self, inference):
-        """Classes that hold a datum at least."""
+        """How probable data are, and how many classes hold a datum at least."""
         live = len(np.unique(inference.posterior.classes))
         missing = inference.evidence.missing
         num_seen = len(inference.posterior) if missing is None else (~missing).sum()
@@ -195,56 +220,62 @@ class GMM(LearningModule):
                 "the latent variables carry more: lower KL_param, train longer, or use the "
                 "likelihood that the data have."
             )
-        return {"live_classes": live}
+        score = {} if self._score_of_data is None else {"log_likelihood": self._score_of_data}
+        return {**score, "live_classes": live}
 
-    def evaluate(self, inputs, prior):
-        data = self._data(inputs, prior)
-        scores = self.model._score_samples(data["x"], data["class_prior"])
-        missing = messages.missing_rows(inputs[0])
-        scores = scores if missing is None else scores[~missing]
+    def evaluate(self, data):
+        scores = self.model.log_density(data)
+        scores = scores if data.missing is None else scores[~data.missing]
         return {"log_likelihood": float(scores.mean())} if len(scores) else {}
 
     def generate(self, latent, num_samples, rng):
         x, _ = self.model.sample(num_samples, component=latent, seed=rng)
         return [x]
 
-    def tensor_infer(self, inputs, prior):
+    def terms(self):
+        """What `tensor_infer` needs of the model: tensors that follow every change of weights."""
+        return self.model.terms()
+
+    def tensor_infer(self, inputs, prior, terms=None):
+        """`infer` in TensorFlow operations.
+
+        Args:
+            inputs: List with one tensor (N, D) or `kserket.core.tensors.Gaussian`.
+            prior: `kserket.core.tensors.Categorical` from above, or None.
+            terms: What `terms` returned; None takes the weights of now, as constants.
+
+        Returns:
+            A `kserket.core.tensors.Inference`.
+        """
+        terms = self._constant_terms() if terms is None else terms
         x = tensors.as_gaussian(inputs[0])
-        log_likelihood = self.model.frozen_log_likelihood(x.mean, x.variance)
+        terms, heard, log_prior = terms.cast(x.mean.dtype), None, None
+        variance = x.variance
         if x.missing is not None:
-            silent = tf.zeros_like(log_likelihood)
-            log_likelihood = tf.where(x.missing[:, None], silent, log_likelihood)
-        if prior is None:
-            with tf.init_scope():
-                weights = self.model._log_posterior(np.zeros((1, self.K)), None)
-            posterior = tensors.from_log(log_likelihood + tf.constant(weights, x.mean.dtype))
-            evidence = tensors.from_log(posterior.log_probs, x.missing)
-        else:
-            evidence = tensors.from_log(log_likelihood)
-            posterior = tensors.product([evidence, prior])
-        downward = self.tensor_decode(posterior.array)
-        return tensors.Inference(evidence, downward, posterior)
+            heard = tf.cast(~x.missing[:, None], x.mean.dtype)
+            if variance is not None:
+                variance = tf.where(x.missing[:, None], tf.zeros_like(variance), variance)
+        likelihood = rule.density(terms, x.mean, variance)
+        if prior is not None:
+            logs = prior.log_probs
+            log_prior = tf.where(logs <= LOG_ZERO, tf.constant(-np.inf, logs.dtype), logs)
+        log_evidence, log_posterior = rule.conclude(likelihood, terms.log_weights, log_prior, heard)
+        evidence = tensors.from_log(log_evidence, x.missing)
+        posterior = tensors.from_log(log_posterior)
+        return tensors.Inference(evidence, [posterior.array @ terms.means], posterior)
 
     def tensor_decode(self, latent):
-        with tf.init_scope():
-            means = self.model.means
-        return [latent @ tf.constant(means, latent.dtype)]
+        return [latent @ self._constant_terms().cast(latent.dtype).means]
 
     def tensor_generate(self, latent, seed):
-        return [self.model.frozen_sample(latent, seed)]
+        with tf.init_scope():
+            covariances = gaussian_mixture.covariances(self.model.state)
+        return [rule.draw(self._constant_terms(), covariances, latent, seed)]
 
-    def _data(self, inputs, prior):
-        """Inputs as the model takes them, missing rows at zero."""
-        x = inputs[0]
-        if messages.missing_rows(x) is not None and not isinstance(x, messages.Message):
-            x = storage.apply(np.nan_to_num, np.asarray(x))
-        x = messages.as_gaussian(x)
-        variance = x.variance
-        if variance is not None and x.missing is not None:
-            variance = storage.apply(
-                lambda part, silent: np.where(silent[:, None], 1.0, part), variance, x.missing
-            )
-        return self.model._data({"x": x.mean, "variance": variance, "class_prior": prior})
+    def _constant_terms(self):
+        """`terms` as arrays, also while a function is being traced."""
+        with tf.init_scope():
+            return self.terms().constant()
 
     def text_files(self, inference):
         return {

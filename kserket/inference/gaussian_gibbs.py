@@ -37,7 +37,7 @@ def sample(
     num_sweeps=100,
     rng=None,
     assignments=None,
-    class_prior=None,
+    log_prior=None,
     callback=None,
     num_components=None,
 ):
@@ -50,7 +50,7 @@ def sample(
         rng: `numpy.random.Generator`, or a seed.
         assignments: (N,) classes to go on from, or None for a start by
             `gaussian_mixture.initialise` (k-means, or a draw from the class prior).
-        class_prior: (N, K) probabilities that stand in place of the weights, or None.
+        log_prior: (N, K) log class probabilities that stand in place of the weights, or None.
         callback: called after each sweep as `callback(sweep, num_sweeps, log_joint, state)`, sweeps
             counted from 1. `StopIteration` ends the run with what is reached; other exceptions
             pass.
@@ -64,18 +64,16 @@ def sample(
     """
     rng = np.random.default_rng(rng)
     x = np.asarray(x, np.float64)
-    if num_components is None and class_prior is not None:
-        num_components = np.shape(class_prior)[-1]
-    _check(x, prior, assignments, class_prior, num_components)
+    if num_components is None and log_prior is not None:
+        num_components = np.shape(log_prior)[-1]
+    _check(x, prior, assignments, log_prior, num_components)
     if assignments is None:
-        responsibilities = gaussian_mixture.initialise(x, None, num_components, rng, class_prior)
+        responsibilities = gaussian_mixture.initialise(x, None, num_components, rng, log_prior)
         cumulative = np.cumsum(responsibilities, axis=1)
         below = cumulative < rng.random((len(x), 1)) * cumulative[:, -1:]
         assignments = below.sum(axis=1)
-    log_prior = None
-    if class_prior is not None:
-        with np.errstate(divide="ignore"):
-            log_prior = np.log(np.asarray(class_prior, np.float64))
+    if log_prior is not None:
+        log_prior = np.array(log_prior, np.float64)
     chain = scan.start(x - prior.mean, prior, assignments, log_prior, num_components)
     run = scan.scanner()
     log_joints = []
@@ -91,7 +89,7 @@ def sample(
     if log_joints:
         reached = log_joints[-1]
     else:
-        reached = log_joint(prior, x, chain.assignments, num_components, class_prior)
+        reached = log_joint(prior, x, chain.assignments, num_components, log_prior)
     return GibbsState(chain.assignments, chain.counts, reached), np.array(log_joints)
 
 
@@ -127,7 +125,7 @@ def log_predictive(state, x):
     )
 
 
-def log_joint(prior, x, assignments, num_components, class_prior=None):
+def log_joint(prior, x, assignments, num_components, log_prior=None):
     """log p(x, z) with weights, means and precisions integrated out, computed from scratch.
 
     Args:
@@ -135,16 +133,14 @@ def log_joint(prior, x, assignments, num_components, class_prior=None):
         x: (N, D) data.
         assignments: (N,) classes below K.
         num_components: K.
-        class_prior: (N, K) probabilities that stand in place of the weights, or None.
+        log_prior: (N, K) log class probabilities that stand in place of the weights, or None.
     """
     belief = posterior_state(prior, x, assignments, num_components).normal_wishart
     counts = np.bincount(assignments, minlength=num_components)
     data = nw.log_marginal_likelihood(prior.normal_wishart, belief, counts).sum()
-    if class_prior is None:
+    if log_prior is None:
         return float(data + _log_partition(prior, counts))
-    rows = np.arange(len(x))
-    with np.errstate(divide="ignore"):
-        return float(data + np.log(np.asarray(class_prior)[rows, assignments]).sum())
+    return float(data + np.asarray(log_prior)[np.arange(len(x)), assignments].sum())
 
 
 def _log_joint(prior, chain):
@@ -177,12 +173,12 @@ def _log_partition(prior, counts):
     )
 
 
-def _check(x, prior, assignments, class_prior, num_components):
+def _check(x, prior, assignments, log_prior, num_components):
     """Raises where the arguments of `sample` do not agree."""
     if num_components is None:
         raise ValueError(
             "sample() needs to know the number of components. Pass `num_components`, or a "
-            "`class_prior` of shape (N, K)."
+            "`log_prior` of shape (N, K)."
         )
     num_samples, num_features = len(x), len(prior.mean)
     if x.shape != (num_samples, num_features):
@@ -190,10 +186,10 @@ def _check(x, prior, assignments, class_prior, num_components):
             f"`x` must have the shape (N, {num_features}), as the prior's mean has {num_features} "
             f"features. Received: x of shape {x.shape}"
         )
-    if class_prior is not None and np.shape(class_prior) != (num_samples, num_components):
+    if log_prior is not None and np.shape(log_prior) != (num_samples, num_components):
         raise ValueError(
-            f"`class_prior` must have the shape {(num_samples, num_components)}. "
-            f"Received: class_prior of shape {np.shape(class_prior)}"
+            f"`log_prior` must have the shape {(num_samples, num_components)}. "
+            f"Received: log_prior of shape {np.shape(log_prior)}"
         )
     if assignments is not None:
         assignments = np.asarray(assignments)

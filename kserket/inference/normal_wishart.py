@@ -119,25 +119,6 @@ def expected_log_det(stack, scatter_log_det=None):
     return digamma(halves).sum(axis=-1) + num_features * np.log(2.0) - scatter_log_det
 
 
-def expected_log_density(stack, x, factors=None):
-    """E[log N(x_n; mu_k, Lambda_k^-1)] under each belief, point by point (Bishop 10.64, 10.65).
-
-    Args:
-        stack: `NormalWishart` of K.
-        x: (N, D).
-        factors: (K, D, D) Cholesky factors of the scatters, where already known.
-
-    Returns:
-        (N, K).
-    """
-    if factors is None:
-        factors = cholesky(stack.scatter)
-    num_features = stack.mean.shape[-1]
-    constant = expected_log_det(stack, log_det(factors)) - num_features * LOG_2PI
-    constant -= num_features / stack.mean_precision
-    return 0.5 * (constant - stack.degrees_of_freedom * _distances(stack, x, factors))
-
-
 def log_normalizer(stack, scatter_log_det=None):
     """Log of the integral of the unnormalised density, (K,), up to the same constant for all.
 
@@ -184,10 +165,33 @@ def log_predictive(stack, x, factors=None):
     Returns:
         (N, K) log p(x_n | component k).
     """
-    from scipy.special import gammaln
-
     if factors is None:
         factors = cholesky(stack.scatter)
+    return _student_t(stack, _distances(stack, x, factors), factors)
+
+
+def log_predictive_from_expected(stack, expected, factors):
+    """`log_predictive` of data (N, D) whose E[log N(x_n; mu_k, Lambda_k^-1)] is known.
+
+    Args:
+        stack: `NormalWishart` of K.
+        expected: (N, K) expected log densities.
+        factors: (K, D, D) Cholesky factors of the scatters.
+
+    Returns:
+        (N, K).
+    """
+    num_features = stack.mean.shape[-1]
+    constant = expected_log_det(stack, log_det(factors))
+    constant = constant - num_features * (LOG_2PI + 1.0 / stack.mean_precision)
+    distances = np.maximum((constant - 2.0 * expected) / stack.degrees_of_freedom, 0.0)
+    return _student_t(stack, distances, factors)
+
+
+def _student_t(stack, distances, factors):
+    """Student-t log densities (N, K) at squared distances (N, K) from the means."""
+    from scipy.special import gammaln
+
     num_features = stack.mean.shape[-1]
     shrink = stack.mean_precision / (stack.mean_precision + 1.0)
     freedom = stack.degrees_of_freedom + 1.0
@@ -197,7 +201,7 @@ def log_predictive(stack, x, factors=None):
         + 0.5 * num_features * np.log(shrink / np.pi)
         - 0.5 * log_det(factors)
     )
-    return constant - 0.5 * freedom * np.log1p(shrink * _distances(stack, x, factors))
+    return constant - 0.5 * freedom * np.log1p(shrink * distances)
 
 
 def kl_divergence(posterior, prior):
@@ -278,7 +282,7 @@ def _distances(stack, x, factors):
 def _mended_cholesky(matrix):
     """Cholesky factor (D, D) of a symmetric matrix, loaded along its diagonal until it has one."""
     diagonal = np.abs(np.diagonal(matrix))
-    diagonal = np.maximum(diagonal, np.finfo(float).eps * max(diagonal.max(), 1e-300))
+    diagonal = np.where(diagonal > 0.0, diagonal, max(diagonal.max(), 1e-300))
     for load in (0.0, *10.0 ** np.arange(-14.0, 1.0)):
         try:
             return np.linalg.cholesky(matrix + np.diag(load * diagonal))

@@ -77,11 +77,18 @@ def umap_clusters(x, num_clusters, rng, counted=None):
 
 
 def _single_precision(x):
-    """Data (N, D) in the precision that UMAP works in; features far from 0, about their mean."""
+    """Data (N, D) in the precision that UMAP works in, without loss.
+
+    Features far from 0 are taken about their mean, and all of them by one factor where squares
+    would overflow or vanish: neighbours stay neighbours.
+    """
     mean = x.mean(axis=0, dtype="float64")
     far = np.abs(mean) > 1e3 * x.std(axis=0, dtype="float64")
     if far.any():
         x = x - np.where(far, mean, 0.0)
+    largest = float(np.abs(x).max())
+    if largest > 0.0 and not 1e-12 < largest < 1e12:
+        x = x / largest
     return x.astype("float32", copy=False)
 
 

@@ -128,16 +128,6 @@ def test_models_that_are_not_of_keras_are_restored_too():
         graph.set_weights([1.0, 2.0])
 
 
-def test_a_samplers_classes_do_not_outlive_its_parameters():
-    graph = make_graph(inference="gibbs")
-    graph.fit(1, verbose=0)
-    weights = graph.get_weights()
-    assert graph["gmm"].model.assignments is not None
-    graph.set_weights(weights)
-    assert graph["gmm"].model.assignments is None
-    graph.fit(1, verbose=0)
-
-
 def test_model_checkpoint_writes_graphs(tmp_path):
     graph = make_graph()
     path = tmp_path / "graph-{epoch}.keras"

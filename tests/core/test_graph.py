@@ -311,7 +311,7 @@ class TestOtherSamples:
         gmm1.connect(srk.Observation(x))
         gmm1.update()
         gmm1.inputs[0].set_data(x[::-1])
-        assert gmm1.model.assignments is None and gmm1.model.is_fitted
+        assert gmm1._classes is None and gmm1.model.is_fitted
         gmm1.update()
 
     def test_an_export_needs_messages_about_them(self, tmp_path):

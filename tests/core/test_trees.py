@@ -78,7 +78,7 @@ class Tree:
     def enumerate(self, observed="abc"):
         """Marginals (N, K) of every module from the sum over all joint configurations."""
         likelihood = {
-            name: np.exp(self.modules[name].model.log_likelihood(self.data[name]))
+            name: np.exp(self.modules[name].model.component_log_likelihood(self.data[name]))
             if name in observed
             else np.ones((NUM_SAMPLES, SIZES[name]))
             for name in "abc"
@@ -121,7 +121,7 @@ def test_repeated_updates_equal_enumeration(tree):
 def test_messages_equal_enumeration(tree):
     """What goes up is the evidence alone: the marginal without what lies above."""
     tree.graph().fit(8, verbose=0)
-    log_likelihood = tree.modules["b"].model.log_likelihood(tree.data["b"])
+    log_likelihood = tree.modules["b"].model.component_log_likelihood(tree.data["b"])
     alone = srk.Categorical.from_log(log_likelihood).probs
     assert_allclose(np.asarray(tree.modules["b"].get_forward_msg()), alone, rtol=1e-6)
     # What t2 hears of b is everything but t2's own word: the joint without t2 and c.

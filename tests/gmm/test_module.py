@@ -5,10 +5,12 @@ import warnings
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from numpy.testing import assert_allclose, assert_array_equal
 
 import kserket as srk
 from kserket import gmm
+from kserket.core import tensors
 from kserket.core.module import Module
 
 N, D, K = 60, 2, 3
@@ -129,7 +131,7 @@ def test_what_comes_from_above_replaces_the_mixing_weights():
     module = make()
     module.update()
     module.trainable = False
-    log_likelihood = module.model.log_likelihood(make_data()[0])
+    log_likelihood = module.model.component_log_likelihood(make_data()[0])
     prior = np.random.default_rng(0).dirichlet(np.ones(K), N)
     module.set_backward_msg(prior)
     module.update()
@@ -223,3 +225,100 @@ def test_messages_that_do_not_fit():
     images.connect(srk.Observation(np.zeros((5, 4, 4))))
     with pytest.raises(ValueError, match=r"\(N, D\).*\(5, 4, 4\)"):
         images.update()
+
+
+def rows(gaps):
+    """Data of three classes that overlap, of which some rows are missing."""
+    x, classes, *_ = srk.datasets.make_mixture(400, 3, 2, 3.0, seed=1)
+    x[gaps] = np.nan
+    return x, classes
+
+
+def test_a_samplers_classes_do_not_outlive_its_parameters():
+    x, _ = rows([])
+    module = gmm.GMM(3, itr=20, inference="gibbs", save_dir=None, seed=0)
+    module.connect(srk.Observation(x))
+    module.update()
+    classes, order = module.posterior.argmax(axis=1), np.array([2, 0, 1])
+    state = module.model.state
+    module.model.adopt(module.model.found._replace(state=type(state)(*(f[order] for f in state))))
+    module.itr = 1
+    module.update()
+    agree = module.posterior.argmax(axis=1) == np.argsort(order)[classes]
+    assert agree.mean() > 0.9
+
+
+@pytest.mark.parametrize("options", [{}, {"inference": "gibbs"}], ids=["variational", "gibbs"])
+def test_what_is_known_of_samples_stays_with_them(options):
+    """Without a warm start numbers are kept of rows, wherever these have moved to."""
+    x, classes = rows(range(40))
+    source = srk.Observation(x, allow_missing=True)
+    module = gmm.GMM(3, itr=20, warm_start=False, n_init=3, save_dir=None, seed=0, **options)
+    module.connect(source)
+    module.update()
+    before = module.posterior.argmax(axis=1)
+    moved = rows(range(360, 400))[0] + 100.0 * np.eye(3)[classes][:, :2]
+    source.set_data(moved, same_samples=True)
+    module.update()
+    seen = np.arange(40, 360)
+    assert (module.posterior.argmax(axis=1)[seen] == before[seen]).mean() > 0.85
+    assert (module.get_state()["classes"] >= 0).sum() == 360
+
+
+def test_kept_groups_stay_with_their_rows_when_gaps_move():
+    module = gmm.GMM(3, itr=1, init="umap", keep_groups=True, save_dir=None, seed=0)
+    x, classes = rows(range(40))
+    source = srk.Observation(x, allow_missing=True)
+    module.connect(source)
+    for _ in range(2):
+        module.update()
+    scores = []
+    for gaps in (range(361, 400), range(360, 400)):  # one fewer than before, as many
+        source.set_data(rows(gaps)[0], same_samples=True)
+        module.update()
+        seen = np.isfinite(np.asarray(source.get_forward_msg())[:, 0])
+        answer = module.posterior.argmax(axis=1)[seen]
+        scores.append(srk.metrics.clustering_accuracy(classes[seen], answer))
+    np.testing.assert_allclose(*scores, atol=0.02)
+    source.set_data(rows([])[0])
+    assert module.get_state()["groups"] is None
+
+
+def test_a_very_sure_prior_is_one_thing_to_module_model_and_export(tmp_path):
+    rng = np.random.default_rng(0)
+    truth = np.arange(90) % 3
+    x = np.array([[0, 0], [60, 0], [0, 60.0]])[truth] + rng.normal(size=(90, 2))
+    source = srk.Observation(x)
+    module = gmm.GMM(3, save_dir=None, seed=0)
+    module.connect(source)
+    module.update()
+    classes = [module.posterior.argmax(axis=1)[truth == c][0] for c in range(3)]
+    logs = np.zeros((30, 3))
+    logs[:, classes[1]], logs[:, classes[2]] = -800.0, -900.0
+    prior = srk.Categorical.from_log(logs)
+    some = x[truth == 1]
+    posterior = module.infer(module.read([some], prior)).posterior.probs
+    np.testing.assert_allclose(
+        module.model.predict({"x": some, "class_prior": prior}), posterior, atol=1e-12
+    )
+    tensor = tensors.Categorical(tf.constant(prior.log_probs))
+    served = module.tensor_infer([tf.constant(some)], tensor).posterior.array
+    np.testing.assert_allclose(served, posterior, atol=1e-9)
+    counts = module.model.statistics({"x": some, "class_prior": prior}).counts
+    np.testing.assert_allclose(counts, posterior.sum(axis=0), atol=1e-9)
+
+
+def test_a_prior_that_tells_no_samples_apart_does_not_decide_where_learning_starts():
+    x, classes, *_ = srk.datasets.make_mixture(90, 3, 3, 8.0, seed=3)
+    for row in ([0.34, 0.33, 0.33], [0.5, 0.3, 0.2], [0.98, 0.01, 0.01]):
+        for noise in (0.0, 0.005):
+            prior = np.tile(row, (90, 1)) + noise * np.random.default_rng(0).random((90, 3))
+            prior /= prior.sum(axis=1, keepdims=True)
+            for inference in ("variational", "gibbs"):
+                module = gmm.GMM(
+                    3, 20, category=classes, inference=inference, n_init=3, save_dir=None, seed=0
+                )
+                module.connect(srk.Observation(x))
+                module.set_backward_msg(prior)
+                module.update()
+                assert module.logs["accuracy"] == 1.0

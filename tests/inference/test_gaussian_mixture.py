@@ -10,6 +10,12 @@ from kserket.inference import quadratic_form
 from kserket.inference.gaussian_mixture import starts
 
 
+def logs(probabilities):
+    """Logarithms, minus infinity of 0; None of None."""
+    with np.errstate(divide="ignore"):
+        return None if probabilities is None else np.log(probabilities)
+
+
 @pytest.fixture
 def rng():
     return np.random.default_rng(7)
@@ -213,13 +219,13 @@ def test_no_sweep_lowers_the_bound(rng, way, with_variance, with_class_prior, wi
     state = some_state(rng, x, prior)
     bounds = []
     for _ in range(25):
-        sums = gm.statistics(prior, state, x, variance, class_prior, weight)
+        sums = gm.statistics(prior, state, x, variance, logs(class_prior), weight)
         bounds.append(gm.lower_bound(prior, state, sums, with_class_prior))
         state = gm.maximize(prior, sums)
     assert bounds[-1] > bounds[0] + 1.0
     assert np.diff(bounds).min() > -1e-9 * abs(bounds[-1])
     _, trace, _ = gm.fit(
-        x, prior, some_state(rng, x, prior), variance, class_prior, weight, tolerance=None
+        x, prior, some_state(rng, x, prior), variance, logs(class_prior), weight, tolerance=None
     )
     assert len(trace) == 100
     assert np.diff(trace).min() > -1e-9 * abs(trace[-1])
@@ -231,14 +237,14 @@ def test_statistics_of_chunks_merge_to_those_of_the_whole(rng, way):
     weight = rng.uniform(0, 3, len(x))
     prior = prior_of(x)
     state = some_state(rng, x, prior)
-    whole = gm.statistics(prior, state, x, None, class_prior, weight)
+    whole = gm.statistics(prior, state, x, None, logs(class_prior), weight)
     parts = gm.merge(
         *(
-            gm.statistics(prior, state, x[rows], None, class_prior[rows], weight[rows])
+            gm.statistics(prior, state, x[rows], None, logs(class_prior[rows]), weight[rows])
             for rows in (slice(0, 7), slice(7, 64), slice(64, 101))
         )
     )
-    streamed = gm.statistics(prior, state, x, None, class_prior, weight, chunk_size=9)
+    streamed = gm.statistics(prior, state, x, None, logs(class_prior), weight, chunk_size=9)
     for other in (parts, streamed):
         for a, b in zip(whole, other, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
@@ -388,7 +394,7 @@ def test_an_empty_component_keeps_the_prior(rng):
     r = np.zeros((30, 3))
     r[:, 0] = 1.0
     state = gm.maximize(prior, gm.statistics_from_responsibilities(prior, r, x))
-    untouched = gm.prior_state(prior, 1)
+    untouched = gm.maximize(prior, gm.no_statistics(1, len(prior.mean)))
     for field, before in zip(state, untouched, strict=True):
         np.testing.assert_allclose(field[1:], np.repeat(before, 2, axis=0), atol=1e-12)
     sound(gm.fit(x, prior, state)[0], x)
@@ -415,15 +421,15 @@ def test_rows_of_infinite_variance_say_nothing(rng, way, with_class_prior):
     x[lost], variance[lost] = np.nan, np.inf
     prior = prior_of(x[~lost], 3)
     state = some_state(rng, x[~lost], prior)
-    state = gm.fit(x, prior, state, variance, class_prior, num_sweeps=5)[0]
+    state = gm.fit(x, prior, state, variance, logs(class_prior), num_sweeps=5)[0]
     without = [
         gm.statistics(prior, state, x[~lost], variance[~lost], p)
-        for p in ([None] if class_prior is None else [class_prior[~lost]])
+        for p in ([None] if class_prior is None else [logs(class_prior[~lost])])
     ][0]
-    with_them = gm.statistics(prior, state, x, variance, class_prior)
+    with_them = gm.statistics(prior, state, x, variance, logs(class_prior))
     for a, b in zip(without, with_them, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
-    log_r, normaliser = gm.log_responsibilities(state, x, variance, class_prior)
+    log_r, normaliser = gm.log_responsibilities(state, x, variance, logs(class_prior))
     expected = np.exp(gm.expected_log_weights(state))
     expected = np.tile(expected / expected.sum(), (len(x), 1))
     if with_class_prior:
@@ -433,7 +439,7 @@ def test_rows_of_infinite_variance_say_nothing(rng, way, with_class_prior):
     assert (gm.log_likelihood(state, x, variance)[lost] == 0).all()
     started = gm.initialise(x, variance, 3, np.random.default_rng(0))
     np.testing.assert_allclose(started[lost], 1 / 3)
-    sound(gm.fit(x, prior, None, variance, class_prior, num_components=3, rng=0)[0], x[~lost])
+    sound(gm.fit(x, prior, None, variance, logs(class_prior), num_components=3, rng=0)[0], x[~lost])
 
 
 def test_a_known_variance_counts_as_the_average_over_it(rng):
@@ -457,8 +463,8 @@ def test_a_class_prior_of_certainty_pins_the_assignment(rng):
     x, _ = clusters(rng, 60)
     classes = rng.integers(0, 3, len(x))
     class_prior = np.eye(3)[classes]
-    state = gm.fit(x, prior_of(x), class_prior=class_prior, rng=0)[0]
-    log_r, _ = gm.log_responsibilities(state, x, class_prior=class_prior)
+    state = gm.fit(x, prior_of(x), log_prior=logs(class_prior), rng=0)[0]
+    log_r, _ = gm.log_responsibilities(state, x, log_prior=logs(class_prior))
     np.testing.assert_array_equal(np.exp(log_r), class_prior)
     np.testing.assert_allclose(state.weight_concentration, 1 + class_prior.sum(0))
 
@@ -467,7 +473,7 @@ def test_a_class_prior_stands_in_place_of_the_mixing_weights(rng):
     x, _ = clusters(rng, 60)
     state = some_state(rng, x, prior_of(x))
     class_prior = rng.dirichlet(np.ones(3), len(x))
-    log_r, normaliser = gm.log_responsibilities(state, x, class_prior=class_prior)
+    log_r, normaliser = gm.log_responsibilities(state, x, log_prior=logs(class_prior))
     joint = gm.log_likelihood(state, x) + np.log(class_prior)
     np.testing.assert_allclose(normaliser, logsumexp(joint, axis=1), rtol=1e-10)
     np.testing.assert_allclose(log_r, joint - normaliser[:, None], rtol=1e-9, atol=1e-9)
@@ -477,8 +483,8 @@ def test_a_start_under_a_class_prior_keeps_its_ids(rng):
     x, classes = clusters(rng, distance=8.0)
     guess = np.where(rng.random(len(x)) < 0.6, classes, rng.integers(0, 3, len(x)))
     class_prior = 0.1 + 0.7 * np.eye(3)[guess]
-    state, _, start_bounds = gm.fit(x, prior_of(x), class_prior=class_prior, rng=0)
-    found = gm.log_responsibilities(state, x, class_prior=class_prior)[0].argmax(1)
+    state, _, start_bounds = gm.fit(x, prior_of(x), log_prior=logs(class_prior), rng=0)
+    found = gm.log_responsibilities(state, x, log_prior=logs(class_prior))[0].argmax(1)
     assert (found == classes).mean() > 0.98
     assert len(start_bounds) == 0
 
@@ -487,14 +493,14 @@ def test_a_few_known_classes_name_all_of_them(rng):
     x, classes = clusters(rng, distance=8.0)
     class_prior = np.full((len(x), 3), 1 / 3)
     class_prior[:12] = np.eye(3)[classes[:12]]
-    state = gm.fit(x, prior_of(x), class_prior=class_prior, rng=0)[0]
+    state = gm.fit(x, prior_of(x), log_prior=logs(class_prior), rng=0)[0]
     found = gm.log_responsibilities(state, x)[0].argmax(1)
     assert (found == classes).mean() > 0.98
 
 
 def test_a_class_prior_that_says_nothing_does_not_spoil_the_start(rng):
     x, classes = clusters(rng, distance=8.0)
-    state = gm.fit(x, prior_of(x), class_prior=np.full((len(x), 3), 1 / 3), rng=0)[0]
+    state = gm.fit(x, prior_of(x), log_prior=logs(np.full((len(x), 3), 1 / 3)), rng=0)[0]
     found = gm.log_responsibilities(state, x)[0].argmax(1)
     assert len({(a, b) for a, b in zip(found, classes, strict=True)}) == 3
 
@@ -565,13 +571,13 @@ def test_the_empirical_prior_is_the_best_by_the_bound(rng, with_class_prior):
     )
     class_prior = 0.1 + 0.7 * np.eye(3)[classes] if with_class_prior else None
     default = prior_of(x)
-    prior = gm.start(x, default, 3, class_prior=class_prior, rng=0).prior
+    prior = gm.start(x, default, 3, log_prior=logs(class_prior), rng=0).prior
     bounds = []
     for p in (default, prior):
-        state, trace, _ = gm.fit(x, p, class_prior=class_prior, num_components=3, rng=0)
+        state, trace, _ = gm.fit(x, p, log_prior=logs(class_prior), num_components=3, rng=0)
         bounds.append(trace[-1])
     assert bounds[1] > bounds[0] + 1.0
-    sums = gm.statistics(prior, state, x, class_prior=class_prior)
+    sums = gm.statistics(prior, state, x, log_prior=logs(class_prior))
     here = gm.lower_bound(prior, state, sums, with_class_prior)
     covariance = prior.scatter / prior.degrees_of_freedom
     tilted = prior.scatter.copy()
@@ -674,14 +680,14 @@ def test_shapes_that_do_not_agree_are_refused(rng):
     prior = prior_of(x)
     with pytest.raises(ValueError, match=r"`variance`.*Received: variance of shape \(3, 4\)"):
         gm.fit(x, prior, variance=np.ones((3, 4)), num_components=3)
-    with pytest.raises(ValueError, match="`class_prior`"):
-        gm.fit(x, prior, class_prior=np.ones((3, 4)))
+    with pytest.raises(ValueError, match="`log_prior`"):
+        gm.fit(x, prior, log_prior=np.zeros((3, 4)))
     with pytest.raises(ValueError, match="`x`"):
         gm.fit(x[:, :3], prior, num_components=3)
     with pytest.raises(ValueError, match="one number of components"):
         gm.fit(x, prior)
     with pytest.raises(ValueError, match="one number of components"):
-        gm.fit(x, prior, num_components=2, class_prior=np.ones((len(x), 3)) / 3)
+        gm.fit(x, prior, num_components=2, log_prior=np.zeros((len(x), 3)))
 
 
 def test_beliefs_of_a_state_are_normal_wisharts(rng):

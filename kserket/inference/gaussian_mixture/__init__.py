@@ -29,14 +29,12 @@ from kserket.inference.gaussian_mixture.parameters import (
     mean_weights,
     merge,
     no_statistics,
-    prior_state,
     statistics_of,
+    varying,
 )
 from kserket.inference.gaussian_mixture.starts import (
     Start,
     initialise,
-    prior_information,
-    says_something,
     start,
 )
 from kserket.inference.gaussian_mixture.sweep import (
@@ -63,11 +61,9 @@ __all__ = [
     "mean_weights",
     "merge",
     "no_statistics",
-    "prior_information",
-    "prior_state",
-    "says_something",
     "start",
     "statistics",
     "statistics_from_responsibilities",
     "statistics_of",
+    "varying",
 ]

@@ -22,14 +22,14 @@ class Block(NamedTuple):
     total_weight: float
 
 
-class Data:
+class Blocks:
     """The data of a fit, in blocks that are kept where they fit into memory, else made anew.
 
     Args:
         prior: `Prior` whose mean is the origin.
         x: (N, D), sliced only.
         variance: (N, D) or None.
-        class_prior: (N, K) or None.
+        log_prior: (N, K) log class probabilities or None.
         sample_weight: (N,) or None.
         chunk_size: rows of a block, or None.
         memory: how many bytes the kept blocks may take.
@@ -40,13 +40,13 @@ class Data:
         prior,
         x,
         variance=None,
-        class_prior=None,
+        log_prior=None,
         sample_weight=None,
         chunk_size=None,
         memory=BLOCK_MEMORY,
     ):
         self.prior, self.x = prior, _sliceable(x)
-        self.variance, self.class_prior = _sliceable(variance), _sliceable(class_prior)
+        self.variance, self.log_prior = _sliceable(variance), _sliceable(log_prior)
         self.sample_weight = None if sample_weight is None else np.asarray(sample_weight)
         self.form = quadratic_form.for_num_features(len(prior.mean))
         if chunk_size is None:  # blocks of the same size
@@ -76,10 +76,10 @@ class Data:
     def sample(self, num_samples, rng, information=None):
         """At most so many of the data.
 
-        Without a class prior, unless how much each row of it says is given as `information` (N,):
-        then rows that say something come first.
+        Where `information` (N,) gives how much the class prior says of each, rows of which it says
+        something come first.
         """
-        parts = [self.x, self.variance, None if information is None else self.class_prior]
+        parts = [self.x, self.variance, self.log_prior]
         weight = self.sample_weight
         if len(self.x) > num_samples:
             if information is None:
@@ -90,7 +90,7 @@ class Data:
             chosen = np.sort(chosen)
             parts = [None if part is None else take_rows(part, chosen) for part in parts]
             weight = None if weight is None else weight[chosen]
-        return Data(self.prior, *parts, weight)
+        return Blocks(self.prior, *parts, weight)
 
     @property
     def total_weight(self):
@@ -106,7 +106,7 @@ class Data:
                     self.form,
                     self.prior.mean,
                     *(storage.read(part, rows) for part in (self.x, self.variance)),
-                    *(storage.read(part, rows) for part in (self.class_prior, self.sample_weight)),
+                    *(storage.read(part, rows) for part in (self.log_prior, self.sample_weight)),
                     memory,
                 ),
             )
@@ -116,9 +116,9 @@ class Data:
         shape = (num_samples, num_features)
         expected = {"x": (self.x, shape), "variance": (self.variance, shape)}
         expected["sample_weight"] = (self.sample_weight, (num_samples,))
-        if self.class_prior is not None:
-            num_components = self.class_prior.shape[-1]
-            expected["class_prior"] = (self.class_prior, (num_samples, num_components))
+        if self.log_prior is not None:
+            num_components = self.log_prior.shape[-1]
+            expected["log_prior"] = (self.log_prior, (num_samples, num_components))
         for name, (value, shape) in expected.items():
             if value is not None and tuple(value.shape) != shape:
                 raise ValueError(
@@ -137,7 +137,7 @@ class Prediction:
         self.chunk_size = chunk_size or self.form.chunk_size
         self.terms = self.form.terms(state.normal_wishart, self.origin)
 
-    def blocks(self, x, class_prior=None):
+    def blocks(self, x, log_prior=None):
         for start in range(0, len(x), self.chunk_size):
             rows = slice(start, start + self.chunk_size)
             yield (
@@ -145,7 +145,7 @@ class Prediction:
                 make_block(
                     self.form,
                     self.origin,
-                    *(storage.read(part, rows) for part in (x, self.variance, class_prior)),
+                    *(storage.read(part, rows) for part in (x, self.variance, log_prior)),
                     None,
                 ),
             )
@@ -157,8 +157,8 @@ class Prediction:
         return density
 
 
-def make_block(form, origin, x, variance, class_prior, sample_weight, memory=None):
-    """A `Block` of C rows: x (C, D), variance, class_prior (C, K), sample_weight (C,) or None."""
+def make_block(form, origin, x, variance, log_prior, sample_weight, memory=None):
+    """A `Block` of C rows: x (C, D), variance, log_prior (C, K), sample_weight (C,) or None."""
     deviations = np.asarray(x, np.float64) - origin
     missing = None
     if variance is not None:
@@ -168,10 +168,8 @@ def make_block(form, origin, x, variance, class_prior, sample_weight, memory=Non
             missing = unknown
             deviations[missing] = 0.0
             variance = np.where(missing[:, None], 0.0, variance)
-    log_prior = None
-    if class_prior is not None:
-        with np.errstate(divide="ignore"):
-            log_prior = np.log(np.asarray(class_prior, np.float64).T)
+    if log_prior is not None:
+        log_prior = np.ascontiguousarray(np.asarray(log_prior, np.float64).T)
     weight = None if sample_weight is None else np.array(sample_weight, np.float64)
     if missing is not None:
         weight = (~missing).astype(np.float64) if weight is None else weight * ~missing

@@ -3,7 +3,7 @@
 import numpy as np
 
 from kserket.inference import quadratic_form
-from kserket.inference.gaussian_mixture.blocks import Data
+from kserket.inference.gaussian_mixture.blocks import Blocks
 from kserket.inference.gaussian_mixture.parameters import maximize
 from kserket.inference.gaussian_mixture.starts import (
     check_num_components,
@@ -17,7 +17,7 @@ def fit(
     prior,
     state=None,
     variance=None,
-    class_prior=None,
+    log_prior=None,
     sample_weight=None,
     num_sweeps=100,
     n_init=None,
@@ -36,7 +36,8 @@ def fit(
         prior: `Prior`.
         state: `State` to go on from, or None for a cold start.
         variance: (N, D) or None. Rows that hold an infinite variance say nothing.
-        class_prior: (N, K) probabilities that stand in place of the mixing weights, or None.
+        log_prior: (N, K) log class probabilities that stand in place of the mixing weights, or
+            None.
         sample_weight: (N,) or None: how often each datum counts.
         num_sweeps: how many sweeps to do at most, beside those of the starts.
         n_init: how many cold starts to compare; None as in `start`.
@@ -45,7 +46,7 @@ def fit(
         rng: `numpy.random.Generator`, or a seed.
         callback: called after each sweep as `callback(sweep, num_sweeps, bound, state)`, counted
             from 1. `StopIteration` ends the fit with what is reached; other exceptions pass.
-        num_components: K, needed where neither `state` nor `class_prior` tells it.
+        num_components: K, needed where neither `state` nor `log_prior` tells it.
         chunk_size: how many rows to work on at a time.
 
     Returns:
@@ -56,8 +57,8 @@ def fit(
         ValueError: shapes do not agree, or K is not known.
     """
     rng = np.random.default_rng(rng)
-    num_components = check_num_components(num_components, state, class_prior)
-    data = Data(prior, x, variance, class_prior, sample_weight, chunk_size)
+    num_components = check_num_components(num_components, state, log_prior)
+    data = Blocks(prior, x, variance, log_prior, sample_weight, chunk_size)
     start_bounds = np.empty(0)
     if state is None:
         found = start(
@@ -65,7 +66,7 @@ def fit(
             prior,
             num_components,
             variance,
-            class_prior,
+            log_prior,
             sample_weight,
             n_init,
             rng,

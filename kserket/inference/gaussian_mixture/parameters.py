@@ -56,7 +56,8 @@ def default_prior(mean, variance, num_components):
     """A weak prior that scales with the data, so that results do not depend on their units.
 
     Components are expected to share out the data's volume: each covariance is about
-    diag(variance) / num_components^(2 / D). Features that never vary take the largest variance.
+    diag(variance) / num_components^(2 / D). Features that never vary, but for the rounding of their
+    mean, take the largest variance.
 
     Args:
         mean: (D,) of the data.
@@ -69,11 +70,8 @@ def default_prior(mean, variance, num_components):
     mean = np.array(mean, np.float64)
     variance = np.array(variance, np.float64)
     num_features = len(mean)
-    # A constant feature's computed variance may be the rounding of its mean, squared.
-    constant = variance <= (8.0 * np.finfo(float).eps * mean) ** 2
-    constant |= variance <= 1e-24 * variance.max()
-    varying = variance[~constant]
-    variance[constant] = varying.max() if len(varying) else 1.0
+    varies = varying(mean, variance)
+    variance[~varies] = variance[varies].max(initial=0.0) or 1.0
     return Prior(
         weight_concentration=1.0,
         mean=mean,
@@ -83,9 +81,14 @@ def default_prior(mean, variance, num_components):
     )
 
 
-def prior_state(prior, num_components):
-    """The `State` of K components that have seen no data."""
-    return maximize(prior, no_statistics(num_components, len(prior.mean)))
+def varying(mean, variance):
+    """Which features vary, boolean (D,): by more than the rounding of their own mean.
+
+    Args:
+        mean: (D,) of the data.
+        variance: (D,) of the data.
+    """
+    return variance > (8.0 * np.finfo(float).eps * mean) ** 2
 
 
 def no_statistics(num_components, num_features):

@@ -12,7 +12,7 @@ Reference:
 import numpy as np
 
 from kserket.inference import normal_wishart as nw
-from kserket.inference.gaussian_mixture.blocks import Data
+from kserket.inference.gaussian_mixture.blocks import Blocks
 from kserket.inference.gaussian_mixture.parameters import maximize
 from kserket.inference.gaussian_mixture.sweep import log_responsibilities
 from kserket.inference.power_transform import (
@@ -50,8 +50,8 @@ def refine(runs, data, run_sweeps):
 
     Args:
         runs: short runs over the data.
-        data: `Data` at zero mean and unit variance.
-        run_sweeps: makes a short run from `Data` and responsibilities (N, K).
+        data: `Blocks` at zero mean and unit variance.
+        run_sweeps: makes a short run from `Blocks` and responsibilities (N, K).
 
     Returns:
         The run, over transformed data; their `PowerTransform`.
@@ -123,14 +123,14 @@ def _climb(run, data, run_sweeps):
 def _responsibilities(run, data):
     """(N, K) that a run arrives at."""
     state = maximize(run.prior, run.sums)
-    return np.exp(log_responsibilities(state, data.x, data.variance, data.class_prior)[0])
+    return np.exp(log_responsibilities(state, data.x, data.variance, data.log_prior)[0])
 
 
 def _transformed(data, transform):
-    """`Data` after a `PowerTransform`, their variance to first order."""
+    """`Blocks` after a `PowerTransform`, their variance to first order."""
     variance = None if data.variance is None else transform.spread(data.x, data.variance)
-    return Data(
-        data.prior, transform.forward(data.x), variance, data.class_prior, data.sample_weight
+    return Blocks(
+        data.prior, transform.forward(data.x), variance, data.log_prior, data.sample_weight
     )
 
 

@@ -8,10 +8,16 @@ from typing import NamedTuple
 import numpy as np
 
 from kserket import storage
-from kserket.inference import quadratic_form
+from kserket.inference import class_prior, quadratic_form
 from kserket.inference.gaussian_mixture import empirical_bayes, powers
-from kserket.inference.gaussian_mixture.blocks import Data, take_rows
-from kserket.inference.gaussian_mixture.parameters import Prior, State, Statistics, maximize
+from kserket.inference.gaussian_mixture.blocks import Blocks, take_rows
+from kserket.inference.gaussian_mixture.parameters import (
+    Prior,
+    State,
+    Statistics,
+    maximize,
+    varying,
+)
 from kserket.inference.gaussian_mixture.sweep import (
     expect,
     statistics_from_responsibilities,
@@ -40,7 +46,7 @@ def start(
     prior,
     num_components=None,
     variance=None,
-    class_prior=None,
+    log_prior=None,
     sample_weight=None,
     n_init=None,
     rng=None,
@@ -53,8 +59,10 @@ def start(
 
     Starts by k-means, in turn on the data as they are and with each feature at unit variance, are
     compared by their bound after `START_SWEEPS` sweeps, on at most `MAX_START_SAMPLES` rows (fewer
-    of many features). A start under a class prior is a single one, from the prior, so that classes
-    keep their meaning; each row counts there by how much its prior says.
+    of many features). Under a class prior that decides (`class_prior.decides`) there is a single
+    start, from the prior, so that classes keep their meaning; each row counts there by how much its
+    prior says. One that tells samples apart but little is a start among those by k-means, whose
+    components take the numbers that agree best with the prior.
 
     Which covariance to expect of a component, how much components differ in it and in size, and how
     far their means lie apart, is what a default cannot know and results hang on. Where the prior is
@@ -64,9 +72,10 @@ def start(
     Args:
         x: (N, D) data, or the means of Gaussian data; anything with a length and slices.
         prior: `Prior` to start from.
-        num_components: K, needed where `class_prior` does not tell it.
+        num_components: K, needed where `log_prior` does not tell it.
         variance: (N, D) or None. Rows that hold an infinite variance say nothing.
-        class_prior: (N, K) probabilities that stand in place of the mixing weights, or None.
+        log_prior: (N, K) log class probabilities that stand in place of the mixing weights, or
+            None.
         sample_weight: (N,) or None: how often each datum counts.
         n_init: how many cold starts to compare; None makes `MAX_STARTS`, fewer of data of more than
             `CHEAP_FEATURES` features, since a sweep takes time with their square at least.
@@ -91,20 +100,20 @@ def start(
         discriminant analysis, Communications in Statistics 18 (1989).
     """
     rng = np.random.default_rng(rng)
-    num_components = check_num_components(num_components, None, class_prior)
-    data = Data(prior, x, variance, class_prior, sample_weight, chunk_size)
+    num_components = check_num_components(num_components, None, log_prior)
+    data = Blocks(prior, x, variance, log_prior, sample_weight, chunk_size)
     learner = None
     if learn_prior:
-        learn_weights = learn_weights and class_prior is None
+        learn_weights = learn_weights and log_prior is None
         learner = empirical_bayes.Learner(prior, data.form, learn_weights)
     max_samples = _max_start_samples(len(prior.mean))
-    information = None if class_prior is None else prior_information(class_prior)
-    if information is not None and information.any():
+    information, bounds = _information(data), []
+    if information is not None and information.max(initial=0.0) >= class_prior.DECISIVE:
         if learn_powers:
             data = data.sample(max_samples, rng, information)
-            information = prior_information(data.class_prior)
+            information = _information(data)
         num_sweeps = START_SWEEPS if learn_prior or learn_powers else 0
-        runs, bounds = [_class_start(data, prior, information, num_sweeps, learner)], []
+        runs = [_class_start(data, prior, information, num_sweeps, learner)]
     else:
         data = data.sample(max_samples, rng)
         n_init = _num_starts(len(prior.mean)) if n_init is None else n_init
@@ -112,6 +121,8 @@ def start(
             _kmeans_start(data, prior, num_components, number % 2 == 1, rng, learner)
             for number in range(n_init)
         ]
+        if information is not None and information.any():
+            runs.append(_class_start(data, prior, _information(data), START_SWEEPS, learner))
         bounds = [run.bound for run in runs]
     if learn_powers:
 
@@ -132,40 +143,41 @@ def initialise(
     variance,
     num_components,
     rng,
-    class_prior=None,
+    log_prior=None,
     sample_weight=None,
     standardise=False,
 ):
-    """First responsibilities: from the class prior where there is one, else from k-means.
+    """First responsibilities: from a class prior that decides, else from k-means.
 
-    A class prior gives classes their meaning, so the start takes its rows as they are. One that
-    says nothing (all rows uniform) is passed over. k-means (from k-means++, on at most
-    `MAX_START_SAMPLES` rows, fewer of many features) gives one-hot rows.
+    A class prior gives classes their meaning, so the start takes its rows unchanged. Where it does
+    not decide, k-means (from k-means++, on at most `MAX_START_SAMPLES` rows, fewer of many
+    features) gives one-hot rows, of classes that the prior does not rule out, under the numbers
+    that agree best with it.
 
     Args:
         x: (N, D) data, or the means of Gaussian data.
         variance: (N, D) or None. Rows that hold an infinite variance are uniform.
         num_components: K; more than there are different data leaves components empty.
         rng: `numpy.random.Generator`.
-        class_prior: (N, K) probabilities or None.
-        sample_weight: (N,) or None; rows of weight 0 do not move the centres.
+        log_prior: (N, K) log class probabilities or None.
+        sample_weight: (N,) or None; rows of weight 0 do not move the centers.
         standardise: whether k-means sees all features at unit variance, or as they are.
 
     Returns:
         (N, K) rows summing to one.
     """
-    if class_prior is not None and says_something(class_prior):
-        return storage.apply(_normalise, class_prior)
+    probabilities = None if log_prior is None else storage.apply(np.exp, log_prior)
+    if class_prior.decides(probabilities):
+        return storage.apply(_normalise, probabilities)
     num_samples = len(x)
     counted = np.ones(num_samples, bool)
     if sample_weight is not None:
         counted &= np.asarray(sample_weight) > 0.0
     if variance is not None:
         counted &= storage.apply(lambda part: np.isfinite(part).all(axis=1), variance)
-    responsibilities = np.full((num_samples, num_components), 1.0 / num_components)
     candidates = np.flatnonzero(counted)
     if len(candidates) == 0:
-        return responsibilities
+        return np.full((num_samples, num_components), 1.0 / num_components)
     max_samples = _max_start_samples(x.shape[1])
     if len(candidates) > max_samples:
         chosen = np.sort(rng.choice(candidates, max_samples, replace=False))
@@ -173,43 +185,39 @@ def initialise(
         chosen = candidates
     sample = take_rows(x, chosen)
     spread = None if variance is None else take_rows(variance, chosen)
-    centre, scale = _centre_and_scale(sample, spread)
+    center, scale = _center_and_scale(sample, spread)
     if not standardise:
         scale = scale.max()
     weight = None if sample_weight is None else np.asarray(sample_weight, np.float64)[chosen]
-    kmeans = _kmeans((sample - centre) / scale, num_components, weight, rng)
+    num_clusters = num_components
+    if probabilities is not None:  # as many as there are classes of half a sample or more
+        num_clusters = max(1, (class_prior.mean_row(probabilities) * num_samples >= 0.5).sum())
+    kmeans = _kmeans((sample - center) / scale, num_clusters, weight, rng)
+    responsibilities = np.zeros((num_samples, num_components))
     for first in range(0, num_samples, MAX_START_SAMPLES):
         rows = first + np.flatnonzero(counted[first : first + MAX_START_SAMPLES])
         if len(rows):
             chunk = storage.read(x, slice(first, first + MAX_START_SAMPLES))[rows - first]
-            responsibilities[rows] = 0.0
-            responsibilities[rows, kmeans.predict((chunk - centre) / scale)] = 1.0
+            responsibilities[rows, kmeans.predict((chunk - center) / scale)] = 1.0
+    if probabilities is not None:
+        responsibilities = class_prior.match(responsibilities, probabilities)
+    responsibilities[~counted] = 1.0 / num_components
     return responsibilities
 
 
-def says_something(class_prior):
-    """Whether any row of (N, K) prefers a class to another."""
-    return bool(prior_information(class_prior).any())
-
-
-def prior_information(class_prior):
-    """How much each row says, (N,): 1 for one class for sure, 0 for all alike."""
-    return storage.apply(_information, class_prior)
-
-
-def check_num_components(num_components, state, class_prior):
+def check_num_components(num_components, state, log_prior):
     """K, from whichever tells it."""
     told = {}
     if num_components is not None:
         told["num_components"] = num_components
     if state is not None:
         told["state"] = len(state.mean)
-    if class_prior is not None:
-        told["class_prior"] = class_prior.shape[-1]
+    if log_prior is not None:
+        told["log_prior"] = log_prior.shape[-1]
     if len(set(told.values())) != 1:
         raise ValueError(
             "fit() needs one number of components: from `num_components`, or from the `state` or "
-            f"the `class_prior` given. Received: {told}"
+            f"the `log_prior` given. Received: {told}"
         )
     return next(iter(told.values()))
 
@@ -227,7 +235,7 @@ def _class_start(data, prior, information, num_sweeps, learner):
     weight = information
     if data.sample_weight is not None:
         weight = weight * data.sample_weight
-    responsibilities = storage.apply(_normalise, data.class_prior)
+    responsibilities = storage.apply(lambda part: _normalise(np.exp(part)), data.log_prior)
     return _short_run(data, prior, responsibilities, weight, num_sweeps, learner)
 
 
@@ -238,8 +246,9 @@ def _kmeans_start(data, prior, num_components, standardise, rng, learner):
         data.variance,
         num_components,
         rng,
-        sample_weight=data.sample_weight,
-        standardise=standardise,
+        data.log_prior,
+        data.sample_weight,
+        standardise,
     )
     return _short_run(data, prior, responsibilities, data.sample_weight, START_SWEEPS, learner)
 
@@ -269,22 +278,21 @@ def _normalise(rows):
     return rows / rows.sum(axis=1, keepdims=True)
 
 
-def _information(class_prior):
-    """`prior_information` of some rows."""
-    probabilities = _normalise(class_prior)
-    terms = probabilities * np.log(np.maximum(probabilities, np.finfo(float).tiny))
-    information = 1.0 + terms.sum(axis=1) / np.log(max(probabilities.shape[1], 2))
-    information[information < 1e-9] = 0.0
-    return information
+def _information(data):
+    """How much the class prior of `Blocks` says of each datum, (N,); None without one."""
+    if data.log_prior is None:
+        return None
+    return class_prior.information(storage.apply(np.exp, data.log_prior))
 
 
-def _centre_and_scale(x, variance):
+def _center_and_scale(x, variance):
     """Mean (D,) and standard deviation (D,) of data (N, D), 1 for features that never vary."""
-    centre = x.mean(axis=0)
+    center = x.mean(axis=0)
     spread = x.var(axis=0)
     if variance is not None:
         spread = spread + np.asarray(variance, np.float64).mean(axis=0)
-    return centre, np.sqrt(np.where(spread > 1e-12 * spread.max(), spread, spread.max() or 1.0))
+    varies = varying(center, spread)
+    return center, np.sqrt(np.where(varies, spread, spread[varies].max(initial=0.0) or 1.0))
 
 
 def _num_starts(num_features):

@@ -4,7 +4,7 @@ import numpy as np
 
 from kserket import storage
 from kserket.inference import quadratic_form
-from kserket.inference.gaussian_mixture.blocks import Data, Prediction
+from kserket.inference.gaussian_mixture.blocks import Blocks, Prediction
 from kserket.inference.gaussian_mixture.parameters import (
     Statistics,
     expected_log_weights,
@@ -37,14 +37,15 @@ def log_likelihood(state, x, variance=None, chunk_size=None):
     return result
 
 
-def log_responsibilities(state, x, variance=None, class_prior=None, chunk_size=None):
+def log_responsibilities(state, x, variance=None, log_prior=None, chunk_size=None):
     """Log posterior class probabilities of each datum, and what normalises them (Bishop 10.46).
 
     Args:
         state: `State`.
         x: (N, D) data, or the means of Gaussian data.
         variance: (N, D) or None. Rows that hold an infinite variance say nothing.
-        class_prior: (N, K) probabilities that stand in place of the mixing weights, or None.
+        log_prior: (N, K) log class probabilities that stand in place of the mixing weights, or
+            None.
         chunk_size: how many rows to work on at a time.
 
     Returns:
@@ -54,7 +55,7 @@ def log_responsibilities(state, x, variance=None, class_prior=None, chunk_size=N
     prediction = Prediction(state, variance, chunk_size)
     log_weights = expected_log_weights(state)[:, None]
     result, normaliser = storage.empty((len(x), len(state.mean))), np.empty(len(x))
-    for rows, block in prediction.blocks(x, class_prior):
+    for rows, block in prediction.blocks(x, log_prior):
         joint = prediction.log_density(block)
         joint += log_weights if block.log_prior is None else block.log_prior
         total = _log_sum_exp(joint)
@@ -64,9 +65,7 @@ def log_responsibilities(state, x, variance=None, class_prior=None, chunk_size=N
     return result, normaliser
 
 
-def statistics(
-    prior, state, x, variance=None, class_prior=None, sample_weight=None, chunk_size=None
-):
+def statistics(prior, state, x, variance=None, log_prior=None, sample_weight=None, chunk_size=None):
     """E step: one pass over the data, which are only ever sliced (x[a:b]) and may live in a file.
 
     Args:
@@ -74,14 +73,15 @@ def statistics(
         state: `State` under which the classes are inferred.
         x: (N, D) data, or the means of Gaussian data.
         variance: (N, D) or None. Rows that hold an infinite variance count for nothing.
-        class_prior: (N, K) probabilities that stand in place of the mixing weights, or None.
+        log_prior: (N, K) log class probabilities that stand in place of the mixing weights, or
+            None.
         sample_weight: (N,) or None: how often each datum counts.
         chunk_size: how many rows to work on at a time.
 
     Returns:
         `Statistics`.
     """
-    data = Data(prior, x, variance, class_prior, sample_weight, chunk_size, memory=0)
+    data = Blocks(prior, x, variance, log_prior, sample_weight, chunk_size, memory=0)
     before = quadratic_form.prior_terms(prior.normal_wishart)
     return expect(data, prior, state, terms_of(data, before, state))[0]
 
@@ -102,7 +102,7 @@ def statistics_from_responsibilities(
     Returns:
         `Statistics` without log evidence (nan), which only a state has.
     """
-    data = Data(prior, x, variance, None, sample_weight, chunk_size, memory=0)
+    data = Blocks(prior, x, variance, None, sample_weight, chunk_size, memory=0)
     moments = data.form.no_moments(responsibilities.shape[1])
     weight = 0.0
     for rows, block in data.blocks():
@@ -138,7 +138,7 @@ def expect(data, prior, state, terms):
         weight += block.total_weight
     sums = Statistics(*data.form.unpack(moments), float(log_evidence), float(weight))
     divergence = terms.divergence.sum()
-    if data.class_prior is None:
+    if data.log_prior is None:
         divergence += weight_divergence(prior, state, log_weights)
     return sums, float(log_evidence - divergence)
 

@@ -1,0 +1,105 @@
+"""What a mixture reads: x, and with it perhaps its variance, class priors and weights."""
+
+import numpy as np
+
+from kserket import storage
+from kserket.arrays import as_numbers, check_finite
+from kserket.core import messages
+from kserket.core.named_inputs import class_prior, named_inputs
+from kserket.floors import LOG_ZERO
+from kserket.inference.gaussian_mixture.learning import Data
+
+LARGEST = 1e150  # of a value: squares of larger ones overflow
+
+
+def read(x, *, num_components, num_features=None, sample_weight=None, missing=None, gibbs=False):
+    """Inputs, checked once.
+
+    Args:
+        x: Array (N, D), `Gaussian` message, or dict of x, `variance` and `class_prior`.
+        num_components: K.
+        num_features: D, or None if any will do.
+        sample_weight: (N,) or None.
+        missing: Boolean (N,), rows of x that were not observed, or None. Rows of infinite variance
+            are missing, too.
+        gibbs: Whether they are for the sampler, which takes no weights.
+
+    Returns:
+        `inference.gaussian_mixture.learning.Data`.
+
+    Raises:
+        TypeError: If something is not real numbers.
+        ValueError: If names, shapes or values do not fit.
+    """
+    parts = named_inputs(x, "variance", "class_prior")
+    x, variance = parts["x"], parts.get("variance")
+    if isinstance(x, messages.Gaussian):
+        missing = x.missing if missing is None else missing
+        x, variance = x.mean, x.variance if variance is None else variance
+    x = as_numbers(x, "GaussianMixture")
+    if x.ndim != 2 or 0 in x.shape:
+        raise ValueError(
+            f"GaussianMixture needs numbers of shape (N, D). Received: shape {x.shape}"
+        )
+    if num_features not in (None, x.shape[1]):
+        raise ValueError(
+            f"GaussianMixture was fitted to {num_features} features. Received: shape {x.shape}"
+        )
+    if variance is not None:
+        variance = as_numbers(variance, "`variance`")
+        if variance.shape != x.shape or not storage.every(lambda part: part >= 0, variance):
+            raise ValueError(
+                f"`variance` must have the shape of x, {x.shape}, and not be negative. "
+                f"Received: shape {variance.shape}"
+            )
+        endless = storage.apply(lambda part: np.isinf(part).any(axis=1), variance)
+        if endless.any():
+            missing = endless if missing is None else missing | endless
+    if missing is not None:
+        x, variance = _silenced(x, missing), _silenced(variance, missing)
+    check_finite(x, "GaussianMixture")
+    if x.dtype == "float64" and not storage.every(lambda part: np.abs(part) < LARGEST, x):
+        raise ValueError(
+            f"GaussianMixture needs values below {LARGEST:g}, whose squares do not overflow. "
+            "Scale the data."
+        )
+    prior = class_prior(parts.get("class_prior"), num_components, len(x), "sample")
+    return Data(
+        x,
+        variance,
+        None if prior is None else storage.apply(_with_zeros, prior.log_probs),
+        _weight(sample_weight, len(x), gibbs),
+        missing,
+    )
+
+
+def _weight(sample_weight, num_samples, gibbs):
+    """Weights (N,) in double precision, checked, or None."""
+    if sample_weight is None:
+        return None
+    if gibbs:
+        raise ValueError("The Gibbs sampler takes no `sample_weight`.")
+    weight = np.asarray(as_numbers(sample_weight, "`sample_weight`"), "float64")
+    valid = np.isfinite(weight) & (weight >= 0)
+    if weight.shape != (num_samples,) or not valid.all():
+        raise ValueError(
+            f"`sample_weight` must have shape ({num_samples},), finite and not negative. "
+            f"Received: shape {weight.shape}"
+        )
+    return weight
+
+
+def _silenced(values, missing):
+    """Values (N, D) with 0 in missing rows; None of None."""
+    if values is None:
+        return None
+    return storage.apply(
+        lambda part, silent: np.where(silent[:, None], 0, part).astype(part.dtype, copy=False),
+        values,
+        missing,
+    )
+
+
+def _with_zeros(log_probs):
+    """Log probabilities in which minus infinity, again, stands for the log of 0."""
+    return np.where(log_probs <= LOG_ZERO, -np.inf, log_probs)

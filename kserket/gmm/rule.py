@@ -1,0 +1,171 @@
+"""What a mixture concludes: from its weights a density, from that and a prior its messages.
+
+`terms` and `density` are TensorFlow operations, for graphs that predict and for exports. `conclude`
+is plain arithmetic, for arrays and tensors alike.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from kserket.gmm.tensors import transformed, untransformed
+from kserket.inference.power_transform import PowerTransform
+
+
+class Terms(NamedTuple):
+    """What densities and messages need of a mixture's weights, in double precision.
+
+    Attributes:
+        mean: (K, D) component means, transformed where there are power transforms.
+        whitening: (K, D, D): distances are lengths of (x - mean) @ whitening.
+        peak: (K,) log density at the mean.
+        exponent: (K,) of the sampler's Student t densities; None for Gaussian ones.
+        resolution: (D,) variance of data recorded on a grid; None where none are.
+        log_weights: (K,) logarithms of the mixing weights.
+        means: (K, D) what is sent down: means, or medians under power transforms.
+        transform: `PowerTransform` of (D,), or None.
+    """
+
+    mean: object
+    whitening: object
+    peak: object
+    exponent: object
+    resolution: object
+    log_weights: object
+    means: object
+    transform: object = None
+
+    def constant(self):
+        """The same as arrays; not inside a function that is being traced."""
+        return self._each(np.asarray)
+
+    def cast(self, dtype):
+        """The same as tensors of another precision."""
+        return self._each(
+            lambda part: (
+                tf.constant(part, dtype) if isinstance(part, np.ndarray) else tf.cast(part, dtype)
+            )
+        )
+
+    def _each(self, function):
+        """The same with a function of each array or tensor."""
+        return tf.nest.map_structure(lambda part: None if part is None else function(part), self)
+
+
+def terms(weights, inference):
+    """`Terms` of weights that may still change.
+
+    Args:
+        weights: Dict of tensors in double precision: weight_concentration (K,), mean (K, D),
+            mean_precision (K,), degrees_of_freedom (K,), scatter (K, D, D), resolution (D,), and
+            with power transforms transform_power (D,) and so on.
+        inference: "variational" or "gibbs".
+
+    Returns:
+        `Terms`.
+
+    Reference:
+        Bishop, "Pattern Recognition and Machine Learning", equations 10.64 to 10.66; Murphy,
+        "Conjugate Bayesian analysis of the Gaussian distribution", equation 258.
+    """
+    names = ("weight_concentration", "mean", "mean_precision", "degrees_of_freedom", "scatter")
+    concentration, mean, kappa, nu, scatter = (tf.convert_to_tensor(weights[n]) for n in names)
+    components, features = mean.shape
+    factor = tf.linalg.cholesky(scatter)
+    eye = tf.eye(features, batch_shape=[components], dtype=scatter.dtype)
+    whitening = tf.linalg.triangular_solve(factor, eye)
+    half_log_det = tf.reduce_sum(tf.math.log(tf.linalg.diag_part(factor)), axis=1)
+    total = tf.reduce_sum(concentration)
+    resolution = exponent = transform = None
+    if inference == "gibbs":
+        log_weights = tf.math.log(concentration) - tf.math.log(total)
+        exponent = 0.5 * (nu + 1.0)
+        peak = tf.math.lgamma(exponent) - tf.math.lgamma(exponent - 0.5 * features) - half_log_det
+        peak += 0.5 * features * tf.math.log(kappa / (kappa + 1.0) / np.pi)
+        scale = tf.sqrt(kappa / (kappa + 1.0))
+    else:
+        log_weights = tf.math.digamma(concentration) - tf.math.digamma(total)
+        orders = 0.5 * (nu[:, None] - tf.range(features, dtype=nu.dtype))
+        log_det = tf.reduce_sum(tf.math.digamma(orders), axis=1) - 2.0 * half_log_det
+        peak = 0.5 * (log_det - features * (1.0 / kappa + np.log(np.pi)))
+        scale = tf.sqrt(nu)
+        resolution = tf.square(weights["resolution"]) / 12.0
+        if tf.executing_eagerly() and not np.any(resolution):
+            resolution = None
+    whitening = tf.linalg.matrix_transpose(scale[:, None, None] * whitening)
+    means = mean
+    if "transform_power" in weights:
+        names = (f"transform_{name}" for name in PowerTransform._fields)
+        transform = PowerTransform(*(tf.convert_to_tensor(weights[name]) for name in names))
+        means = untransformed(transform, mean)
+    return Terms(mean, whitening, peak, exponent, resolution, log_weights, means, transform)
+
+
+def density(terms, x, variance=None):
+    """log p(x | component), of data after a power transform where there is one.
+
+    Args:
+        terms: `Terms`.
+        x: Tensor (N, D), whose precision the answer has.
+        variance: Tensor (N, D), finite, or None where data are exact, but for their resolution.
+
+    Returns:
+        Tensor (N, K).
+    """
+    terms = terms.cast(x.dtype)
+    if variance is None and terms.resolution is not None:
+        variance = terms.resolution[None]
+    if terms.transform is not None:
+        x, variance = transformed(terms.transform, x, variance)
+    whitened = tf.matmul(x[None] - terms.mean[:, None], terms.whitening)  # (K, N, D)
+    distance = tf.transpose(tf.reduce_sum(tf.square(whitened), axis=2))
+    if terms.exponent is not None:
+        return terms.peak - terms.exponent * tf.math.log(1.0 + distance)
+    if variance is not None:
+        precisions = tf.reduce_sum(tf.square(terms.whitening), axis=2)  # (K, D)
+        distance += tf.matmul(variance, precisions, transpose_b=True)
+    return terms.peak - 0.5 * distance
+
+
+def conclude(likelihood, log_weights, log_prior=None, heard=None):
+    """Logarithms of what is sent up and of the posterior, (N, K) each, not normalized.
+
+    A class prior stands in place of the mixing weights, and evidence holds neither: what came from
+    above is not sent back. Without one, the weights are part of the evidence.
+
+    Args:
+        likelihood: (N, K) log p(x | component).
+        log_weights: (K,).
+        log_prior: (N, K), or None.
+        heard: (N, 1), 0 for rows that say nothing and 1 for others; None if all say something.
+
+    Returns:
+        Evidence and posterior, arrays or tensors as the arguments.
+    """
+    if heard is not None:
+        likelihood = likelihood * heard
+    if log_prior is None:
+        posterior = likelihood + log_weights
+        return posterior, posterior
+    return likelihood, likelihood + log_prior
+
+
+def draw(terms, covariances, latent, seed):
+    """Draws data in TensorFlow operations.
+
+    Args:
+        terms: `Terms`.
+        covariances: Array (K, D, D) of the components, before the inverse of a power transform.
+        latent: Tensor (N, K) of class probabilities, whose precision the answer has.
+        seed: Tensor of two integers.
+
+    Returns:
+        Tensor (N, D).
+    """
+    terms = terms.cast(latent.dtype)
+    factors = tf.constant(np.linalg.cholesky(covariances), latent.dtype)
+    mean = latent @ terms.mean
+    noise = tf.random.stateless_normal(tf.shape(mean), seed, dtype=latent.dtype)
+    x = mean + tf.einsum("nk,kij,nj->ni", latent, factors, noise)
+    return x if terms.transform is None else untransformed(terms.transform, x)

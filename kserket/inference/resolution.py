@@ -1,0 +1,69 @@
+"""Data recorded on a grid: 0/1 columns, counts, codes, numbers rounded to decimals.
+
+A recorded value stands for all that round to it, so that it is uncertain by gap^2 / 12, the
+variance of a uniform distribution as wide as the gap to the next value. A density that does not
+know this grows without limit on each value of a column, whatever the other columns say.
+
+Reference:
+    W. F. Sheppard, On the calculation of the most probable values of frequency-constants for data
+    arranged according to equidistant divisions of a scale, Proceedings of the London Mathematical
+    Society 29 (1897).
+"""
+
+import numpy as np
+
+from kserket import storage
+
+MAX_SAMPLES = 20_000  # that are looked at
+FIRST_SAMPLES = 1000  # that show whether a feature repeats its values at all
+MIN_REPEATS = 3  # how often a value occurs on average, on a grid
+COMMON = 0.95  # share of the data whose values make up the grid; the rest may lie between
+
+
+def find(x, counted=None):
+    """How far the values of each feature lie apart.
+
+    Args:
+        x: (N, D) data, an array in memory or in a file.
+        counted: Boolean (N,): rows that are looked at, or None for all.
+
+    Returns:
+        (D,) gaps, 0 for a feature that is constant or continuous: one whose values hardly ever
+        repeat.
+    """
+    chosen = np.arange(len(x)) if counted is None else np.flatnonzero(counted)
+    if len(chosen) > MAX_SAMPLES:
+        chosen = np.random.default_rng(0).permutation(chosen)[:MAX_SAMPLES]
+    gaps = np.zeros(x.shape[1])
+    first = storage.gather(x, np.sort(chosen[:FIRST_SAMPLES]))
+    columns = enumerate(first.T)
+    repeats = [number for number, values in columns if _repeats(np.unique(values), values)]
+    if repeats and len(chosen) > FIRST_SAMPLES:
+        first = storage.gather(x, np.sort(chosen))
+    for feature in repeats:
+        gaps[feature] = _gap(first[:, feature])
+    return gaps
+
+
+def variance(gaps):
+    """The variance (D,) of data recorded with such gaps (D,), or None where there are none."""
+    return np.square(gaps) / 12.0 if np.any(gaps) else None
+
+
+def _gap(values):
+    """The smallest gap between common values; 0 if values (N,) do not lie on a grid."""
+    grid, counts = np.unique(values, return_counts=True)
+    if len(grid) < 2 or not _repeats(grid, values):
+        return 0.0
+    order = np.argsort(-counts, kind="stable")
+    number = max(2, 1 + np.searchsorted(np.cumsum(counts[order]), COMMON * len(values)))
+    common = np.sort(grid[order[:number]]).astype(np.float64)
+    precision = np.finfo(values.dtype if values.dtype.kind == "f" else np.float64).eps
+    gaps = np.diff(common)
+    gaps = gaps[gaps > 4.0 * precision * np.abs(common).max()]  # others are one value, rounded
+    return float(gaps.min(initial=np.inf)) if len(gaps) else 0.0
+
+
+def _repeats(grid, values):
+    """Whether so few different values, `grid`, make up the data."""
+    return MIN_REPEATS * len(grid) <= len(values)
