@@ -333,7 +333,10 @@ def test_every_word_is_counted_once(options):
 def test_proportions_do_not_say_how_many_words_they_stand_for():
     labels, words, sounds, reports = documents(150)
     x = [part / part.sum(axis=1, keepdims=True) for part in (words, sounds)]
-    with pytest.warns(UserWarning, match="modality 0 .* sum to 1.*modality_weights"):
+    with (
+        pytest.warns(UserWarning, match="modality 0 .* sum to 1.*modality_weights"),
+        pytest.warns(UserWarning, match="modality 1 .* sum to 1.*modality_weights"),
+    ):
         srk.MultimodalLDA(K, seed=0).fit(x, epochs=1, verbose=0)
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
