@@ -594,7 +594,7 @@ def test_nan_rows_are_missing_steps(rng):
 
 def test_figures_per_step_per_sequence_and_mean(rng):
     model, probs, lengths = fitted(), rng.dirichlet(np.ones(K), 10), [4, 6]
-    each = model.score_samples(probs, lengths=lengths)
+    each = model.log_likelihood(probs, lengths=lengths)
     initial, transitions, reports = model.get_weights()
     logs = []
     for part in (probs[:4], probs[4:]):  # by enumeration
@@ -607,8 +607,7 @@ def test_figures_per_step_per_sequence_and_mean(rng):
     assert_allclose([each[:4].sum(), each[4:].sum()], logs)
     assert_allclose(model.evaluate(probs, lengths=lengths), each.mean())
     assert model.evaluate(probs, return_dict=True).keys() == {"log_likelihood"}
-    with pytest.warns(DeprecationWarning, match="sequence_log_likelihood"):
-        assert_allclose(model.log_likelihood(probs, lengths=lengths), np.sum(logs))
+    assert_array_equal(model.score_samples(probs, lengths=lengths), each)
 
 
 def test_partial_fit_adds_sequences(tmp_path):

@@ -1,7 +1,5 @@
 """The Keras model: `MarkovChain`."""
 
-import warnings
-
 import keras
 import numpy as np
 import tensorflow as tf
@@ -283,7 +281,7 @@ class MarkovChain(SweepModel):
         """
         return markov_chain.smooth(*self._evidence(x, lengths))
 
-    def score_samples(self, x, *, lengths=None):
+    def log_likelihood(self, x, *, lengths=None):
         """log p(step | earlier steps of its sequence), in nats.
 
         Args:
@@ -291,9 +289,13 @@ class MarkovChain(SweepModel):
             lengths: As in `fit`.
 
         Returns:
-            Float64 array (N,).
+            Float64 array (N,); its sum is log p(x) of all sequences together.
         """
         return self.smooth(x, lengths=lengths).log_predictive
+
+    def score_samples(self, x, *, lengths=None):
+        """`log_likelihood`, by the name that scikit-learn has for it."""
+        return self.log_likelihood(x, lengths=lengths)
 
     def sequence_log_likelihood(self, x, *, lengths=None):
         """log p(x) of each sequence, in nats.
@@ -306,20 +308,9 @@ class MarkovChain(SweepModel):
             Float64 array (S,).
         """
         data = self._read(x, lengths)
-        scores = self.score_samples(data)
+        scores = self.log_likelihood(data)
         starts, _ = markov_chain.steps(markov_chain.check_lengths(data.lengths, len(scores)))
         return np.add.reduceat(scores, starts)
-
-    def log_likelihood(self, x, *, lengths=None):
-        """log p(x) of all sequences together; `sequence_log_likelihood(...).sum()` from now on."""
-        warnings.warn(
-            "MarkovChain.log_likelihood is deprecated, since elsewhere it holds a figure per "
-            "sample. Use sequence_log_likelihood(x), a figure per sequence, or score_samples(x), "
-            "a figure per step.",
-            DeprecationWarning,
-            stacklevel=2,
-        )
-        return self.smooth(x, lengths=lengths).log_likelihood
 
     def evaluate(self, x, y=None, *, lengths=None, return_dict=False):
         """log p(x), mean over steps, in nats.
@@ -333,7 +324,7 @@ class MarkovChain(SweepModel):
         Returns:
             A float, or a dict.
         """
-        mean = float(self.score_samples(x, lengths=lengths).mean())
+        mean = float(self.log_likelihood(x, lengths=lengths).mean())
         return {"log_likelihood": mean} if return_dict else mean
 
     def most_likely_path(self, x, *, lengths=None):
