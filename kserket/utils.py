@@ -254,9 +254,18 @@ class TextSaver(_Passage):
         super().__init__(name)
         self.filename = pathlib.Path(filename)
 
+    def write_below(self, folder):
+        """Below `folder` goes a relative path as it is, of another its last part."""
+        own = self.filename
+        if own.anchor or ".." in own.parts:
+            own = pathlib.Path(f"{self.get_name()}.txt" if own.name in ("", "..") else own.name)
+        self.filename = None if folder is None else pathlib.Path(folder) / own
+
     def update(self):
         """Passes on what is read, and writes it."""
         super().update()
+        if self.filename is None:
+            return
         self.filename.parent.mkdir(parents=True, exist_ok=True)
         results.write_text(self.filename, self.get_forward_msg())
 

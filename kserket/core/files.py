@@ -135,6 +135,27 @@ def memory_folder():
             tf.io.gfile.rmtree(prefix)
 
 
+def keep(path, name):
+    """Gives a file a second name, under which it stays when another takes the first.
+
+    Args:
+        path: The file.
+        name: The second name. Its folder is made.
+    """
+    name = pathlib.Path(name)
+    with naming(name):
+        name.parent.mkdir(exist_ok=True)
+        second = _temporary_name(name)
+        try:
+            try:
+                os.link(path, second)
+            except OSError:  # a file system without links
+                shutil.copyfile(path, second)
+            os.replace(second, name)
+        finally:
+            second.unlink(missing_ok=True)
+
+
 def clear_left_overs(path, prefix=None):
     """Removes what writers of a file left that are no more.
 

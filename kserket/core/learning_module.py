@@ -13,10 +13,11 @@ import numpy as np
 from kserket import metrics
 from kserket.core import messages, result_folder, tensors
 from kserket.core.checking import check_data
+from kserket.core.loaded import check_state
 from kserket.core.module import Module, Observation, Received, call
 from kserket.core.options import check_choice, check_flag, check_labels, check_seed
 from kserket.core.progress import Steps, showing_steps
-from kserket.core.rollback import has_finite_weights, rolled_back_on_divergence
+from kserket.core.rollback import has_finite_weights, undone_on_error
 
 # What a saved graph keeps of every module that learns.
 _STATE = (
@@ -112,6 +113,7 @@ class LearningModule(Module):
     """
 
     parameters_file = "parameters.h5"
+    model_class = keras.Model  # what `build_model` makes, if it is a Keras model
     text_limit = 10_000_000
 
     def __init__(self, name, mode="learn", *, labels=None, save_dir=".", load_dir=None, seed=None):
@@ -215,6 +217,9 @@ class LearningModule(Module):
         now |= dict.fromkeys(("labels", "category"), self.labels)
         return config | {name: value for name, value in now.items() if name in config}
 
+    def write_below(self, folder):
+        self.save_dir = None if folder is None else pathlib.Path(folder)
+
     def get_state(self):
         return {**super().get_state(), **{name: getattr(self, name) for name in _STATE}}
 
@@ -271,6 +276,17 @@ class LearningModule(Module):
         self.check(inputs, prior)
         return Received(inputs, prior)
 
+    def check_options(self, num_samples):
+        name = self.get_name()
+        check_state(self, self.get_state())
+        if self.labels is None or num_samples is None:
+            return
+        if len(self.labels) != num_samples:
+            raise ValueError(
+                f"{name} reads {num_samples} samples, but `category` holds {len(self.labels)} "
+                f"labels. Set {self.name or 'module'}.labels to one label per sample, or to None."
+            )
+
     # The round --------------------------------------------------------------------------
 
     def update(self):
@@ -279,28 +295,30 @@ class LearningModule(Module):
         Raises:
             RuntimeError: If nothing is connected, or an input has sent nothing yet.
             FileNotFoundError: In recognition or with `trainable=False`, if nothing was learned.
-            FloatingPointError: If learning diverged. The model is what it was before then, and
-                nothing has been written or sent.
-            ValueError: If inputs, messages or saved parameters do not fit. Nothing has been
-                changed or written then.
+            FloatingPointError: If learning diverged.
+            OSError: If a file cannot be written.
+            ValueError: If inputs, messages or saved parameters do not fit.
+
+        Whatever is raised, the module is what it was before, and nothing was written or sent.
         """
         inputs, prior = self.get_messages()
         self._check(inputs, prior)
         data = self.read(inputs, prior)
-        self.ensure_model(data, [list(np.shape(message)[1:]) for message in inputs])
-        logs = self._learn(data) if self.learnable and not _all_missing(inputs) else {}
-        inference = as_inference(self, call(self.infer_learned, data))
-        self.logs = {
-            **logs,
-            **self.figures(inference),
-            **self._score(inference),
-            "message_change": messages.change(self.get_forward_msg(), inference.evidence),
-        }
-        result_folder.write(self, inference)
-        self.set_forward_msg(inference.evidence)
-        self._posterior = inference.posterior
-        self.send_backward_msgs(inference.downward)
-        self.rounds += 1
+        with undone_on_error(self):
+            self.ensure_model(data, [list(np.shape(message)[1:]) for message in inputs])
+            logs = self._learn(data) if self.learnable and not _all_missing(inputs) else {}
+            inference = as_inference(self, call(self.infer_learned, data))
+            self.logs = {
+                **logs,
+                **self.figures(inference),
+                **self._score(inference),
+                "message_change": messages.change(self.get_forward_msg(), inference.evidence),
+            }
+            self.set_forward_msg(inference.evidence)
+            self._posterior = inference.posterior
+            self.send_backward_msgs(inference.downward)
+            result_folder.write(self, inference)
+            self.rounds += 1
 
     def ensure_model(self, data, shapes):
         """The model, made (and in recognition loaded) at the first call.
@@ -325,13 +343,12 @@ class LearningModule(Module):
         with _python_seed(int(self._make_rng().integers(2**31))), self._devices():
             self.model = self._build(data)
         if found is not None:
-            arrays, fingerprint = found
             try:
-                self.set_parameters(arrays)
+                result_folder.take(self, found)
             except Exception:
                 self.model = None
                 raise
-            self.fingerprint = self._belongs_to = fingerprint
+            self.fingerprint = self._belongs_to = found.fingerprint
         self._input_shapes = shapes
         return self.model
 
@@ -425,11 +442,12 @@ class LearningModule(Module):
         """
         names = _weight_names(self.model)
         for name, weight in zip(names, self.model.weights, strict=True):
-            if name not in arrays or arrays[name].shape != tuple(weight.shape):
-                got = arrays[name].shape if name in arrays else "nothing"
+            found, shape = arrays.get(name), tuple(weight.shape)
+            if found is None or found.shape != shape or not _is_cast(found, weight):
+                got = "nothing" if found is None else f"{found.shape}, {found.dtype}"
                 raise ValueError(
                     f"The saved parameters do not fit {self.get_name()}: {name} needs shape "
-                    f"{tuple(weight.shape)}, the file holds {got}. Build the module with the "
+                    f"{shape}, {weight.dtype}; the file holds {got}. Build the module with the "
                     "settings and networks it was learned with."
                 )
         self.model.set_weights([arrays[name] for name in names])
@@ -441,9 +459,9 @@ class LearningModule(Module):
         return self.build_model(data.inputs if isinstance(data, Received) else data)
 
     def _learn(self, data):
-        """`learn`, of which nothing stays if it diverges."""
+        """`learn`; FloatingPointError if it diverges."""
         self._callbacks_were_asked_for = False
-        with rolled_back_on_divergence(self), showing_steps(self):
+        with showing_steps(self):
             logs = call(self.learn, data, self._make_rng())
             if "loss" in logs and not (
                 np.isfinite(logs["loss"]) and has_finite_weights(self.model)
@@ -474,11 +492,7 @@ class LearningModule(Module):
                 f"{name} reads {rows} samples, but the message from above holds {len(prior)}. "
                 f"Both must hold one row per sample. {name}.set_backward_msg(None) forgets it."
             )
-        if self.labels is not None and len(self.labels) != rows:
-            raise ValueError(
-                f"{name} reads {rows} samples, but `category` holds {len(self.labels)} labels. "
-                f"Set {self.name or 'module'}.labels to one label per sample, or to None."
-            )
+        self.check_options(rows)
         for module, message in zip(self.inputs, inputs, strict=True):
             if not isinstance(module, Observation):  # which checked its data when it took them
                 check_data(np.asarray(message), module.get_name(), allow_missing=True)
@@ -549,6 +563,11 @@ def _all_missing(inputs):
     """Whether no row of any input was observed."""
     missing = [messages.missing_rows(message) for message in inputs]
     return all(mask is not None and mask.all() for mask in missing)
+
+
+def _is_cast(array, weight):
+    """Whether an array and a weight hold numbers of one kind, such as floating point."""
+    return (array.dtype.kind in "fV") == keras.backend.is_float_dtype(weight.dtype)
 
 
 def _join(shapes):

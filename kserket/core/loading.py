@@ -3,12 +3,14 @@
 import numpy as np
 
 from kserket.core.graph import Graph
+from kserket.core.loaded import check_whole
 from kserket.core.module import Module, Observation
+from kserket.core.options import check_seed
 from kserket.core.registry import registered_class
 from kserket.core.saving import NotSaved, Unpacker, archive, describe_data, restore_state
 
 
-def load_graph(path, data=None):
+def load_graph(path, data=None, save_dir=None):
     """A graph that `Graph.save` wrote: it predicts the same, and trains on as if never stopped.
 
     Nothing in the file is executed. Classes of your own, modules or Keras objects, must be
@@ -21,6 +23,8 @@ def load_graph(path, data=None):
             with `include_data=False`, or that lie in files). They must be those that
             the graph was saved with; `graph["obs"].set_data(x)` puts other samples in their
             place. Without them the graph predicts, but does not fit.
+        save_dir: Folder below which its modules write their files from now on. None writes
+            nothing: a file does not decide where this program writes.
 
     Returns:
         A `Graph`.
@@ -50,7 +54,7 @@ def load_graph(path, data=None):
     count = Module._count
     try:
         with archive.reading(path) as (content, get_array, get_model):
-            graph = _build(content, Unpacker(get_array, get_model), data)
+            graph = _build(content, Unpacker(get_array, get_model), data, save_dir)
     except BaseException:
         Module._count = count
         raise
@@ -58,7 +62,7 @@ def load_graph(path, data=None):
     return graph
 
 
-def _build(content, unpacker, data):
+def _build(content, unpacker, data, save_dir):
     """The graph of a file's content."""
     if "modules" not in content:
         raise ValueError("it is the backup of a run, which graph.fit(backup_dir=...) goes on with.")
@@ -72,7 +76,8 @@ def _build(content, unpacker, data):
             module = _build_observation(cls, config, entry, unpacker, given)
         else:
             module = cls.from_config(config)
-        module.number = int(entry["number"])
+        module.write_below(save_dir)
+        module.number = check_whole(entry["number"], "the number of a module")
         if module.name != entry["name"]:
             raise ValueError(
                 f"{entry['class']} makes a module called {module.name!r} of what was "
@@ -80,15 +85,16 @@ def _build(content, unpacker, data):
             )
         modules.append(module)
         if entry["inputs"]:
-            if not all(0 <= index < len(modules) - 1 for index in entry["inputs"]):
+            numbers = [check_whole(index, "the number of an input") for index in entry["inputs"]]
+            if not all(index < len(modules) - 1 for index in numbers):
                 raise ValueError("its graph.json connects modules that are not there.")
-            inputs = [modules[index] for index in entry["inputs"]]
-            module.connect(*inputs, backward=entry["sends_back"])
-    graph = Graph(*(modules[index] for index in content["tops"]))
+            module.connect(*(modules[index] for index in numbers), backward=entry["sends_back"])
+    tops = [check_whole(index, "the number of a module") for index in content["tops"]]
+    graph = Graph(*(modules[index] for index in tops))
     if graph.modules != modules:
         raise ValueError("its graph.json names modules that nothing at the top reads.")
     restore_state(graph, content["state"], unpacker)
-    graph.seed = content["seed"]
+    graph.seed = check_seed(content["seed"])
     return graph
 
 
@@ -119,7 +125,6 @@ def _build_observation(cls, config, entry, unpacker, given):
     elif "values" in described:
         module = cls.from_config({**config, "data": unpacker.unpack(described["values"])})
     else:
-        shape = (1, *described["shape"][1:])
-        module = cls.from_config({**config, "data": np.zeros(shape, described["dtype"])})
+        module = cls.from_config({**config, "data": np.zeros((1, 1))})
         module.mailbox.forward = NotSaved(name, described)
     return module

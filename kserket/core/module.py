@@ -91,6 +91,7 @@ class Module:
     _count = 0
     _mailbox_type = Mailbox
     _input_shapes = None  # shapes of a sample of each input, from when the model was made
+    _is_read = True  # whether a reader may have learned on the parameters that files hold
     _belongs_to = None  # the fingerprint of the parameters that were loaded
     model = None
     labels = None
@@ -216,7 +217,27 @@ class Module:
         for name in ("rounds", "logs"):
             setattr(self, name, state.get(name, getattr(self, name)))
 
+    def write_below(self, folder):
+        """Says where files are written from now on; called when a graph is loaded from a file.
+
+        A file does not decide where a program writes. A module that writes files of its own
+        overrides this.
+
+        Args:
+            folder: The folder, or None: nothing is written.
+        """
+
     # What a module concludes --------------------------------------------------------------
+
+    def check_options(self, num_samples):
+        """Raises ValueError if something that was set cannot be used.
+
+        Called for every module of a graph before the first one learns in a round, so that a round
+        is all or nothing.
+
+        Args:
+            num_samples: How many samples will be read, or None where that is not known yet.
+        """
 
     def check(self, inputs, prior):
         """Raises ValueError if inputs or prior cannot be used; called before anything changes.

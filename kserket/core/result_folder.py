@@ -3,12 +3,16 @@
 What the files look like inside is written in `kserket.core.results`.
 """
 
+import contextlib
 import math
-import os
+from typing import NamedTuple
 
 import numpy as np
 
 from kserket.core import files, results
+from kserket.core.loaded import check_parameters
+
+_BEFORE = "previous"  # folder of the parameters before the last ones that were read
 
 
 def write(module, inference):
@@ -25,13 +29,18 @@ def write(module, inference):
         return
     with files.naming(module.folder):
         module.folder.mkdir(parents=True, exist_ok=True)
+    learns = module.mode == "learn"
     with files.replacing() as open_new:
-        if module.mode == "learn":
+        if learns:
             fingerprint = _write_parameters(module, open_new)
         for path, array in _texts(module, inference).items():
             results.write_text(path, array, open_new)
-    if module.mode == "learn":
-        module.fingerprint = fingerprint
+        if learns and (module._is_read or not module._readers):
+            _keep_newest(module)
+    if learns:
+        module.fingerprint, module._is_read = fingerprint, False
+        for below in module.inputs:
+            below._is_read = True
 
 
 def _write_parameters(module, open_new):
@@ -43,6 +52,14 @@ def _write_parameters(module, open_new):
     }
     path = module.folder / module.parameters_file
     return results.write_parameters(path, module.get_parameters(), metadata, open_new)
+
+
+def _keep_newest(module):
+    """Keeps the parameters that a new file is about to replace, on which readers have learned."""
+    for part in results.parts(module.parameters_file):
+        path = module.folder / part
+        if path.is_file():
+            files.keep(path, module.folder / _BEFORE / part)
 
 
 def _texts(module, inference):
@@ -73,7 +90,7 @@ def read_parameters(module, input_shapes):
         input_shapes: Shapes of a sample of each of its inputs, lists.
 
     Returns:
-        Dict from name to array; the fingerprint of these parameters.
+        `Saved`.
 
     Raises:
         FileNotFoundError: If there are none, or no folder was given.
@@ -81,12 +98,8 @@ def read_parameters(module, input_shapes):
             on parameters that a module below did not load.
     """
     name = module.get_name()
-    folder = module.load_dir or module.folder
-    path = None if folder is None else os.path.join(folder, module.parameters_file)
     try:
-        if path is None:
-            raise FileNotFoundError("it has neither save_dir nor load_dir to read from.")
-        arrays, metadata = results.read_parameters(path)
+        saved = _chosen(module)
     except FileNotFoundError as error:
         learns = "mode='learn'" + (" and trainable=True" if module.mode == "learn" else "")
         raise FileNotFoundError(
@@ -94,20 +107,96 @@ def read_parameters(module, input_shapes):
             f"{learns} first, or say with load_dir= where its folder is."
         ) from None
     here = {"module": type(module).__name__, "input_shapes": input_shapes, **module.settings()}
-    there = {key: metadata.get(key) for key in ("module", "input_shapes")}
-    there |= metadata.get("settings", {})
+    there = {**saved.metadata["settings"]}
+    there |= {key: saved.metadata.get(key) for key in ("module", "input_shapes")}
     for key, value in here.items():
         if there.get(key) != value:
             raise ValueError(
-                f"{path} was learned with {key}={there.get(key)!r}, but this module has "
+                f"{saved.path} was learned with {key}={there.get(key)!r}, but this module has "
                 f"{key}={value!r}. Use the same, or another load_dir."
             )
-    for below, fingerprint in zip(module.inputs, metadata.get("inputs", ()), strict=True):
+    for below, fingerprint in zip(module.inputs, saved.inputs, strict=True):
         loaded = below._belongs_to
         if module.mode == "recog" and loaded and fingerprint and loaded != fingerprint:
             raise ValueError(
-                f"{path} does not belong together with the parameters that "
+                f"{saved.path} does not belong together with the parameters that "
                 f"{below.get_name()} loaded: it was learned on those with fingerprint "
                 f"{fingerprint}, not {loaded}. Take both from one run."
             )
-    return arrays, metadata["fingerprint"]
+    return saved
+
+
+def take(module, saved):
+    """Puts parameters that were read into a module's model.
+
+    Args:
+        module: The `LearningModule`, its model built.
+        saved: What `read_parameters` returned.
+
+    Raises:
+        ValueError: If they do not fit, or cannot have been learned, naming their file.
+    """
+    try:
+        module.set_parameters(saved.arrays)
+        check_parameters(module.model, module.get_name())
+    except ValueError as error:
+        raise ValueError(f"{saved.path} cannot be used. {error}") from error
+
+
+class Saved(NamedTuple):
+    """What a file of parameters holds."""
+
+    path: str
+    arrays: dict
+    metadata: dict
+
+    @property
+    def fingerprint(self):
+        return self.metadata["fingerprint"]
+
+    @property
+    def inputs(self):
+        """The fingerprints of the modules below that these parameters were learned on."""
+        return self.metadata["inputs"]
+
+
+def _chosen(module):
+    """The generation of a module's parameters on which those of its readers were learned.
+
+    A run that is killed leaves modules below one update ahead of those above. If readers tell
+    nothing, it is the newest.
+    """
+    folder = module.load_dir or module.folder
+    if folder is None:
+        raise FileNotFoundError("it has neither save_dir nor load_dir to read from.")
+    newest, before = folder / module.parameters_file, folder / _BEFORE / module.parameters_file
+    wanted = set()
+    for reader in module._readers:
+        if getattr(reader, "mode", None) == "recog":
+            with contextlib.suppress(OSError, ValueError):
+                wanted.add(_chosen(reader).inputs[reader.inputs.index(module)])
+    try:
+        saved = _read(module, newest)
+        if not wanted - {None} or saved.fingerprint in wanted:
+            return saved
+    except ValueError:
+        saved = None
+    with contextlib.suppress(OSError, ValueError):
+        older = _read(module, before)
+        if not wanted - {None} or older.fingerprint in wanted:
+            return older
+    return saved or _read(module, newest)
+
+
+def _read(module, path):
+    """A file of parameters, what it says of itself checked."""
+    arrays, metadata = results.read_parameters(path)
+    saved = Saved(str(path), arrays, {"settings": {}, **metadata})
+    inputs = metadata.get("inputs")
+    are_named = isinstance(inputs, list) and len(inputs) == len(module.inputs)
+    if not isinstance(saved.metadata["settings"], dict) or not are_named:
+        raise ValueError(
+            f"{path} cannot be used: what it says of its settings and inputs is not what "
+            f"{module.get_name()} writes. Learn again, or restore the whole folder from a copy."
+        )
+    return saved

@@ -96,8 +96,7 @@ def read_parameters(path):
             together.
     """
     is_checkpoint = str(path).endswith(".ckpt")
-    parts = [f"{path}{part}" for part in _CHECKPOINT_PARTS] if is_checkpoint else [str(path)]
-    for part in parts:
+    for part in parts(path):
         if not os.path.isfile(part):
             raise FileNotFoundError(f"There is no file {part}.")
     try:
@@ -122,6 +121,16 @@ def read_parameters(path):
             "Learn again, or restore the whole folder from a copy."
         )
     return arrays, metadata
+
+
+def parts(path):
+    """The files that parameters of a path lie in, the one that completes them last.
+
+    Args:
+        path: The path given to `write_parameters`.
+    """
+    is_checkpoint = str(path).endswith(".ckpt")
+    return [f"{path}{part}" for part in _CHECKPOINT_PARTS] if is_checkpoint else [str(path)]
 
 
 def digest(arrays):

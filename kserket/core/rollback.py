@@ -1,28 +1,40 @@
-"""Learning that diverges is rolled_back_on_divergence."""
+"""What fails in an update is undone."""
 
 import contextlib
 
 import keras
 import numpy as np
 
+from kserket.core.structure import in_order
+
 
 @contextlib.contextmanager
-def rolled_back_on_divergence(module):
-    """A FloatingPointError inside leaves a module's model as it was before.
+def undone_on_error(*modules):
+    """An error inside leaves modules as they were before: models, messages, attributes.
 
-    Weights, random states, metrics and optimizer of a Keras model are put back; a model of
-    another kind is the object that it was.
+    Weights, random states, metrics and optimizer of a Keras model are restored; a model of another
+    kind is the object that it was. What was sent to modules below is taken back.
 
     Args:
-        module: A `LearningModule` that has its model.
+        *modules: The modules that `update()` is called of inside.
     """
-    model = module.model
-    before = [(variable, variable.numpy()) for variable in _variables(model)]
+    attributes, values = [], []
+    for module in modules:
+        attributes += [(module, dict(vars(module))), (module.mailbox, dict(vars(module.mailbox)))]
+        if isinstance(module.model, keras.Model):
+            attributes.append((module.model, dict(vars(module.model))))
+            values += [(part, part.numpy()) for part in _variables(module.model)]
+    sent = [(module.mailbox, dict(module.mailbox.backward)) for module in in_order(modules)]
     try:
         yield
-    except FloatingPointError:
-        module.model = model
-        for variable, value in before:
+    except Exception:
+        for owner, before in attributes:
+            for name, value in before.items():
+                if vars(owner).get(name) is not value:
+                    setattr(owner, name, value)
+        for mailbox, messages in sent:
+            mailbox.backward = messages
+        for variable, value in values:
             variable.assign(value)
         raise
 

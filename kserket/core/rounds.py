@@ -4,8 +4,11 @@ import math
 
 import keras
 
+from kserket.core.learning_module import LearningModule
+from kserket.core.module import Observation
 from kserket.core.options import check_callbacks, check_nonnegative_int, check_positive
 from kserket.core.progress import Progress, stopping_on_interrupt
+from kserket.core.rollback import undone_on_error
 from kserket.core.saving import Backup
 
 
@@ -46,7 +49,9 @@ def _run(graph, rounds, callbacks, verbose, tolerance, updates, module_callbacks
     with stopping_on_interrupt(graph):
         for _ in range(rounds):
             observers.on_epoch_begin(graph.round)
-            reported = _run_round(graph, progress, observers, updates, module_callbacks)
+            _check_modules(graph, updates)
+            with undone_on_error(*graph.modules):
+                reported = _run_round(graph, progress, observers, updates, module_callbacks)
             progress.end_round(graph.round, reported)
             figures = _aligned(graph.history, reported)
             graph.round += 1
@@ -65,6 +70,24 @@ def _updates(graph, schedule):
     schedule = schedule or {}
     check_nonnegative_int(**{f"schedule[{name!r}]": count for name, count in schedule.items()})
     return {graph[name]: int(count) for name, count in schedule.items()}
+
+
+def _check_modules(graph, updates):
+    """Finds what a module would refuse in this round before the first one learns."""
+    for module in graph.modules:
+        if updates.get(module, 1) > 0:
+            module.check_options(_num_rows(module))
+
+
+def _num_rows(module):
+    """How many samples a module will read, where that is known before it does; else None."""
+    if isinstance(module, Observation):
+        return len(module.data)
+    if not isinstance(module, LearningModule) or not module.inputs:
+        return None
+    source = module.inputs[0]
+    keeps_rows = isinstance(source, (Observation, LearningModule))
+    return _num_rows(source) if keeps_rows else None
 
 
 def _run_round(graph, progress, observers, updates, module_callbacks):

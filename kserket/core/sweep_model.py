@@ -86,10 +86,26 @@ class SweepModel(keras.Model):
         entries = {name: store[name] for name in store.keys()}
         self._num_fits = int(np.asarray(entries.pop("num_fits", 0)))
         super().load_own_variables(entries)
+        self.check_parameters()
 
     def get_config(self):
         options = {"n_init": self.n_init, "tolerance": self.tolerance, "seed": self.seed}
         return {**super().get_config(), **options}
+
+    _signed = ()  # names of the parameters that may be negative
+
+    def check_parameters(self):
+        """Checks that the parameters can have been learned, as those of a file are.
+
+        Raises:
+            ValueError: If one is not finite, or negative where it cannot be.
+        """
+        for name, weight in self._parameters.items() if self.built else ():
+            value = weight.numpy()
+            if not np.isfinite(value).all():
+                raise ValueError(f"The parameter {name} of {self.name} must be finite.")
+            if name not in self._signed and (value < 0).any():
+                raise ValueError(f"The parameter {name} of {self.name} must not be negative.")
 
     def _update(self, statistics):
         """Puts in the parameters that follow from a tuple of statistics."""

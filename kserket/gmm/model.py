@@ -175,6 +175,28 @@ class GaussianMixture(SweepModel):
         self.num_features = features
         self.built = True
 
+    _signed = (
+        *("mean", "scatter", "prior_mean", "prior_scatter"),
+        *("transform_power", "transform_location", "transform_mean"),
+    )
+
+    def check_parameters(self):
+        """As in `SweepModel`; a fitted mixture's covariances must be positive definite, too."""
+        super().check_parameters()
+        if not self.is_fitted:
+            return
+        scatter, freedom = self.state.scatter, self.state.degrees_of_freedom
+        scale = np.sqrt(np.maximum(np.diagonal(scatter, axis1=1, axis2=2), 0))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            scaled = scatter / (scale[:, :, None] * scale[:, None, :])
+        if not np.isfinite(scaled).all() or (np.linalg.eigvalsh(scaled) < -1e-6).any():
+            raise ValueError(f"The parameter scatter of {self.name} must be positive definite.")
+        if (freedom <= self.num_features - 1).any() or (self.state.mean_precision <= 0).any():
+            raise ValueError(
+                f"The degrees of freedom of {self.name} must be more than "
+                f"{self.num_features - 1}, and its mean_precision positive."
+            )
+
     @property
     def is_fitted(self):
         """Whether the parameters come from data."""

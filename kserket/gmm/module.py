@@ -76,6 +76,7 @@ class GMM(LearningModule):
     """
 
     links_samples = False
+    model_class = GaussianMixture
 
     def __init__(
         self,

@@ -83,6 +83,7 @@ class MLDA(LearningModule):
     """
 
     links_samples = False
+    model_class = MultimodalLDA
 
     def __init__(
         self,

@@ -96,6 +96,8 @@ class MarkovModel(LearningModule):
     ```
     """
 
+    model_class = MarkovChain
+
     def __init__(
         self,
         num_samp=100,
@@ -134,6 +136,11 @@ class MarkovModel(LearningModule):
         self.itr = state.get("itr", self.itr)
         self.lengths = state.get("lengths", self.lengths)
 
+    def check_options(self, num_samples):
+        super().check_options(num_samples)
+        if self.lengths is not None and num_samples is not None and self.learnable:
+            markov_chain.check_lengths(self.lengths, num_samples)
+
     def read(self, inputs, prior):
         """`Data` of the one input and the prior; lengths that are not theirs are left out."""
         name = self.get_name()
@@ -162,8 +169,6 @@ class MarkovModel(LearningModule):
         )
 
     def learn(self, data, rng):
-        if data.lengths is None and self.lengths is not None:  # raises
-            markov_chain.check_lengths(self.lengths, len(data.log_reported))
         history = self.model.fit(
             data,
             epochs=self.itr,

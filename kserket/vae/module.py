@@ -78,6 +78,7 @@ class VAE(LearningModule):
     ```
     """
 
+    model_class = VariationalAutoencoder
     parameters_file = "model.ckpt"
     links_samples = False
     evidence_uses_prior = False

@@ -221,9 +221,12 @@ def test_settings_of_every_family_are_those_in_force(module, settings):
     assert {name: getattr(other, name) for name in settings} == settings
 
 
-@pytest.mark.parametrize("kinds", [["cat", "dog"], [0, 1]])
+DAYS = [np.datetime64("2026-01-01"), np.datetime64("2026-01-02")]
+
+
+@pytest.mark.parametrize("kinds", [["cat", "dog"], [0, 1], DAYS])
 def test_labels_of_any_kind_are_saved(kinds):
-    labels = np.array(kinds * 45, dtype=object)
+    labels = np.array(kinds * 45, dtype=None if isinstance(kinds[0], np.datetime64) else object)
     gmm1 = gmm.GMM(2, itr=1, category=labels, save_dir=None, seed=0)
     gmm1.connect(srk.Observation(POINTS))
     srk.Graph(gmm1).save("graph.kserket")

@@ -1,9 +1,13 @@
 """Values as JSON, arrays and Keras models, and back."""
 
+import contextlib
+import math
+import os
 import pathlib
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from kserket.core import messages
 
@@ -92,6 +96,8 @@ class Packer:
             packed["text"] = max(1, array.dtype.itemsize // 4)
             array = np.ascontiguousarray(array, f"=U{packed['text']}")
             array = array.view("uint32").reshape(*array.shape, packed["text"])
+        if array.dtype.kind in "mM":
+            packed["time"], array = array.dtype.str, array.view("int64")
         if array.dtype.kind not in "fiubcS" or array.dtype.itemsize == 0:
             raise TypeError(f"{where} is an array of dtype {array.dtype}, which cannot be saved.")
         if not array.flags.c_contiguous:  # results depend, in the last bit, on the order in memory
@@ -162,11 +168,18 @@ class Unpacker:
             array = array.transpose(np.argsort(packed["order"]))
         if "text" in packed:
             array = np.ascontiguousarray(array, "uint32").view(f"=U{packed['text']}")[..., 0]
+        if "time" in packed:
+            kind = np.dtype(packed["time"])
+            if kind.kind not in "mM" or array.dtype.kind != "i" or array.itemsize != 8:
+                raise ValueError("its graph.json holds an array that is no time.")
+            array = array.view(kind)
         return array
 
     def _unpack_model(self, packed):
+        path = self._get_model(packed["$model"])
         try:
-            model = keras.saving.load_model(self._get_model(packed["$model"]), safe_mode=True)
+            with _no_larger_than(os.path.getsize(path)):
+                model = keras.saving.load_model(path, safe_mode=True)
         except TypeError as error:
             raise ValueError(
                 f"Keras cannot make model {packed['$model']} again ({str(error).strip()}). Import "
@@ -177,6 +190,47 @@ class Unpacker:
         for variable, state in zip(_random_variables(model), states, strict=True):
             variable.assign(state)
         return model
+
+
+@contextlib.contextmanager
+def _no_larger_than(size):
+    """ValueError before variables are made that no file of this size holds the values of.
+
+    Those of an optimizer and of metrics may be many times as large as the weights, and are not in
+    the file of a model that has not been trained.
+    """
+    room, total = 8 * size + 2**20, 0
+
+    def create(next_creator, **options):
+        nonlocal total
+        total += _num_bytes(options.get("initial_value"))
+        check()
+        return next_creator(**options)
+
+    def check():
+        if total > room:
+            raise ValueError(
+                f"a model would have {total} bytes of weights, and its file has {size}: the sizes "
+                "in it are not those of what it holds."
+            )
+
+    try:
+        with tf.variable_creator_scope(create):
+            yield
+    finally:
+        check()  # Keras goes on after an error in build()
+
+
+def _num_bytes(initial_value):
+    """Bytes of a variable's initial value, which is not computed; 0 if they cannot be told."""
+    if initial_value is None:
+        return 0
+    try:
+        with tf.Graph().as_default():
+            value = initial_value() if callable(initial_value) else initial_value
+        return math.prod(value.shape) * value.dtype.size
+    except Exception:  # a value that is there already, such as another variable's
+        return 0
 
 
 def _random_states(model):

@@ -5,6 +5,7 @@ import hashlib
 import numpy as np
 
 from kserket import storage
+from kserket.core.loaded import check_whole
 
 
 def describe_data(data):
@@ -39,6 +40,9 @@ class NotSaved:
         self.name, self.description = name, description
         self.shape = tuple(description["shape"])
         self.dtype = np.dtype(description["dtype"])
+        sizes = [check_whole(size, "a size of data", least=1) for size in self.shape]
+        if not sizes or self.dtype.kind not in "fiub":
+            raise ValueError(f"the data of {name!r} are no numbers with one row per sample.")
 
     def __len__(self):
         return self.shape[0]

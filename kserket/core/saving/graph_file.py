@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kserket.core import messages
+from kserket.core import loaded, messages
 from kserket.core.learning_module import LearningModule
 from kserket.core.module import Module, Observation
 from kserket.core.registry import registered_name
@@ -135,6 +135,11 @@ def restore_state(graph, packed, unpacker):
         with module._devices():
             parts.append(unpacker.unpack(entry))
     state = unpacker.unpack({**packed, "modules": None})
+    done = loaded.check_whole(state["round"], "the number of rounds")
+    loaded.check_history(state["history"], state["epochs"])
+    for module, part in zip(graph.modules, parts, strict=True):
+        part["state"] = {**part.get("attributes", {}), **part["state"]}  # apart in the first files
+        _check_part(graph, module, part)
     for module, part in zip(graph.modules, parts, strict=True):
         _restore_module(graph, module, part)
     for module, part in zip(graph.modules, parts, strict=True):
@@ -142,7 +147,7 @@ def restore_state(graph, packed, unpacker):
             module.model = module._build(module.read(*module.get_messages()))
             module.set_parameters(part["parameters"])
         module.set_state(part["state"])
-    graph.round = int(state["round"])
+    graph.round = done
     graph.history.history, graph.history.epoch = state["history"], state["epochs"]
 
 
@@ -194,12 +199,23 @@ def _backward(graph, module):
     return pairs + [(None, messages.product(others))] * bool(others)
 
 
+def _check_part(graph, module, part):
+    """Raises ValueError unless what a file holds of a module can be put into it."""
+    name = module.get_name()
+    loaded.check_state(module, part["state"])
+    loaded.check_message(part.get("forward"), f"what {name} sent")
+    for sender, message in part["backward"]:
+        if sender is not None and loaded.check_whole(sender, "a sender") >= len(graph.modules):
+            raise ValueError(f"{name} has a message from a module that is not there.")
+        loaded.check_message(message, f"what {name} was sent")
+    loaded.check_model(module, part.get("model"))
+
+
 def _restore_module(graph, module, part):
-    part["state"] = {**part.get("attributes", {}), **part["state"]}  # apart in the first files
     _base_of(module).set_state(module, part["state"])
-    senders = [(sender, message) for sender, message in part["backward"]]
     module.mailbox.backward = {
-        None if sender is None else graph.modules[sender]: message for sender, message in senders
+        None if sender is None else graph.modules[sender]: message
+        for sender, message in part["backward"]
     }
     if "forward" in part:
         module.mailbox.forward = part["forward"]
