@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from kserket import metrics
-from kserket.core import drawing, messages
+from kserket.core import drawing, joint, messages
 from kserket.core.beliefs import pass_messages
 from kserket.core.export import export
 from kserket.core.learning_module import LearningModule
@@ -255,7 +255,9 @@ class Graph:
 
         Returns:
             Dict such as `{"vae/loss": 101.5, "gmm/log_likelihood": -24.1, "gmm/accuracy": .9}`;
-            losses and log-likelihoods are means over samples, in nats.
+            losses and log-likelihoods are means over samples, in nats. `log_likelihood`, without
+            a name before it, is that of the whole graph, log p(x) with all classes and states
+            summed out. It is there where it is exact: a Markov model over a mixture.
         """
         check_unchanged(self.tops, self.names)
         check_positive_int(max_passes=max_passes)
@@ -270,7 +272,8 @@ class Graph:
                 classes = inference.posterior.classes
                 scores |= metrics.clustering_scores(y_true, classes)
             figures |= {f"{self.names[module]}/{name}": value for name, value in scores.items()}
-        return figures
+        whole = joint.log_likelihood(self, beliefs)
+        return figures if whole is None else {**figures, "log_likelihood": whole}
 
     def generate(self, num_samples=1, component=None, *, top=None, outputs=None, seed=None):
         """Draws new data, from the top module's classes down to the observations.

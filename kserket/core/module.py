@@ -41,6 +41,7 @@ class Module:
     | `update()` | a Serket module: loops of updates, `Graph.fit` |
     | `infer()` | `Graph.predict` and `Graph.evaluate` of new data |
     | `evaluate()` | figures of its own in `Graph.evaluate` |
+    | `class_log_densities()`, `joint_log_likelihood()` | the likelihood of a whole graph there |
     | `generate()` | `Graph.generate` |
     | `tensor_infer()`, `terms()` | `Graph.export`, and `Graph.predict` compiled |
     | `tensor_decode()`, `tensor_generate()` | the signatures `decode` and `generate` of an export |
@@ -294,6 +295,31 @@ class Module:
             Dict of figures, means over samples, in nats. Empty by default.
         """
         return {}
+
+    def class_log_densities(self, *data):
+        """log p(what it reads | its class) of each sample, for the likelihood of a whole graph.
+
+        Args:
+            *data: As in `infer`; a prior is not looked at.
+
+        Returns:
+            Float64 array (N, K) in nats, rows of 0 where a sample is missing; None (the default)
+            where it is not known exactly.
+        """
+        return None
+
+    def joint_log_likelihood(self, data, log_densities):
+        """log p(everything below) of a module that reads one module of classes.
+
+        Args:
+            data: What `read` returned.
+            log_densities: (N, K), `class_log_densities` of the module below.
+
+        Returns:
+            Float64 array (N,) in nats, parts whose sum is the log likelihood of all samples; None
+            (the default) where it is not known exactly.
+        """
+        return None
 
     def generate(self, latent, num_samples, rng):
         """Draws what the inputs would hold.

@@ -503,21 +503,28 @@ class GaussianMixture(SweepModel):
         """`log_likelihood`, by the name that scikit-learn has for it."""
         return self.log_likelihood(x, class_prior)
 
+    def component_log_density(self, data):
+        """log p(x | component), parameters integrated out, of checked data: (N, K) in nats."""
+        state, transform = self._fitted(), self.power_transform
+        if transform is None:
+            return gaussian_gibbs.log_predictive(state, data.x)
+        likelihood = gaussian_gibbs.log_predictive(state, storage.apply(transform.forward, data.x))
+        return storage.apply(
+            lambda part, x: part + transform.log_slope(x).sum(axis=1, keepdims=True),
+            likelihood,
+            data.x,
+        )
+
     def log_density(self, data):
         """`log_likelihood` of checked data, (N,); missing rows have no meaning."""
-        state, transform = self._fitted(), self.power_transform
         log_weights = np.log(self.mixing_weights)
-        y = data.x if transform is None else storage.apply(transform.forward, data.x)
-
-        def log_density(part, prior, x):
-            result = np.logaddexp.reduce(part + (log_weights if prior is None else prior), axis=1)
-            if transform is not None:
-                result += transform.log_slope(x).sum(axis=1)
-            return result
-
-        x = None if transform is None else data.x
-        likelihood = gaussian_gibbs.log_predictive(state, y)
-        return storage.apply(log_density, likelihood, data.log_prior, x)
+        return storage.apply(
+            lambda part, prior: np.logaddexp.reduce(
+                part + (log_weights if prior is None else prior), axis=1
+            ),
+            self.component_log_density(data),
+            data.log_prior,
+        )
 
     def lower_bound(self, x, *, sample_weight=None):
         """The variational bound on log p(data), in nats.

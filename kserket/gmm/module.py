@@ -229,6 +229,12 @@ class GMM(LearningModule):
         scores = scores if data.missing is None else scores[~data.missing]
         return {"log_likelihood": float(scores.mean())} if len(scores) else {}
 
+    def class_log_densities(self, data):
+        log_densities = self.model.component_log_density(data)
+        if data.missing is not None:
+            log_densities[data.missing] = 0.0
+        return log_densities
+
     def generate(self, latent, num_samples, rng):
         x, _ = self.model.sample(num_samples, component=latent, seed=rng)
         return [x]

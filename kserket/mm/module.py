@@ -204,6 +204,13 @@ class MarkovModel(LearningModule):
         self._check_lengths(len(data.log_reported), data.lengths)
         return self.model.evaluate(data, return_dict=True)
 
+    def joint_log_likelihood(self, data, log_densities):
+        state = self.model.state
+        evidence = reported_chain.state_evidence(log_densities, state.reports)
+        return markov_chain.smooth(
+            evidence, state.initial, state.transitions, data.lengths
+        ).log_predictive
+
     def segments(self):
         """Stretches of time in one state, along the most probable path of what is read now.
 
