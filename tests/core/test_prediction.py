@@ -1,10 +1,20 @@
 """Scores, samples and pictures of a graph; messages that do not settle."""
 
+import concurrent.futures
+import copy
+import itertools
+import pickle
+
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import kserket as srk
-from kserket import gmm, metrics, vae
+from kserket import gmm, metrics, mm, vae
+from kserket.core import program, tensors
+from kserket.core.beliefs import pass_messages
+from kserket.core.prediction import read_data
 
 
 @pytest.fixture(scope="module")
@@ -208,3 +218,210 @@ def test_what_is_no_inference_is_named(conclude, error, said):
     with pytest.raises(error, match=said):
         module.update()
     assert module.get_forward_msg() is None
+
+
+# Compiled prediction ------------------------------------------------------------------------
+
+
+def by_infer(graph, x):
+    """What the module at the top concludes, by `infer` of every module."""
+    beliefs = pass_messages(graph, read_data(graph, x), 50, 1e-10)
+    return beliefs.answer(graph.tops[0])
+
+
+def assert_as_infer(graph, x, compiled=True):
+    answers = graph.predict(x, tolerance=1e-10)
+    assert graph._program.is_compiled == compiled
+    np.testing.assert_allclose(answers, by_infer(graph, x), atol=1e-6)
+    return answers
+
+
+@pytest.fixture
+def sequence():
+    """GMM+MM over steps whose order says something, and the steps."""
+    rng = np.random.default_rng(0)
+    steps = 1.5 * np.eye(3)[np.arange(60) // 4 % 3] + rng.normal(size=(60, 3))
+    gmm1 = gmm.GMM(3, itr=5, n_init=1, save_dir=None)
+    mm1 = mm.MarkovModel(itr=5, n_init=1, save_dir=None)
+    gmm1.connect(srk.Observation(steps))
+    mm1.connect(gmm1)
+    graph = srk.Graph(mm1, seed=0)
+    graph.fit(1, verbose=0)
+    return graph, steps
+
+
+def test_answers_follow_every_change_of_parameters(sequence):
+    graph, steps = sequence
+    answers = [assert_as_infer(graph, steps)]
+    before, model = graph.get_weights(), graph["gmm"].model
+    means = next(weight for weight in model.weights if weight.path.endswith("/mean"))
+    parameters = graph["mm"].get_parameters()
+
+    def shrink():
+        means.assign(0.8 * means)
+
+    def load():
+        name = next(name for name, array in parameters.items() if array.shape == (3, 3))
+        rows = 0.5 * parameters[name] + 0.5 * parameters[name][::-1]
+        graph["mm"].set_parameters({**parameters, name: rows})
+
+    def replace():
+        other = copy.deepcopy(model)
+        other.set_weights([1.1 * np.array(weight) for weight in model.weights])
+        graph["gmm"].model = other
+
+    changes = [shrink, lambda: graph.set_weights(before), load, lambda: graph.fit(2, verbose=0)]
+    for change in (*changes, replace):
+        change()
+        answers.append(assert_as_infer(graph, steps))
+    for old, new in itertools.pairwise(answers):
+        assert np.abs(old - new).max() > 1e-5
+
+
+def test_answers_follow_lengths(sequence):
+    graph, steps = sequence
+    answers = []
+    for lengths in (None, [20, 40], np.array([35, 25], "int16"), [10, 50]):
+        graph["mm"].lengths = lengths
+        answers.append(assert_as_infer(graph, steps))
+    for old, new in itertools.pairwise(answers):
+        assert np.abs(old - new).max() > 1e-4
+
+
+def test_a_graph_that_has_predicted_is_copied_pickled_and_saved(sequence):
+    graph, steps = sequence
+    expected = graph.predict(steps)
+    graph.save("graph.kserket")
+    for again in (
+        copy.deepcopy(graph),
+        pickle.loads(pickle.dumps(graph)),
+        srk.load_graph("graph.kserket"),
+    ):
+        np.testing.assert_array_equal(again.predict(steps), expected)
+
+
+def test_threads_get_the_same(sequence):
+    graph, steps = sequence
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(graph.predict, [steps] * 8))
+    for answer in answers:
+        np.testing.assert_array_equal(answer, answers[0])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "uint8", "int64"])
+def test_data_of_any_type(sequence, dtype):
+    graph, steps = sequence
+    assert_as_infer(graph, np.abs(10 * steps).astype(dtype))
+
+
+def test_rows_that_are_missing_and_one_function_for_any_number(chain, mixture):
+    x = np.array(chain.observations["points"].data)
+    rows = np.where(np.arange(len(x))[:, None] % 3, x, np.nan)
+    assert_as_infer(chain, rows)
+    program, functions = chain._program, len(chain._program._functions)
+    for size in (1, 2, 57):
+        assert_as_infer(chain, rows[-size:])
+    chain.predict(rows, max_passes=7, tolerance=1e-3)
+    assert chain._program is program and len(program._functions) == functions
+    predicted = chain.predict(rows, outputs=["points", "vae"])
+    beliefs = pass_messages(chain, read_data(chain, rows), 50, 1e-10)
+    for name, answer in predicted.items():
+        np.testing.assert_allclose(answer, beliefs.answer(chain[name]), atol=1e-5)
+
+
+def test_blocks_give_the_whole_to_the_last_bit(chain, monkeypatch):
+    x = np.tile(chain.observations["points"].data, (9, 1))
+    monkeypatch.setattr(program, "_BLOCK_ROWS", 10**6)
+    whole = chain.predict(x, outputs=["gmm", "points"])
+    monkeypatch.setattr(program, "_BLOCK_ROWS", 500)
+    parts = chain.predict(x, outputs=["gmm", "points"])
+    for name, answer in whole.items():
+        np.testing.assert_array_equal(parts[name], answer)
+
+
+class Squared(srk.LearningModule):
+    """A classifier that does more than its Keras model: it squares probabilities."""
+
+    links_samples = False
+
+    def build_model(self, inputs):
+        start = keras.initializers.RandomNormal(seed=0)
+        return keras.Sequential(
+            [keras.Input((3,)), keras.layers.Dense(3, "softmax", kernel_initializer=start)]
+        )
+
+    def learn(self, inputs, prior, rng):
+        return {}
+
+    def infer(self, inputs, prior):
+        log_probs = 2.0 * np.log(self.model(np.asarray(inputs[0], "float32")).numpy())
+        said = srk.Categorical.from_log(log_probs)
+        above = said if prior is None else srk.product([said, prior])
+        return srk.Inference(said, [None], above)
+
+
+def test_a_module_in_numpy_in_the_middle_is_exact():
+    x = np.random.default_rng(0).normal(size=(40, 3))
+    squared, mm1 = Squared("squared", save_dir=None), mm.MarkovModel(itr=3, n_init=1, save_dir=None)
+    squared.connect(srk.Observation(x))
+    mm1.connect(squared)
+    graph = srk.Graph(mm1, seed=0)
+    graph.fit(1, verbose=0)
+    assert_as_infer(graph, x, compiled=False)
+    with pytest.raises(TypeError, match="_squared cannot be exported.*tensor_infer"):
+        graph.export("served")
+
+
+def test_a_rule_that_says_something_else_than_infer_is_not_used():
+    class Wrong(Squared):
+        tensor_infer = srk.LearningModule.keras_rule
+
+    module = Wrong("wrong", save_dir=None)
+    x = np.random.default_rng(0).normal(size=(40, 3))
+    module.connect(srk.Observation(x))
+    graph = srk.Graph(module, seed=0)
+    graph.fit(1, verbose=0)
+    with pytest.warns(UserWarning, match=r"wrong concludes in TensorFlow differs by.*infer\(\)"):
+        answers = graph.predict(x)
+    np.testing.assert_allclose(answers, by_infer(graph, x), atol=1e-12)
+
+
+def test_a_rule_that_holds_numbers_is_traced_again_when_they_change():
+    class Scaled(Squared):
+        factor = 2.0
+
+        def __init__(self, power):
+            super().__init__("scaled", save_dir=None)
+            self.power = power
+
+        def infer(self, inputs, prior):
+            probs = self.model(np.asarray(inputs[0], "float32")).numpy().astype(float)
+            said = srk.Categorical.from_log(self.power * np.log(probs))
+            return srk.Inference(said, [None], said)
+
+        def tensor_infer(self, inputs, prior):
+            with tf.init_scope():
+                kernel, bias = self.model.get_weights()  # as they are now
+            logits = tf.cast(inputs[0], "float32") @ kernel + bias
+            said = tensors.from_log(self.power * tf.cast(logits, "float64"))
+            return tensors.Inference(said, [None], said)
+
+    module = Scaled(2.0)
+    x = np.random.default_rng(0).normal(size=(40, 3))
+    module.connect(srk.Observation(x))
+    graph = srk.Graph(module, seed=0)
+    graph.fit(1, verbose=0)
+    answers = [assert_as_infer(graph, x)]
+    module.power = 3.0
+    answers.append(assert_as_infer(graph, x))
+    module.model.set_weights([5.0 * array for array in module.model.get_weights()])
+    answers.append(assert_as_infer(graph, x))
+    for old, new in itertools.pairwise(answers):
+        assert np.abs(old - new).max() > 1e-3
+
+
+def test_what_cannot_be_predicted_is_refused_as_in_an_update(chain, sequence):
+    with pytest.raises(ValueError, match="points"):
+        chain.predict(-5.0 * np.ones((3, 2)))
+    chain.predict(0.5 * np.ones((3, 2)))
+    assert chain._program.is_compiled
