@@ -7,11 +7,10 @@ import pathlib
 
 import numpy as np
 
-from kserket.arrays import as_numbers
 from kserket.core import messages, results, tensors
 from kserket.core.learning_module import Inference
 from kserket.core.module import Module, Observation
-from kserket.core.options import check_path, is_whole
+from kserket.core.options import is_whole
 from kserket.core.registry import register_module
 
 
@@ -158,7 +157,7 @@ class GroupSum(_Passage):
     has_tensor_rule = False  # it knows these rows, and a compiled graph takes any number
 
     def __init__(self, group_idx, name="groupsum"):
-        group_idx = as_numbers(group_idx, "`group_idx`")
+        group_idx = np.asarray(group_idx)
         if group_idx.ndim == 2 and 1 in group_idx.shape:
             group_idx = group_idx.ravel()
         finite = group_idx.dtype.kind in "iuf" and np.isfinite(group_idx).all()
@@ -252,7 +251,6 @@ class TextSaver(_Passage):
     """
 
     def __init__(self, filename, name="textsaver"):
-        check_path(filename=filename)
         super().__init__(name)
         self.filename = pathlib.Path(filename)
 
@@ -281,14 +279,14 @@ class Buffer(_Passage):
     anything above has spoken of it.
 
     Args:
-        size: How many rows it holds: once full, the oldest make way for new ones; until then the
-            rest are missing rows, so that its message keeps one shape. -1 keeps everything, and
-            grows.
+        size: How many rows it holds at most: once full, the oldest make way for new ones. -1 keeps
+            everything.
         name: Module name.
 
     Messages:
         Reads: an array, `Categorical` or `Gaussian`, from one module.
-        Forward: the collected rows, oldest first.
+        Forward: the collected rows, oldest first. Where a later part of an array is wider, as
+            counts of words are when the vocabulary grows, earlier rows have zeros there.
         Backward: what is said above of the part that was read last, passed down when it comes,
             and withdrawn with the next part, as is all that modules above tell each other of
             their samples.
@@ -346,7 +344,7 @@ class Buffer(_Passage):
                 reader.forget_samples()
         self.held, self.num_last = held, len(part)
         self.set_backward_msg(None)
-        self.set_forward_msg(held if self.size == -1 else _pad(held, self.size))
+        self.set_forward_msg(held)
 
     def forget_samples(self):
         """Takes back what was said of the last part; what is held, and said of it, stays."""
@@ -376,6 +374,9 @@ def _kind(message):
 
 def _stack(first, second):
     """Two messages or arrays of one kind, one under the other."""
+    if _kind(first) is _kind(second) is np.ndarray and first.ndim == second.ndim == 2:
+        width = max(first.shape[1], second.shape[1])  # new words are new columns
+        return np.concatenate([_widened(first, width), _widened(second, width)])
     if _kind(first) is not _kind(second) or first.shape[1:] != second.shape[1:]:
         raise ValueError(
             "A Buffer collects rows of one kind and shape. Received: "
@@ -398,14 +399,6 @@ def _stack(first, second):
     return np.concatenate([np.asarray(first), np.asarray(second)])
 
 
-def _pad(message, size):
-    """The message with missing rows at the end, `size` rows in all."""
-    shape = (size - len(message), *message.shape[1:])
-    if shape[0] == 0:
-        return message
-    if isinstance(message, messages.Categorical):
-        uniform = np.full(shape, 1.0 / shape[1])
-        return _stack(message, messages.Categorical(uniform, np.ones(shape[0], bool)))
-    if isinstance(message, messages.Gaussian):
-        return _stack(message, messages.Gaussian(np.zeros(shape), np.full(shape, np.inf)))
-    return np.concatenate([message, np.full(shape, np.nan, np.result_type(message, np.float32))])
+def _widened(rows, width):
+    """Rows (N, D) with columns of zeros at the end, (N, width)."""
+    return np.pad(np.asarray(rows), [(0, 0), (0, width - rows.shape[1])])

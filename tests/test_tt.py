@@ -166,3 +166,20 @@ def test_options_are_checked():
     node.connect(*sources(np.full((5, 2), 0.5), np.full((5, 2), 0.5)))
     with pytest.raises(ValueError, match="K=4.*2 classes"):
         node.update()
+
+
+@pytest.mark.parametrize("make", [tt.TtoT, tt.NamingGame])
+def test_served_as_predicted(make, tmp_path):
+    import tensorflow as tf
+
+    graph = agents(make(save_dir=None), gaps=[3, 50])
+    graph.fit(rounds=2, verbose=0)
+    a, b, _ = blind_to_a_pair(9, num_samples=30)
+    a[4], b[7], a[9], b[9] = np.nan, np.nan, np.nan, np.nan
+    expected = graph.predict({"seen_by_anna": a, "seen_by_ben": b}, tolerance=1e-10)
+    assert graph._program.is_compiled
+    assert_allclose(expected[9], graph.predict({"seen_by_anna": a[9:10]})[0], atol=1e-6)
+    graph.export(tmp_path / "served", dtype="float64")
+    served = tf.saved_model.load(str(tmp_path / "served")).signatures["classify"]
+    answer = served(seen_by_anna=tf.constant(a), seen_by_ben=tf.constant(b))
+    assert_allclose(next(iter(answer.values())).numpy(), expected, atol=1e-5)

@@ -125,8 +125,37 @@ def check_parameters(model, name):
         model.check_parameters()
 
 
+class NotSaved:
+    """Stands for data that a file tells of but does not hold.
+
+    Args:
+        name: Name of the observation.
+        description: What `describe_data` said of them.
+    """
+
+    def __init__(self, name, description):
+        self.name, self.description = name, description
+        self.shape = tuple(description["shape"])
+        self.dtype = np.dtype(description["dtype"])
+        sizes = [check_whole(size, "a size of data", least=1) for size in self.shape]
+        if not sizes or self.dtype.kind not in "fiub":
+            raise ValueError(f"the data of {name!r} are no numbers with one row per sample.")
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, index):
+        return np.asarray(self)[index]
+
+    def __array__(self, dtype=None, copy=None):
+        raise RuntimeError(
+            f"The data of {self.name!r} were not saved with the graph. To learn from them, load "
+            f"it with load_graph(path, data={{{self.name!r}: x}})."
+        )
+
+
 def _is_message(value):
-    return isinstance(value, messages.Message) or (
+    return isinstance(value, (messages.Message, NotSaved)) or (
         isinstance(value, np.ndarray) and value.ndim > 0 and value.dtype.kind in "fiub"
     )
 

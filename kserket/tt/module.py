@@ -1,11 +1,13 @@
 """Serket's tail-to-tail node: `TtoT`."""
 
 import itertools
+from typing import NamedTuple
 
 import numpy as np
+import tensorflow as tf
 from sklearn.metrics import cohen_kappa_score
 
-from kserket.core import messages
+from kserket.core import messages, tensors
 from kserket.core.learning_module import Inference, LearningModule
 from kserket.core.options import check_classes, check_positive
 from kserket.core.registry import register_module
@@ -34,11 +36,25 @@ class Vocabulary:
         self.numbering, self.is_matched = numbering, True
 
 
+class Terms(NamedTuple):
+    """What the rule on tensors needs.
+
+    Attributes:
+        numbering: Integers (M, K), each expert's number of the common classes.
+        common: Integers (M, K), the common number of each expert's classes.
+    """
+
+    numbering: np.ndarray
+    common: np.ndarray
+
+
 class Experts(LearningModule):
     """Base of modules that join several classifiers of one variable.
 
     Its parameters are the experts' numberings of the classes. See `TtoT`.
     """
+
+    links_samples = False
 
     def __init__(
         self, name, align, category=None, mode="learn", *, save_dir=".", load_dir=None, seed=None
@@ -91,6 +107,44 @@ class Experts(LearningModule):
     def in_own_numbering(self, log_probs, order):
         """A message (N, K) to an expert that numbers the classes in this order, (K,)."""
         return messages.Categorical.from_log(experts.own_numbering(log_probs, order))
+
+    def terms(self):
+        numbering = self.model.numbering
+        return Terms(numbering, np.argsort(numbering, axis=1))
+
+    def soften(self, log_probs):
+        """What an expert's evidence (N, K) counts as, in TensorFlow operations."""
+        return log_probs
+
+    def tensor_infer(self, inputs, prior, terms):
+        """`infer` in TensorFlow operations; see `Module.tensor_infer`."""
+        evidence, unseen = [], []
+        for message, order in zip(inputs, tf.unstack(terms.numbering), strict=True):
+            message = _as_categorical(message)
+            logs = tf.gather(self.soften(message.log_probs), order, axis=1)
+            if message.missing is None:
+                unseen.append(tf.zeros(tf.shape(logs)[:1], "bool"))
+            else:
+                unseen.append(message.missing)
+                logs = tf.where(message.missing[:, None], tf.zeros_like(logs), logs)
+            evidence.append(logs)
+        total = tf.add_n(evidence)
+        everything = total if prior is None else total + prior.log_probs
+        downward = [
+            tensors.from_log(tf.gather(everything - part, common, axis=1))
+            for part, common in zip(evidence, tf.unstack(terms.common), strict=True)
+        ]
+        return tensors.Inference(
+            tensors.from_log(total, tf.reduce_all(unseen, axis=0)),
+            downward,
+            tensors.from_log(everything),
+        )
+
+    def tensor_decode(self, latent, terms):
+        return [tf.gather(latent, common, axis=1) for common in tf.unstack(terms.common)]
+
+    def tensor_generate(self, latent, seed, terms):
+        return self.tensor_decode(latent, terms)
 
     def generate(self, latent, num_samples, rng):
         num_classes = self.model.numbering.shape[1]
@@ -187,10 +241,13 @@ class TtoT(Experts):
 
     def read(self, inputs, prior):
         data = super().read(inputs, prior)
-        probs = np.exp(data.log_evidence) + self.smoothing
-        with np.errstate(divide="ignore"):
-            softened = np.maximum(np.log(probs), messages.LOG_FLOOR)
+        if self.smoothing == 0:
+            return data
+        softened = np.log(np.exp(data.log_evidence) + self.smoothing)
         return data._replace(log_evidence=np.where(data.seen[..., None], softened, 0.0))
+
+    def soften(self, log_probs):
+        return tf.math.log(tf.exp(log_probs) + self.smoothing) if self.smoothing else log_probs
 
     def learn(self, data, rng):
         if self.align:
@@ -198,6 +255,14 @@ class TtoT(Experts):
             found = experts.match_classes(data.log_evidence, data.seen, before)
             self.model.adopt(found)
         return {"agreement": agreement(self.aligned(data).argmax(axis=2), data.seen)}
+
+
+def _as_categorical(message):
+    """A tensor (N, K) of probabilities as a `Categorical`, its rows of NaN missing."""
+    if tensors.is_categorical(message):
+        return message
+    missing = tensors.missing_rows(message)
+    return tensors.from_log(tf.math.log(message), missing)
 
 
 def agreement(classes, seen):
