@@ -7,10 +7,11 @@ import pathlib
 
 import numpy as np
 
+from kserket.arrays import as_numbers
 from kserket.core import messages, results, tensors
 from kserket.core.learning_module import Inference
 from kserket.core.module import Module, Observation
-from kserket.core.options import is_whole
+from kserket.core.options import check_path, is_whole
 from kserket.core.registry import register_module
 
 
@@ -157,7 +158,7 @@ class GroupSum(_Passage):
     has_tensor_rule = False  # it knows these rows, and a compiled graph takes any number
 
     def __init__(self, group_idx, name="groupsum"):
-        group_idx = np.asarray(group_idx)
+        group_idx = as_numbers(group_idx, "`group_idx`")
         if group_idx.ndim == 2 and 1 in group_idx.shape:
             group_idx = group_idx.ravel()
         finite = group_idx.dtype.kind in "iuf" and np.isfinite(group_idx).all()
@@ -251,6 +252,7 @@ class TextSaver(_Passage):
     """
 
     def __init__(self, filename, name="textsaver"):
+        check_path(filename=filename)
         super().__init__(name)
         self.filename = pathlib.Path(filename)
 

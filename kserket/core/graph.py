@@ -13,7 +13,17 @@ from kserket.core.beliefs import pass_messages
 from kserket.core.export import export
 from kserket.core.learning_module import LearningModule
 from kserket.core.module import Module, Observation, call
-from kserket.core.options import check_nonnegative_int, check_positive_int, check_seed
+from kserket.core.options import (
+    check_flag,
+    check_names,
+    check_nonnegative_int,
+    check_path,
+    check_positive,
+    check_positive_int,
+    check_seed,
+    make_rng,
+    suggests,
+)
 from kserket.core.prediction import generate, predict, read_data, warn_unless_settled
 from kserket.core.rounds import run_rounds
 from kserket.core.saving import save_graph
@@ -56,6 +66,7 @@ class Graph:
     ```
     """
 
+    @suggests
     def __init__(self, *tops, seed=None):
         if not tops:
             raise ValueError("Graph() needs the module at the top: Graph(gmm1).")
@@ -118,6 +129,7 @@ class Graph:
 
     # Rounds -----------------------------------------------------------------------------
 
+    @suggests
     def fit(
         self,
         rounds=5,
@@ -236,7 +248,8 @@ class Graph:
         check_positive_int(
             max_passes=max_passes, batch_size=1 if batch_size is None else batch_size
         )
-        names = [outputs] if isinstance(outputs, str) else outputs
+        check_positive(tolerance=tolerance, allow_zero=True)
+        names = None if outputs is None else check_names("outputs", outputs)
         wanted = [self[name] for name in names] if names is not None else self.tops
         answers = predict(self, x, wanted, batch_size, max_passes, tolerance)
         if isinstance(outputs, str) or (outputs is None and len(wanted) == 1):
@@ -261,6 +274,7 @@ class Graph:
         """
         check_unchanged(self.tops, self.names)
         check_positive_int(max_passes=max_passes)
+        check_positive(tolerance=tolerance, allow_zero=True)
         data = read_data(self, x)
         beliefs = pass_messages(self, data, max_passes, tolerance)
         warn_unless_settled(beliefs.change, max_passes, tolerance)
@@ -297,11 +311,11 @@ class Graph:
         """
         check_unchanged(self.tops, self.names)
         check_nonnegative_int(num_samples=num_samples)
+        names = list(self.observations) if outputs is None else check_names("outputs", outputs)
         start = self.tops[0] if top is None else self[top]
-        samples = generate(self, start, num_samples, component, np.random.default_rng(seed))
-        names = list(self.observations) if outputs is None else outputs
-        if isinstance(names, str) or len(names) == 1:
-            return samples[self[names if isinstance(names, str) else names[0]]]
+        samples = generate(self, start, num_samples, component, make_rng(seed))
+        if len(names) == 1:
+            return samples[self[names[0]]]
         return {name: samples[self[name]] for name in names if self[name] in samples}
 
     def summary(self, print_fn=print):
@@ -366,6 +380,8 @@ class Graph:
                 `include_data` is False and a `utils.Buffer` holds data that nothing else holds.
         """
         check_unchanged(self.tops, self.names)
+        check_path(path=path)
+        check_flag(include_data=include_data, overwrite=overwrite)
         if not overwrite and os.path.exists(path):
             raise FileExistsError(f"{path} is there already. Pass overwrite=True to replace it.")
         save_graph(self, path, include_data)
@@ -402,6 +418,7 @@ class Graph:
             ValueError: If an option is unknown, or TensorFlow would answer otherwise than
                 `predict`.
         """
+        check_path(path=path)
         check_unchanged(self.tops, self.names)
         for module in self._learned():
             if module.get_forward_msg() is None:

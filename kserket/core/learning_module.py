@@ -1,7 +1,6 @@
 """The one `update()` that every learning module shares."""
 
 import contextlib
-import pathlib
 import random
 import warnings
 import zlib
@@ -15,7 +14,14 @@ from kserket.core import messages, result_folder, tensors
 from kserket.core.checking import check_data
 from kserket.core.loaded import check_state
 from kserket.core.module import Module, Observation, Received, call
-from kserket.core.options import check_choice, check_flag, check_labels, check_seed
+from kserket.core.options import (
+    Folder,
+    check_choice,
+    check_flag,
+    check_labels,
+    check_path,
+    check_seed,
+)
 from kserket.core.progress import Steps, showing_steps
 from kserket.core.rollback import has_finite_weights, undone_on_error
 
@@ -115,15 +121,18 @@ class LearningModule(Module):
     parameters_file = "parameters.h5"
     model_class = keras.Model  # what `build_model` makes, if it is a Keras model
     text_limit = 10_000_000
+    save_dir, load_dir = Folder(), Folder()
 
     def __init__(self, name, mode="learn", *, labels=None, save_dir=".", load_dir=None, seed=None):
         check_choice("mode", mode, "learn", "recog")
+        for option, folder in {"save_dir": save_dir, "load_dir": load_dir}.items():
+            if folder is not None:
+                check_path(**{option: folder})
         seed, labels = check_seed(seed), check_labels(labels)  # before a number is taken
         super().__init__(name)
         self.mode = mode
         self.labels = labels
-        self.save_dir = None if save_dir is None else pathlib.Path(save_dir)
-        self.load_dir = None if load_dir is None else pathlib.Path(load_dir)
+        self.save_dir, self.load_dir = save_dir, load_dir
         self.seed = seed
         self.seed_key = name
         self.model = None
@@ -218,7 +227,7 @@ class LearningModule(Module):
         return config | {name: value for name, value in now.items() if name in config}
 
     def write_below(self, folder):
-        self.save_dir = None if folder is None else pathlib.Path(folder)
+        self.save_dir = folder
 
     def get_state(self):
         return {**super().get_state(), **{name: getattr(self, name) for name in _STATE}}

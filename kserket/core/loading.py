@@ -5,7 +5,7 @@ import numpy as np
 from kserket.core.graph import Graph
 from kserket.core.loaded import check_whole
 from kserket.core.module import Module, Observation
-from kserket.core.options import check_seed
+from kserket.core.options import check_path, check_seed
 from kserket.core.registry import registered_class
 from kserket.core.saving import NotSaved, Unpacker, archive, describe_data, restore_state
 
@@ -51,6 +51,7 @@ def load_graph(path, data=None, save_dir=None):
     print((same.predict(x) == graph.predict(x)).all())
     ```
     """
+    check_path(path=path)
     count = Module._count
     try:
         with archive.reading(path) as (content, get_array, get_model):

@@ -13,7 +13,7 @@ from kserket.core.checking import check_data
 from kserket.core.devices import capture_strategy_scope
 from kserket.core.mailbox import DataBox, Mailbox
 from kserket.core.messages import Categorical, Message, as_categorical
-from kserket.core.options import check_flag
+from kserket.core.options import check_flag, check_keywords, keywords, refuse_change
 from kserket.core.registry import register_module
 
 
@@ -105,7 +105,15 @@ class Module:
     tensor_decode = None
     tensor_generate = None
 
+    model_class = None  # whose options the constructor takes, too, if it takes any by **kwargs
+
     def __new__(cls, *args, **kwargs):
+        parameters = inspect.signature(cls.__init__).parameters.values()
+        passes_on = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters)
+        passed_on = keywords(cls.model_class) if passes_on and cls.model_class else frozenset()
+        if passed_on or not passes_on:
+            known = keywords(cls) | passed_on | ({"catogory"} if passed_on else set())
+            check_keywords(cls.__name__, kwargs, known)
         self = super().__new__(cls)
         self._arguments = args, kwargs  # for get_config
         return self
@@ -128,6 +136,12 @@ class Module:
         self._sends_back = True
         self._devices = capture_strategy_scope()  # its model's, whenever that is made
         Module._count += 1
+
+    def __setattr__(self, name, value):
+        model = type(self).model_class
+        if model is not None and not hasattr(type(self), name) and name in keywords(model):
+            refuse_change(self, name)
+        super().__setattr__(name, value)
 
     @staticmethod
     def reset_names():

@@ -2,13 +2,15 @@
 
 from kserket.arrays import as_numbers
 from kserket.core import messages
+from kserket.core.sources import is_dataset, read_named
 
 
 def named_inputs(x, *names):
     """Inputs by name.
 
     Args:
-        x: Dict, or x alone.
+        x: Dict, x alone, or a `tf.data.Dataset` or `keras.utils.PyDataset` of batches of either,
+            which is read once, from front to back.
         *names: What a dict may hold beside x.
 
     Returns:
@@ -17,6 +19,8 @@ def named_inputs(x, *names):
     Raises:
         ValueError: If a name is unknown or x is not among them.
     """
+    if is_dataset(x):
+        x = read_named(x)
     is_named = isinstance(x, dict) and not hasattr(x, "shape")  # scipy's dok_array is a dict, too
     parts = dict(x) if is_named else {"x": x}
     if parts.keys() - {"x", *names} or "x" not in parts:

@@ -1,14 +1,58 @@
 """Options that models, modules and graphs take alike, checked where they are given."""
 
+import contextlib
+import difflib
+import functools
+import inspect
 import numbers
+import os
+import pathlib
+import re
 
 import keras
 import numpy as np
 
+from kserket.arrays import as_numbers
+
+KERAS_OPTIONS = {"name", "dtype", "trainable", "autocast", "activity_regularizer"}  # of models
+_ELSEWHERE = {  # what other libraries call an option
+    "epochs": ("rounds", "itr"),
+    "max_iter": ("rounds", "itr"),
+    "num_components": ("K",),
+    "n_components": ("K", "num_components"),
+    "num_topics": ("K",),
+    "labels": ("category",),
+    "kl_weight": ("KL_param",),
+    "tol": ("tolerance",),
+    "random_state": ("seed",),
+}
+_EXACT = 2**53  # above it not every whole number is a float
+_LARGEST = 2**63 - 1
+
+
+def shown(value):
+    """A value in an error: arrays by their shape, anything else as Python writes it, cut short.
+
+    Args:
+        value: Anything.
+    """
+    if hasattr(value, "shape") and hasattr(value, "dtype") and np.shape(value):
+        return f"{type(value).__name__} of shape {tuple(np.shape(value))}"
+    text = repr(value)
+    return text if len(text) <= 100 else text[:97] + "..."
+
 
 def is_whole(value, least=0):
-    """Whether this is one whole number, not below `least`; a boolean is none."""
-    return _is_number(value) and value % 1 == 0 and value >= least
+    """Whether this is one whole number, not below `least`.
+
+    Args:
+        value: Anything. Booleans are not numbers; floats that are too large to be exact are not
+            whole.
+        least: The smallest that is allowed.
+    """
+    if isinstance(value, numbers.Integral):
+        return _is_number(value) and value >= least
+    return bool(_is_number(value) and value % 1 == 0 and least <= value <= _EXACT)
 
 
 def check_positive_int(**options):
@@ -21,8 +65,8 @@ def check_positive_int(**options):
         ValueError: If one is not.
     """
     for option, value in options.items():
-        if not is_whole(value, least=1):
-            raise ValueError(f"`{option}` must be a positive integer. Received: {value!r}")
+        if not is_whole(value, least=1) or value > _LARGEST:
+            raise ValueError(f"`{option}` must be a positive integer. Received: {shown(value)}")
 
 
 def check_nonnegative_int(**options):
@@ -35,24 +79,234 @@ def check_nonnegative_int(**options):
         ValueError: If one is not.
     """
     for option, value in options.items():
-        if not is_whole(value) or not hasattr(value, "__index__"):
-            raise ValueError(f"`{option}` must be an integer >= 0. Received: {value!r}")
+        if not is_whole(value) or not hasattr(value, "__index__") or value > _LARGEST:
+            raise ValueError(f"`{option}` must be an integer >= 0. Received: {shown(value)}")
 
 
-def check_positive(allow_zero=False, **options):
+def check_positive(allow_zero=False, allow_infinity=False, **options):
     """Checks that options are positive numbers.
 
     Args:
         allow_zero: Whether 0 is one, too.
+        allow_infinity: Whether infinity is one, too.
         **options: Values by name.
 
     Raises:
         ValueError: If one is not.
     """
     for option, value in options.items():
-        if not _is_number(value) or not (value > 0 or (allow_zero and value == 0)):
+        least = value >= 0 if allow_zero and _is_number(value) else _is_number(value) and value > 0
+        if not least or not (allow_infinity or value < np.inf):
             kind = "a number >= 0" if allow_zero else "a positive number"
-            raise ValueError(f"`{option}` must be {kind}. Received: {value!r}")
+            kind = "a finite number" if least else kind
+            raise ValueError(f"`{option}` must be {kind}. Received: {shown(value)}")
+
+
+def check_tolerance(**options):
+    """Checks that options are finite numbers, 0 or more, or None.
+
+    Args:
+        **options: Values by name.
+
+    Raises:
+        ValueError: If one is not.
+    """
+    for option, value in options.items():
+        if value is not None and not (_is_number(value) and 0 <= value < np.inf):
+            raise ValueError(
+                f"`{option}` must be a finite number >= 0, or None. Received: {shown(value)}"
+            )
+
+
+def make_rng(seed):
+    """A generator of random numbers.
+
+    Args:
+        seed: Integer, `numpy.random.Generator`, or None for a new one each time.
+
+    Returns:
+        `numpy.random.Generator`.
+
+    Raises:
+        ValueError: If the seed is something else.
+    """
+    if isinstance(seed, np.random.Generator):
+        return seed
+    return np.random.default_rng(check_seed(seed))
+
+
+def check_names(option, names):
+    """One name or several as a list.
+
+    Args:
+        option: Name of the option.
+        names: A string, or a list of strings.
+
+    Raises:
+        TypeError: If it is something else.
+    """
+    names = [names] if isinstance(names, str) else names
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"`{option}` must be a name or a list of names. Received: {shown(names)}")
+    return list(names)
+
+
+def check_dict(of, **options):
+    """Options that are dicts, {} for None.
+
+    Args:
+        of: What they hold, for the error.
+        **options: Values by name.
+
+    Returns:
+        The last of them.
+
+    Raises:
+        TypeError: If one is neither a dict nor None.
+    """
+    for option, value in options.items():
+        if value is not None and not isinstance(value, dict):
+            raise TypeError(f"`{option}` must be a dict of {of}, or None. Received: {shown(value)}")
+    return value or {}
+
+
+def check_path(**options):
+    """Checks that options are paths: strings or `os.PathLike`.
+
+    Args:
+        **options: Values by name.
+
+    Raises:
+        TypeError: If one is not.
+        ValueError: If one is empty.
+    """
+    for option, value in options.items():
+        if not isinstance(value, (str, os.PathLike)):
+            raise TypeError(f"`{option}` must be a path. Received: {shown(value)}")
+        if not os.fspath(value):
+            raise ValueError(f"`{option}` must be a path. Received: an empty string")
+
+
+@functools.lru_cache
+def keywords(cls):
+    """Names of what a class takes by keyword: by its constructor, and by those it passes on to.
+
+    Args:
+        cls: The class.
+
+    Returns:
+        Frozen set of strings.
+    """
+    known = set()
+    for base in cls.__mro__:
+        if "__init__" in vars(base) and base.__module__.partition(".")[0] != "keras":
+            names, passes_on = _parameters(base.__init__)
+            known |= names
+            if not passes_on:
+                break
+    return frozenset(known)
+
+
+def check_keywords(owner, given, known):
+    """Checks that keyword arguments are options.
+
+    Args:
+        owner: Name of the class or function that was called.
+        given: The keyword arguments.
+        known: Names of its options.
+
+    Raises:
+        TypeError: If one is unknown. It suggests the nearest.
+    """
+    for name in given:
+        if name not in known:
+            near = [other for other in _ELSEWHERE.get(name, ()) if other in known]
+            near += difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            hint = f"Did you mean `{near[0]}`?" if near else f"It takes {', '.join(sorted(known))}."
+            raise TypeError(f"{owner} has no option `{name}`. {hint}")
+
+
+def suggests(function):
+    """Decorates a method: an unknown keyword argument is a TypeError with the nearest name.
+
+    Args:
+        function: The method.
+    """
+    known, _ = _parameters(function)
+    owner = function.__qualname__.removesuffix(".__init__")
+
+    @functools.wraps(function)
+    def checked(*args, **kwargs):
+        check_keywords(owner, kwargs, known)
+        return function(*args, **kwargs)
+
+    return checked
+
+
+class Fixed:
+    """An attribute that the constructor sets, and nobody afterwards."""
+
+    def __set_name__(self, owner, name):
+        self.name = name
+
+    def __get__(self, instance, owner=None):
+        if instance is None:
+            return self
+        try:
+            return vars(instance)[self.name]
+        except KeyError:
+            raise AttributeError(f"`{self.name}` has not been set yet.") from None
+
+    def __set__(self, instance, value):
+        if self.name in vars(instance):
+            refuse_change(instance, self.name)
+        vars(instance)[self.name] = value
+
+
+class Folder:
+    """An attribute that holds a `pathlib.Path` or None, and is checked when it is set."""
+
+    def __set_name__(self, owner, name):
+        self.name = name
+
+    def __get__(self, instance, owner=None):
+        return self if instance is None else vars(instance)[self.name]
+
+    def __set__(self, instance, value):
+        if value is not None:
+            check_path(**{self.name: value})
+        vars(instance)[self.name] = None if value is None else pathlib.Path(value)
+
+
+def refuse_change(instance, name):
+    """Raises AttributeError for an option that cannot be changed.
+
+    Args:
+        instance: Whose option it is.
+        name: Its name.
+    """
+    kind = type(instance).__name__
+    raise AttributeError(
+        f"`{name}` of a {kind} is fixed when it is made. Make a new one: {kind}({name}=...)."
+    )
+
+
+@contextlib.contextmanager
+def in_words_of(cls, model, **names):
+    """Errors of a model's constructor in the words of the module that was called.
+
+    Args:
+        cls: The module's class.
+        model: The model's class.
+        **names: The module's name of each option that the model calls otherwise.
+    """
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        text = str(error).replace(model.__name__, cls.__name__)
+        for option, name in names.items():
+            text = re.sub(rf"\b{option}\b", name, text)
+        raise type(error)(text) from None
 
 
 def check_flag(**options):
@@ -66,7 +320,7 @@ def check_flag(**options):
     """
     for option, value in options.items():
         if not isinstance(value, (bool, np.bool_)) and not (_is_number(value) and value in (0, 1)):
-            raise ValueError(f"`{option}` must be True or False. Received: {value!r:.100}")
+            raise ValueError(f"`{option}` must be True or False. Received: {shown(value)}")
 
 
 def check_choice(option, value, *choices):
@@ -82,7 +336,7 @@ def check_choice(option, value, *choices):
     """
     if not isinstance(value, str) or value not in choices:
         words = " or ".join(repr(choice) for choice in choices)
-        raise ValueError(f"`{option}` must be {words}. Received: {option}={value!r}")
+        raise ValueError(f"`{option}` must be {words}. Received: {option}={shown(value)}")
 
 
 def check_callbacks(callbacks):
@@ -99,7 +353,7 @@ def check_callbacks(callbacks):
         if not isinstance(callback, keras.callbacks.Callback):
             raise TypeError(
                 "`callbacks` must be a Keras callback, a list of these, or None. "
-                f"Received: {callback!r}"
+                f"Received: {shown(callback)}"
             )
     return callbacks
 
@@ -119,16 +373,16 @@ def check_classes(option, classes, num_samples, num_classes=None):
     Raises:
         ValueError: If there is not one for each, or one is no class.
     """
-    given = np.asarray(classes)
+    given = as_numbers(classes, f"`{option}`")
     if given.dtype.kind not in "iu" or given.shape not in ((), (1,), (num_samples,)):
         raise ValueError(
             f"`{option}` must be whole numbers, one for each of {num_samples} samples or one for "
-            f"all. Received: {classes!r}"
+            f"all. Received: {shown(classes)}"
         )
     most = np.inf if num_classes is None else num_classes - 1
     if ((given < 0) | (given > most)).any():
         upwards = "0 upwards" if num_classes is None else f"0 to {most}"
-        raise ValueError(f"`{option}` must be a class, {upwards}. Received: {classes!r}")
+        raise ValueError(f"`{option}` must be a class, {upwards}. Received: {shown(classes)}")
     return np.broadcast_to(given, (num_samples,))
 
 
@@ -144,7 +398,7 @@ def check_seed(seed):
     if seed is None:
         return None
     if not is_whole(seed):
-        raise ValueError(f"`seed` must be an integer >= 0 or None. Received: seed={seed!r}")
+        raise ValueError(f"`seed` must be an integer >= 0 or None. Received: seed={shown(seed)}")
     return int(seed)
 
 
@@ -183,8 +437,25 @@ def check_labels(labels):
 
 
 def _is_number(value):
-    """Whether it is one number, and no boolean."""
-    return np.ndim(value) == 0 and np.asarray(value).dtype.kind in "iuf"
+    """Whether it is one real number, and not a boolean."""
+    if isinstance(value, (bool, np.bool_)):
+        return False
+    if isinstance(value, (int, float, np.integer, np.floating)):
+        return True
+    return _is_array(value) and np.ndim(value) == 0 and np.asarray(value).dtype.kind in "iuf"
+
+
+def _is_array(value):
+    """Whether it has a shape and a type, as arrays and tensors have."""
+    return not isinstance(value, type) and hasattr(value, "shape") and hasattr(value, "dtype")
+
+
+def _parameters(function):
+    """Names that a function takes by keyword, without self, and whether it takes any other."""
+    parameters = inspect.signature(function).parameters.values()
+    named = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
+    names = {one.name for one in parameters if one.kind in named} - {"self"}
+    return names, any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters)
 
 
 def _of_one_kind(labels):

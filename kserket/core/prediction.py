@@ -144,7 +144,8 @@ def read_data(graph, x):
     given = {name: part for name, part in x.items() if part is not None}
     if unknown or not given:
         raise ValueError(
-            f"Data must be named {list(observations)}, one of them at least. Received: {list(x)}"
+            f"Data must be named {list(observations)}, one of them at least and not None. "
+            f"Received: {list(x)}{'' if unknown else ', all of them None'}"
         )
     data = {}
     for name, part in given.items():

@@ -3,10 +3,19 @@
 import math
 
 import keras
+import numpy as np
 
 from kserket.core.learning_module import LearningModule
 from kserket.core.module import Observation
-from kserket.core.options import check_callbacks, check_nonnegative_int, check_positive
+from kserket.core.options import (
+    check_callbacks,
+    check_dict,
+    check_nonnegative_int,
+    check_path,
+    check_tolerance,
+    is_whole,
+    shown,
+)
 from kserket.core.progress import Progress, stopping_on_interrupt
 from kserket.core.rollback import undone_on_error
 from kserket.core.saving import Backup
@@ -16,11 +25,21 @@ def run_rounds(
     graph, rounds, callbacks, verbose, tolerance, schedule, module_callbacks, backup_dir
 ):
     """Runs rounds; see `Graph.fit`."""
+    if not is_whole(rounds) and np.ndim(rounds):
+        raise TypeError(
+            "Graph.fit() takes no data: they are in the observations, where set_data() replaces "
+            f"them. Pass a number of rounds: fit(rounds=5). Received: {shown(rounds)}"
+        )
     check_nonnegative_int(rounds=rounds)
-    check_positive(allow_zero=True, tolerance=0 if tolerance is None else tolerance)
+    check_tolerance(tolerance=tolerance)
+    if backup_dir is not None:
+        check_path(backup_dir=backup_dir)
     updates = _updates(graph, schedule)
     module_callbacks = {
-        graph[name]: check_callbacks(given) for name, given in (module_callbacks or {}).items()
+        graph[name]: check_callbacks(given)
+        for name, given in check_dict(
+            "callbacks by module name", module_callbacks=module_callbacks
+        ).items()
     }
     callbacks = check_callbacks(callbacks)
     if backup_dir is None:
@@ -67,7 +86,7 @@ def _run(graph, rounds, callbacks, verbose, tolerance, updates, module_callbacks
 
 def _updates(graph, schedule):
     """Dict from module to its updates in a round, where the caller named it."""
-    schedule = schedule or {}
+    schedule = check_dict("numbers of updates by module name", schedule=schedule)
     check_nonnegative_int(**{f"schedule[{name!r}]": count for name, count in schedule.items()})
     return {graph[name]: int(count) for name, count in schedule.items()}
 

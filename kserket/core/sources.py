@@ -1,5 +1,6 @@
 """What data may come in, beside arrays, and how each becomes one."""
 
+import itertools
 import pathlib
 
 import keras
@@ -40,11 +41,55 @@ def as_array(data, name):
             return _from_hdf5(data)
         if type(data).__module__.startswith("scipy.sparse"):
             return _from_sparse(data)
-        if isinstance(data, (keras.utils.PyDataset, tf.data.Dataset)):
+        if is_dataset(data):
             return storage.collect(_samples(batch, name) for batch in _batches(data, name))
     except ValueError as error:
         raise ValueError(f"{name} cannot read the {type(data).__name__}. {error}") from error
     return data
+
+
+def is_dataset(data):
+    """Whether these are batches of Keras or TensorFlow."""
+    return isinstance(data, (keras.utils.PyDataset, tf.data.Dataset))
+
+
+def read_named(dataset):
+    """The inputs in a dataset's batches, read once.
+
+    Args:
+        dataset: `tf.data.Dataset` or `keras.utils.PyDataset` of batches x or (x, y), or of dicts of
+            inputs in the place of x.
+
+    Returns:
+        Array x (N, ...), or dict of arrays; x alone may be larger than memory.
+
+    Raises:
+        TypeError: If batches hold something else than numbers.
+        ValueError: If there is no end or no batch, samples differ in shape, or have weights.
+    """
+    batches = (_inputs(batch) for batch in _batches(dataset, "x"))
+    first = next(batches, None)
+    if first is None:
+        raise ValueError("The dataset is empty. Give one with a batch at least.")
+    batches = itertools.chain([first], batches)
+    if not isinstance(first, dict):
+        return storage.collect(_samples(batch, "x") for batch in batches)
+    parts = {name: [] for name in first}
+    for batch in batches:
+        for name, arrays in parts.items():
+            arrays.append(as_numbers(batch[name], f"`{name}`"))
+    return {name: storage.collect(arrays) for name, arrays in parts.items()}
+
+
+def _inputs(batch):
+    """The inputs in a batch of a dataset."""
+    if not isinstance(batch, (tuple, list)):
+        return batch
+    if len(batch) > 2 and batch[2] is not None:
+        raise ValueError(
+            "Weights of samples in a dataset are not read. Give x and sample_weight as arrays."
+        )
+    return batch[0]
 
 
 def _mapped(path, name):

@@ -4,10 +4,15 @@ import keras
 import numpy as np
 
 from kserket.core.options import (
+    KERAS_OPTIONS,
     check_callbacks,
+    check_flag,
+    check_keywords,
     check_nonnegative_int,
     check_positive_int,
     check_seed,
+    check_tolerance,
+    keywords,
 )
 from kserket.core.progress import showing_sweeps
 
@@ -16,7 +21,8 @@ class SweepModel(keras.Model):
     """Base of the mixtures, chains and topic models: what their `fit` and files have in common.
 
     A sweep stands where Keras has an epoch. Parameters are non-trainable double precision
-    weights. A subclass has `is_fitted` and `state`, and writes `_update` and `_signature`.
+    weights. A subclass has `is_fitted` and `state`, and writes `_update`, `_signature` and
+    `_mean_log_likelihood`.
 
     Args:
         n_init: Number of starts of the first fit; None where the model decides.
@@ -29,9 +35,13 @@ class SweepModel(keras.Model):
             >= 0 nor None.
     """
 
+    optimizer = None  # what Keras' callbacks look for in a model
+
     def __init__(self, *, n_init, tolerance, seed=None, **kwargs):
+        check_keywords(type(self).__name__, kwargs, keywords(type(self)) | KERAS_OPTIONS)
         if n_init is not None:
             check_positive_int(n_init=n_init)
+        check_tolerance(tolerance=tolerance)
         kwargs.setdefault("dtype", "float64")
         super().__init__(**kwargs)
         self.n_init = n_init if n_init is None else int(n_init)
@@ -60,6 +70,63 @@ class SweepModel(keras.Model):
         self._fitted()
         self._update(statistics)
         return self
+
+    def evaluate(self, x, y=None, *, return_dict=False, verbose=0, **options):
+        """The mean log likelihood of data.
+
+        Args:
+            x: As in `fit`.
+            y: Not used.
+            return_dict: Whether to return a dict, as Keras does on request.
+            verbose: Not used.
+            **options: What belongs to x in `fit`, such as the `lengths` of sequences.
+
+        Returns:
+            Mean log likelihood per sample, step or document, in nats; or `{"log_likelihood": it}`.
+
+        Raises:
+            RuntimeError: If the model has not been fitted yet.
+            ValueError: If x does not fit.
+        """
+        check_flag(return_dict=return_dict)
+        self._fitted()
+        value = float(self._mean_log_likelihood(x, **options))
+        return {"log_likelihood": value} if return_dict else value
+
+    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
+        """`evaluate`.
+
+        Args:
+            x: As in `fit`.
+            y: Not used.
+            sample_weight: Must be None.
+            return_dict: As in `evaluate`.
+        """
+        options = {} if sample_weight is None else {"sample_weight": sample_weight}
+        return self.evaluate(x, return_dict=return_dict, **options)
+
+    def compile(self, *args, **kwargs):
+        """Not needed.
+
+        Raises:
+            TypeError: Always: there is no optimizer and no loss.
+        """
+        raise TypeError(
+            f"{type(self).__name__} learns by sweeps, without optimizer, loss or metrics. "
+            "Call fit(x); compile() is not needed."
+        )
+
+    def train_on_batch(self, x, y=None, **kwargs):
+        """Not possible.
+
+        Raises:
+            TypeError: Always: a sweep needs all data.
+        """
+        add = "partial_fit(x)" if hasattr(self, "partial_fit") else "merge(statistics(x), ...)"
+        raise TypeError(
+            f"{type(self).__name__} has no train_on_batch(): a sweep sees all data. Call fit(x), "
+            f"or {add} where data come in parts."
+        )
 
     def export(self, filepath, format="tf_saved_model", input_signature=None, **kwargs):
         """Exports what `predict` gives, with data as the only inputs.
@@ -111,6 +178,10 @@ class SweepModel(keras.Model):
         """Puts in the parameters that follow from a tuple of statistics."""
         raise TypeError(f"{type(self).__name__} must define _update(statistics).")
 
+    def _mean_log_likelihood(self, x):
+        """The figure of `evaluate`, a float."""
+        raise TypeError(f"{type(self).__name__} must define _mean_log_likelihood(x).")
+
     def _signature(self):
         """The inputs of an export: a list of `keras.layers.InputSpec`."""
         raise TypeError(f"{type(self).__name__} must define _signature().")
@@ -160,6 +231,7 @@ class SweepModel(keras.Model):
         """
         check_nonnegative_int(epochs=epochs)
         callbacks = check_callbacks(callbacks)
+        self._check_needs_no_optimizer(callbacks)
         are_read = any(getattr(callback, "reads_weights", True) for callback in callbacks)
         observers = keras.callbacks.CallbackList(
             callbacks, add_history=True, model=self, epochs=epochs, steps=1, verbose=0
@@ -170,14 +242,31 @@ class SweepModel(keras.Model):
             def report(sweep, num_sweeps, value, reached):
                 if are_read:
                     adopt(reached)
-                observers.on_epoch_begin(sweep - 1)
-                observers.on_epoch_end(sweep - 1, {figure: float(value)})
-                show(sweep, num_sweeps, float(value))
-                if self.stop_training:
+                observers.on_epoch_begin(done + sweep - 1)
+                observers.on_epoch_end(done + sweep - 1, {figure: float(value)})
+                show(done + sweep, num_sweeps, float(value))
+                if self.stop_training or (done and done + sweep >= num_sweeps):
                     raise StopIteration
 
             observers.on_train_begin()
-            adopt(run(report))
+            done, self._initial_epoch = self._initial_epoch or 0, None  # BackupAndRestore sets it
+            if done < epochs or not epochs:
+                adopt(run(report))
             observers.on_train_end()
         self._num_fits += 1
         return self.history
+
+    def _check_needs_no_optimizer(self, callbacks):
+        """Raises ValueError if a callback sets a learning rate."""
+        rates = keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau
+        for callback in callbacks:
+            if isinstance(callback, rates):
+                raise ValueError(
+                    f"{self.name} learns by sweeps, without an optimizer: there is no learning "
+                    f"rate for {type(callback).__name__} to set. Leave it out."
+                )
+            if getattr(callback, "write_steps_per_second", False):
+                raise ValueError(
+                    f"{self.name} learns by sweeps, without the steps of an optimizer. Leave "
+                    f"write_steps_per_second=True of {type(callback).__name__} out."
+                )

@@ -1,17 +1,18 @@
 """The Keras model: `GaussianMixture`."""
 
-import numbers
-
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
 
 from kserket import storage
+from kserket.core.named_inputs import named_inputs
 from kserket.core.options import (
     check_choice,
     check_classes,
+    check_flag,
     check_nonnegative_int,
+    check_positive,
     check_positive_int,
 )
 from kserket.core.sweep_model import SweepModel
@@ -128,11 +129,8 @@ class GaussianMixture(SweepModel):
             "mean_precision": mean_precision,
             "degrees_of_freedom": degrees_of_freedom,
         }
-        for option, value in hyper.items():
-            if value is not None and not (isinstance(value, numbers.Real) and 0 < value < np.inf):
-                raise ValueError(
-                    f"`{option}` must be a positive, finite number or None. Received: {value!r}"
-                )
+        check_positive(**{name: value for name, value in hyper.items() if value is not None})
+        check_flag(warm_start=warm_start, keep_groups=keep_groups, power_transform=power_transform)
         if resolution is not None:
             resolution = np.asarray(resolution, "float64")
             if not (np.isfinite(resolution) & (resolution >= 0)).all() or resolution.ndim > 1:
@@ -525,6 +523,11 @@ class GaussianMixture(SweepModel):
             self.component_log_density(data),
             data.log_prior,
         )
+
+    def _mean_log_likelihood(self, x, sample_weight=None):
+        parts = named_inputs(x, "class_prior")
+        scores = self.score_samples(parts["x"], parts.get("class_prior"))
+        return np.average(scores, weights=self._read(parts, sample_weight).weight)
 
     def lower_bound(self, x, *, sample_weight=None):
         """The variational bound on log p(data), in nats.

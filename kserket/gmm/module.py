@@ -8,7 +8,7 @@ import tensorflow as tf
 from kserket import storage
 from kserket.core import messages, tensors
 from kserket.core.learning_module import Inference, LearningModule
-from kserket.core.options import check_positive_int
+from kserket.core.options import Fixed, check_positive_int, in_words_of
 from kserket.core.registry import register_module
 from kserket.floors import LOG_ZERO
 from kserket.gmm import rule
@@ -77,6 +77,7 @@ class GMM(LearningModule):
 
     links_samples = False
     model_class = GaussianMixture
+    K = Fixed()
 
     def __init__(
         self,
@@ -101,7 +102,8 @@ class GMM(LearningModule):
             category = kwargs.pop("catogory") if category is None else category
         check_positive_int(itr=itr)
         self._options = {"inference": inference, "init": init, "n_init": n_init, **kwargs}
-        GaussianMixture(K, **self._options)  # an unknown option is told here, not in update()
+        with in_words_of(GMM, GaussianMixture, num_components="K"):
+            GaussianMixture(K, **self._options)  # a wrong option is an error here, not in update()
         super().__init__(
             name, mode, labels=category, save_dir=save_dir, load_dir=load_dir, seed=seed
         )

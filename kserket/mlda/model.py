@@ -374,6 +374,9 @@ class MultimodalLDA(SweepModel):
         theta = evidence.probabilities(self.beliefs(x).posterior)
         return sum(self._log_probabilities(data.values, theta))
 
+    def _mean_log_likelihood(self, x):
+        return np.mean(self.log_likelihood(x))
+
     def perplexity(self, x, given=None):
         """exp of the mean negative log probability of a word, for each modality.
 

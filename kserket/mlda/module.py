@@ -7,7 +7,7 @@ from kserket import storage
 from kserket.core import messages, tensors
 from kserket.core.learning_module import Inference, LearningModule
 from kserket.core.module import Observation
-from kserket.core.options import check_positive_int
+from kserket.core.options import Fixed, check_flag, check_positive_int, in_words_of
 from kserket.core.registry import register_module
 from kserket.inference import word_counts
 from kserket.mlda import options
@@ -84,6 +84,7 @@ class MLDA(LearningModule):
 
     links_samples = False
     model_class = MultimodalLDA
+    K, weights = Fixed(), Fixed()
 
     def __init__(
         self,
@@ -105,6 +106,7 @@ class MLDA(LearningModule):
         **kwargs,
     ):
         check_positive_int(K=K, itr=itr)
+        check_flag(shared_classes=shared_classes)
         if weights is not None:
             options.check_positive(weights=weights)
         self._options = {
@@ -115,13 +117,24 @@ class MLDA(LearningModule):
             "n_init": n_init,
             **kwargs,
         }
-        model = MultimodalLDA(K, **self._options)  # an unknown option is told here
+        with in_words_of(MLDA, MultimodalLDA, num_topics="K", modality_weights="weights"):
+            model = MultimodalLDA(K, **self._options)  # a wrong option is an error here
         super().__init__(
             name, mode, labels=category, save_dir=save_dir, load_dir=load_dir, seed=seed
         )
         self.K, self.weights, self.itr = int(K), weights, int(itr)
-        self.shared_classes = bool(shared_classes)
+        self.shared_classes = shared_classes
         self._config = model.get_config()
+
+    @property
+    def shared_classes(self):
+        """Whether inputs that state K classes mean the topics; may be set between updates."""
+        return self._shared_classes
+
+    @shared_classes.setter
+    def shared_classes(self, shared_classes):
+        check_flag(shared_classes=shared_classes)
+        self._shared_classes = bool(shared_classes)
 
     def get_state(self):
         return {**super().get_state(), "itr": self.itr, "shared_classes": self.shared_classes}

@@ -92,14 +92,12 @@ class MarkovChain(SweepModel):
         check_positive_int(num_states=num_states, n_init=n_init)
         if num_paths is not None:
             check_positive_int(num_paths=num_paths)
-        for option, value in {
-            "initial_prior": initial_prior,
-            "transition_prior": transition_prior,
-            "report_prior": report_prior,
-        }.items():
-            if not 0 < value < np.inf:
-                raise ValueError(f"`{option}` must be positive and finite. Received: {value!r}")
-        check_positive(trust=trust, allow_zero=True)
+        check_positive(
+            initial_prior=initial_prior,
+            transition_prior=transition_prior,
+            report_prior=report_prior,
+        )
+        check_positive(trust=trust, allow_zero=True, allow_infinity=True)
         super().__init__(n_init=n_init, tolerance=tolerance, seed=seed, **kwargs)
         self.num_states = int(num_states)
         self.prior = reported_chain.Prior(
@@ -312,20 +310,8 @@ class MarkovChain(SweepModel):
         starts, _ = markov_chain.steps(markov_chain.check_lengths(data.lengths, len(scores)))
         return np.add.reduceat(scores, starts)
 
-    def evaluate(self, x, y=None, *, lengths=None, return_dict=False):
-        """log p(x), mean over steps, in nats.
-
-        Args:
-            x: As in `fit`.
-            y: Not used.
-            lengths: As in `fit`.
-            return_dict: Whether the figure comes as `{"log_likelihood": ...}`.
-
-        Returns:
-            A float, or a dict.
-        """
-        mean = float(self.log_likelihood(x, lengths=lengths).mean())
-        return {"log_likelihood": mean} if return_dict else mean
+    def _mean_log_likelihood(self, x, lengths=None):
+        return self.log_likelihood(x, lengths=lengths).mean()
 
     def most_likely_path(self, x, *, lengths=None):
         """The most probable sequence of states as a whole (Viterbi).

@@ -1,5 +1,6 @@
 """Its module: `MarkovModel`."""
 
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,7 +9,7 @@ import tensorflow as tf
 from kserket import floors
 from kserket.core import messages, tensors
 from kserket.core.learning_module import Inference, LearningModule, check_learned
-from kserket.core.options import check_choice, check_classes, check_positive_int
+from kserket.core.options import check_choice, check_classes, check_positive_int, in_words_of
 from kserket.core.registry import register_module
 from kserket.inference import markov_chain, reported_chain
 from kserket.mm import rule
@@ -121,12 +122,32 @@ class MarkovModel(LearningModule):
         self._options = {"n_init": n_init, "trust": trust, "num_paths": num_paths, **kwargs}
         allowed = kwargs.get("allowed_transitions")
         num_states = 1 if allowed is None or isinstance(allowed, str) else len(allowed)
-        MarkovChain(num_states, **self._options)  # an unknown option is told here, not in update()
+        with in_words_of(MarkovModel, MarkovChain, num_paths="num_samp"):
+            MarkovChain(num_states, **self._options)  # a wrong option is an error here
+        given, _ = self._arguments
+        if inference == "exact" and given and type(self).__init__ is MarkovModel.__init__:
+            warnings.warn(
+                f"MarkovModel({num_samp}) sets `num_samp`, the number of sampled paths, which "
+                "inference='exact' does not use. The number of states is that of the classes it "
+                "reads. Leave it out, or pass inference='sampled'.",
+                stacklevel=2,
+            )
+        markov_chain.check_lengths(lengths)  # before a number is taken
         super().__init__(
             name, mode, labels=category, save_dir=save_dir, load_dir=load_dir, seed=seed
         )
         self.lengths, self.itr = lengths, int(itr)
         self._log_likelihood = None
+
+    @property
+    def lengths(self):
+        """Lengths of the sequences that the samples are, or None; may be set between updates."""
+        return self._lengths
+
+    @lengths.setter
+    def lengths(self, lengths):
+        markov_chain.check_lengths(lengths)
+        self._lengths = lengths
 
     def get_state(self):
         return {**super().get_state(), "itr": self.itr, "lengths": self.lengths}

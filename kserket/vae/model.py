@@ -11,14 +11,17 @@ from keras import ops
 from kserket import storage
 from kserket.core.devices import batch_offset
 from kserket.core.options import (
+    KERAS_OPTIONS,
     check_choice,
+    check_keywords,
     check_nonnegative_int,
     check_positive,
     check_positive_int,
     check_seed,
+    keywords,
 )
 from kserket.vae.inputs import by_name, check, check_validation, is_shape, sample_shape
-from kserket.vae.networks import Networks
+from kserket.vae.networks import Networks, check_network
 from kserket.vae.objective import (
     PerSample,
     cross_entropy,
@@ -95,7 +98,9 @@ class VariationalAutoencoder(keras.Model):
         seed=None,
         **kwargs,
     ):
+        check_keywords(type(self).__name__, kwargs, keywords(type(self)) | KERAS_OPTIONS)
         check_choice("likelihood", likelihood, "bernoulli", "gaussian")
+        check_network(encoder=encoder, decoder=decoder)
         check_positive_int(
             latent_dim=latent_dim, encoder_units=encoder_units, decoder_units=decoder_units
         )

@@ -10,7 +10,7 @@ from keras import ops
 from kserket import storage
 from kserket.core import compiled_loop, messages, tensors
 from kserket.core.learning_module import Inference, LearningModule
-from kserket.core.options import check_positive, check_positive_int
+from kserket.core.options import Fixed, check_positive, check_positive_int, in_words_of
 from kserket.core.registry import register_module
 from kserket.vae.inputs import check_unit_interval
 from kserket.vae.model import VariationalAutoencoder
@@ -83,6 +83,8 @@ class VAE(LearningModule):
     links_samples = False
     evidence_uses_prior = False
 
+    latent_dim, likelihood, encoder, decoder = Fixed(), Fixed(), Fixed(), Fixed()
+
     def __init__(
         self,
         latent_dim,
@@ -113,7 +115,10 @@ class VAE(LearningModule):
             "kl_weight": KL_param,
             "likelihood": likelihood,
         }
-        VariationalAutoencoder(**self._options)  # an unknown option is told here, not in update()
+        words = {"kernel_stddev": "weight_stddev", "kl_weight": "KL_param"}
+        words |= {f"{side}_units": f"hidden_{side}_dim" for side in ("encoder", "decoder")}
+        with in_words_of(VAE, VariationalAutoencoder, **words):  # a wrong one is an error here
+            VariationalAutoencoder(encoder=encoder, decoder=decoder, **self._options)
         super().__init__(name, mode, save_dir=save_dir, load_dir=load_dir, seed=seed)
         self.latent_dim = int(latent_dim)
         self.itr, self.batch_size = int(itr), batch_size and int(batch_size)

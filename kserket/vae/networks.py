@@ -5,6 +5,22 @@ import math
 import keras
 import tensorflow as tf
 
+from kserket.core.options import shown
+
+
+def check_network(**options):
+    """Checks that options are networks that can be called, or None.
+
+    Args:
+        **options: Values by name.
+
+    Raises:
+        TypeError: If one is not.
+    """
+    for option, value in options.items():
+        if value is not None and (isinstance(value, type) or not callable(value)):
+            raise TypeError(f"`{option}` must be a Keras model, or None. Received: {shown(value)}")
+
 
 class Networks:
     """Builds encoder and decoder.

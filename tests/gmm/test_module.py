@@ -200,7 +200,7 @@ def test_recognition_under_the_same_message_gives_the_same_answer(tmp_path):
     [
         ({"mode": "lern"}, "mode='lern'"),
         ({"itr": 0}, "itr"),
-        ({"K": 0}, "num_components"),
+        ({"K": 0}, "`K`"),
         ({"inference": "em"}, "inference='em'"),
         ({"categories": [1]}, "categories"),
         ({"seed": -3}, "seed"),
