@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kserket.arrays import as_numbers
+from kserket.core.options import check_flag, check_positive, check_positive_int, make_rng
+
 
 class MixtureData(NamedTuple):
     """Samples of a Gaussian mixture together with everything that made them."""
@@ -114,17 +117,14 @@ def make_mixture(
         "num_components": num_components,
         "num_features": num_features,
     }
-    for name, value in sizes.items():
-        if value < 1:
-            raise ValueError(f"`{name}` must be at least 1. Received: {name}={value}")
-    if not 0 <= separation < np.inf:
-        raise ValueError(
-            f"`separation` must be finite and not negative. Received: separation={separation}"
-        )
+    check_positive_int(**sizes)
+    num_samples, num_components, num_features = map(int, sizes.values())
+    check_positive(separation=separation, allow_zero=True)
+    check_flag(spherical=spherical)
     if mixing_weights is None:
         weights = np.full(num_components, 1 / num_components)
     else:
-        weights = np.asarray(mixing_weights, dtype="float64")
+        weights = np.asarray(as_numbers(mixing_weights, "`mixing_weights`"), dtype="float64")
         if (
             weights.shape != (num_components,)
             or not np.all(weights >= 0)
@@ -134,7 +134,7 @@ def make_mixture(
                 f"`mixing_weights` must be {num_components} probabilities that sum to 1. "
                 f"Received: {mixing_weights}"
             )
-    rng = np.random.default_rng(seed)
+    rng = make_rng(seed)
     means = _spread_means(num_components, num_features, separation, rng)
     if spherical:
         covariances = np.tile(np.eye(num_features), (num_components, 1, 1))

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kserket.arrays import check_unmasked
+
 
 class ConfusionMatrix(NamedTuple):
     """Counts of samples by true label (rows) and cluster (columns), partners on the diagonal."""
@@ -166,6 +168,8 @@ def _match(y_true, y_pred):
 
 def _encode(y_true, y_pred):
     """Sorted names of labels (R,) and clusters (C,), and both inputs as (N,) positions in them."""
+    for name, values in (("`y_true`", y_true), ("`y_pred`", y_pred)):
+        check_unmasked(values, name)
     true, predicted = np.asarray(y_true), np.asarray(y_pred)
     for name, given, values in (("y_true", y_true, true), ("y_pred", y_pred, predicted)):
         if values.ndim != 1:

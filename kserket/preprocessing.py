@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from kserket.arrays import as_numbers
 from kserket.core.options import check_positive_int
 
 _CHUNK = 1000  # images worked on at a time
@@ -41,7 +42,7 @@ def deskew(images, image_shape=None):
     """
     from scipy import ndimage
 
-    images = np.asarray(images, "float32")
+    images = np.asarray(as_numbers(images, "`images`"), "float32")
     stack = images.reshape(len(images), *_image_shape(images.shape, image_shape))
     if not (stack >= 0).all() or not np.isfinite(stack).all():
         raise ValueError("`images` must be finite and not negative, 0 the background.")
@@ -102,7 +103,7 @@ def oriented_gradients(images, image_shape=None, *, num_orientations=8, cell_siz
     """
     from scipy import ndimage
 
-    images = np.asarray(images, "float32")
+    images = np.asarray(as_numbers(images, "`images`"), "float32")
     height, width = _image_shape(images.shape, image_shape)
     if not np.isfinite(images).all():
         raise ValueError("`images` must be finite.")

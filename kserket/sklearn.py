@@ -17,9 +17,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from kserket import gmm, vae
+from kserket.arrays import as_numbers, check_unmasked
 from kserket.core.graph import Graph
 from kserket.core.module import Module, Observation
-from kserket.core.options import check_positive_int
+from kserket.core.options import check_positive_int, in_words_of
 
 
 class GaussianMixture(DensityMixin, BaseEstimator):
@@ -99,18 +100,20 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             The estimator.
         """
         check_positive_int(max_iter=self.max_iter)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
-        self.model_ = gmm.GaussianMixture(
-            self.n_components,
-            inference=self.inference,
-            n_init=self.n_init,
-            weight_concentration=self.weight_concentration,
-            mean_precision=self.mean_precision,
-            degrees_of_freedom=self.degrees_of_freedom,
-            power_transform=self.power_transform,
-            tolerance=self.tol,
-            seed=_draw_seed(self.random_state),
-        )
+        X = _validated(self, X, ensure_min_samples=2)
+        words = {"num_components": "n_components", "tolerance": "tol"}
+        with in_words_of(GaussianMixture, gmm.GaussianMixture, **words):
+            self.model_ = gmm.GaussianMixture(
+                self.n_components,
+                inference=self.inference,
+                n_init=self.n_init,
+                weight_concentration=self.weight_concentration,
+                mean_precision=self.mean_precision,
+                degrees_of_freedom=self.degrees_of_freedom,
+                power_transform=self.power_transform,
+                tolerance=self.tol,
+                seed=_draw_seed(self.random_state),
+            )
         history = self.model_.fit(X, epochs=int(self.max_iter), verbose=0)
         (bounds,) = history.history.values()
         self.lower_bound_, self.n_iter_ = bounds[-1], len(bounds)
@@ -147,7 +150,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
 
     def _validate(self, X):
         check_is_fitted(self)
-        return validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        return _validated(self, X, reset=False)
 
 
 class GraphClusterer(
@@ -200,7 +203,7 @@ class GraphClusterer(
         Returns:
             The estimator.
         """
-        X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
+        X = _validated(self, X, ensure_min_samples=2)
         build = gaussian_mixture_graph if self.build is None else self.build
         graph = _checked(build(X, self.n_clusters, _draw_seed(self.random_state)), X)
         graph.fit(self.rounds, verbose=0)
@@ -263,7 +266,15 @@ class GraphClusterer(
 
     def _validate(self, X):
         check_is_fitted(self)
-        return validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        return _validated(self, X, reset=False)
+
+
+def _validated(estimator, X, **options):
+    """`validate_data`, which would read through masks and take text that spells numbers."""
+    check_unmasked(X, "X")
+    if getattr(getattr(X, "dtype", None), "kind", "f") in "SUmM":
+        as_numbers(X, "X")  # raises
+    return validate_data(estimator, X, dtype=[np.float64, np.float32], **options)
 
 
 def _checked(graph, X):

@@ -133,6 +133,10 @@ DOORS = {  # name of what is given, and a call that gives it
     "x of MarkovChain": lambda x: kserket.MarkovChain(2).fit(x),
     "Modality 0 of lda": lambda x: kserket.MultimodalLDA(2, name="lda").fit([x, X]),
     "obs": kserket.Observation,
+    "`images`": lambda x: kserket.preprocessing.deskew(x, (1, 2)),
+    "`images` ": lambda x: kserket.preprocessing.oriented_gradients(x, (1, 2)),
+    "`z`": kserket.plotting.plot_latent,
+    "`x`": lambda x: kserket.plotting.plot_reconstructions(x, X),
 }
 
 
@@ -175,3 +179,26 @@ def test_lengths_of_any_type_of_whole_numbers(dtype):
     for wrong in ([4.5, 7.5], [[4, 8]], [4, 0, 8], []):
         with pytest.raises(ValueError, match="`lengths` must be a list of positive integers"):
             model.predict(x, lengths=wrong)
+
+
+def test_scores_do_not_read_through_masks():
+    masked = np.ma.array([0, 1, 1], mask=[1, 0, 0])
+    for true, predicted, name in ((masked, [0, 1, 1], "y_true"), ([0, 1, 1], masked, "y_pred")):
+        with pytest.raises(ValueError, match=f"^`{name}` is a masked array"):
+            kserket.metrics.clustering_accuracy(true, predicted)
+
+
+@pytest.mark.parametrize(
+    "options, error, text",
+    [
+        ({"num_samples": "a"}, ValueError, "`num_samples` must be a positive integer"),
+        ({"num_samples": 10.5}, ValueError, "`num_samples`"),
+        ({"separation": "a"}, ValueError, "`separation` must be a number >= 0"),
+        ({"mixing_weights": "a"}, TypeError, "`mixing_weights` needs numbers"),
+        ({"seed": "a"}, ValueError, "`seed` must be an integer"),
+        ({"spherical": "False"}, ValueError, "`spherical` must be True or False"),
+    ],
+)
+def test_data_sets_check_their_options(options, error, text):
+    with pytest.raises(error, match=text):
+        kserket.datasets.make_mixture(**options)

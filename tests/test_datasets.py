@@ -115,9 +115,9 @@ def test_mixture_follows_its_seed_and_weights():
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"num_components": 0}, "`num_components` must be at least 1. Received: num_components=0"),
-        ({"separation": -1}, "separation=-1"),
-        ({"separation": np.inf}, "separation=inf"),
+        ({"num_components": 0}, "`num_components` must be a positive integer. Received: 0"),
+        ({"separation": -1}, "`separation` .* Received: -1"),
+        ({"separation": np.inf}, "`separation` .* Received: inf"),
         ({"mixing_weights": [np.nan] * 3}, "3 probabilities"),
         ({"num_components": 2, "mixing_weights": [0.5, 0.6]}, "2 probabilities that sum to 1"),
         ({"num_components": 2, "mixing_weights": [1.0]}, "2 probabilities"),

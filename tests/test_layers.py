@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "inference": {"inference"} | GROUND,
     "core": FAMILY_MAY_IMPORT,
     **dict.fromkeys(TOOLS, TOOLS | GROUND),
+    "datasets": TOOLS | GROUND | {"core"},  # whose checks of options it takes
     "sklearn": {"core", "gmm", "vae"} | GROUND,  # scikit-learn's front door
 }
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from kserket.arrays import as_numbers
 from kserket.plotting.sources import reconstruction_of
 from kserket.plotting.style import finish, new_axes
 
@@ -27,6 +28,8 @@ def plot_reconstructions(x, x_hat=None, *, image_shape=None, num_images=12, titl
     """
     if x_hat is None:
         x, x_hat = reconstruction_of(x)
+    x = as_numbers(x, "`x`", allow_missing=True)
+    x_hat = as_numbers(x_hat, "`x_hat`", allow_missing=True)
     if np.shape(x) != np.shape(x_hat):
         raise ValueError(
             f"`x` and `x_hat` must have one shape. Received: {np.shape(x)} and {np.shape(x_hat)}"
@@ -52,7 +55,7 @@ def plot_generated(images, *, names=None, image_shape=None, title=None, ax=None)
     Raises:
         ValueError: if there are not three dimensions or more, or no image shape fits.
     """
-    images = np.asarray(images)
+    images = as_numbers(images, "`images`", allow_missing=True)
     if images.ndim < 3:
         raise ValueError(f"`images` must be (K, n, ...). Received: shape {images.shape}")
     names = [f"class {k}" for k in range(len(images))] if names is None else list(names)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from kserket.arrays import as_numbers, check_unmasked
 from kserket.plotting.sources import gaussian_of, is_source, latent_of, observed
 from kserket.plotting.style import (
     FAINT,
@@ -107,7 +108,7 @@ def plot_active_units(kl_per_dim, *, threshold=0.01, title=None, ax=None):
     """
     if is_source(kl_per_dim):
         kl_per_dim = _kl_per_dim(*gaussian_of(kl_per_dim))
-    kl = np.asarray(kl_per_dim, dtype=float)
+    kl = np.asarray(as_numbers(kl_per_dim, "`kl_per_dim`"), dtype=float)
     if kl.ndim != 1 or not len(kl):
         raise ValueError(f"`kl_per_dim` must be a vector (D,). Received: shape {kl.shape}")
     order = np.argsort(-kl, kind="stable")
@@ -127,12 +128,13 @@ def plot_active_units(kl_per_dim, *, threshold=0.01, title=None, ax=None):
 
 def _points(z, labels):
     """Finite points (N, D) and their labels (N,) or responsibilities (N, K), checked."""
-    z = np.asarray(z)
+    z = as_numbers(z, "`z`", allow_missing=True)
     if z.ndim != 2 or z.shape[1] < 2:
         raise ValueError(f"`z` must be (N, D) with D of at least 2. Received: shape {z.shape}")
+    check_unmasked(labels, "`labels`")
     labels = np.zeros(len(z), int) if labels is None else np.asarray(labels)
-    if len(labels) != len(z):
-        raise ValueError(f"`labels` must have {len(z)} rows, as `z`. Received: {len(labels)}")
+    if labels.shape[:1] != z.shape[:1]:
+        raise ValueError(f"`labels` must have {len(z)} rows, as `z`. Received: {labels.shape}")
     is_number = labels.dtype.kind in "fiub"
     if labels.ndim > 1 and not (labels.ndim == 2 and is_number and np.all(abs(labels) < 1.001)):
         raise ValueError(
