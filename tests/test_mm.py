@@ -588,7 +588,7 @@ def test_nan_rows_are_missing_steps(rng):
     gaps[[2, 5]], even[[2, 5]] = np.nan, 1 / K
     assert_allclose(model.predict(gaps), model.predict(even))
     gaps[3, 0] = np.nan
-    with pytest.raises(ValueError, match="`x`"):
+    with pytest.raises(ValueError, match="^x of MarkovChain"):
         model.predict(gaps)
 
 

@@ -8,14 +8,14 @@ from kserket.inference import markov_chain, reported_chain
 from kserket.mm import rule
 
 
-def context(log_evidence, initial, transitions, lengths=None, dtype="float64"):
+def context(log_evidence, initial, transitions, lengths=None, dtype="float64", of=rule.context):
     """`rule.context`, normalised, of sequences of these lengths."""
     starts = None
     if lengths is not None:
         starts = np.zeros(len(log_evidence), bool)
-        starts[np.cumsum(lengths) - lengths] = True
+        starts[np.cumsum(lengths, dtype=int) - np.array(lengths, int)] = True
     arguments = (tf.constant(part, dtype) for part in (log_evidence, initial, transitions))
-    return markov_chain.normalise(rule.context(*arguments, starts).numpy().astype("float64"))
+    return markov_chain.normalise(of(*arguments, starts).numpy().astype("float64"))
 
 
 def chain(num_states, concentration=1.0, seed=0):
@@ -64,6 +64,23 @@ def test_sure_evidence_that_contradicts_itself(dtype, sharpness):
     np.testing.assert_allclose(np.exp(found), np.exp(expected), atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("lengths", [None, [1, 9, 1, 19]])
+def test_zeros_are_exact(lengths, dtype):
+    """Sustained evidence for a state that cannot come back does not bring it back."""
+    rng = np.random.default_rng(0)
+    transitions = np.array([[0.6, 0.3, 0.1], [0.0, 0.7, 0.3], [0.0, 0.0, 1.0]])
+    told = np.concatenate([[0], np.repeat([2, 0], [9, 20])])
+    log_evidence = np.where(told[:, None] == np.arange(3), 0.0, -60.0) + rng.normal(size=(30, 3))
+    log_evidence[3] = [-800.0, -800.0, 0.0]
+    parameters = np.array([1.0, 0.0, 0.0]) if lengths is None else chain(3)[0], transitions
+    expected = markov_chain.smooth(log_evidence, *parameters, lengths).log_context
+    found = context(log_evidence, *parameters, lengths, dtype, rule.exact_context)
+    np.testing.assert_allclose(np.exp(found), np.exp(expected), atol=1e-4)
+    if dtype == "float64":
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-9)
+
+
 def test_what_is_reported_counts_in_full():
     logs = np.array([[0.0, -800.0, -900.0], [-3.0, -2.0, -1.0]])
     for reports in (np.eye(3), chain(3)[1]):
@@ -72,19 +89,22 @@ def test_what_is_reported_counts_in_full():
         np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
-def test_no_step_is_no_answer():
-    assert context(np.zeros((0, 3)), *chain(3)).shape == (0, 3)
+@pytest.mark.parametrize("of", [rule.context, rule.exact_context])
+@pytest.mark.parametrize("lengths", [None, []])
+def test_no_step_is_no_answer(of, lengths):
+    assert context(np.zeros((0, 3)), *chain(3), lengths, of=of).shape == (0, 3)
 
 
 @pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
-def test_the_rule_needs_built_in_operations_only():
+@pytest.mark.parametrize("of", [rule.context, rule.exact_context])
+def test_the_rule_needs_built_in_operations_only(of):
     """LiteRT takes it, for any number of steps."""
     initial, transitions = chain(3)
 
     @tf.function(input_signature=[tf.TensorSpec((None, 3), "float32")])
     def serve(log_evidence):
         parameters = (tf.constant(part, "float32") for part in (initial, transitions))
-        return rule.context(log_evidence, *parameters)
+        return of(log_evidence, *parameters)
 
     module = tf.Module()
     module.serve = serve

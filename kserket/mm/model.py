@@ -249,7 +249,12 @@ class MarkovChain(SweepModel):
         log_evidence = rule.state_evidence(logs["x"], reports)
         if "class_prior" in logs:
             log_evidence += logs["class_prior"]
-        return tf.nn.softmax(log_evidence + rule.context(log_evidence, initial, transitions))
+        return tf.nn.softmax(log_evidence + self.tensor_context(log_evidence, initial, transitions))
+
+    @property
+    def tensor_context(self):
+        """The function of `kserket.mm.rule` that suits these transitions."""
+        return rule.context if self.prior.allowed is None else rule.exact_context
 
     def predict(self, x, batch_size=None, verbose=0, *, lengths=None, **kwargs):
         """P(state | all steps of its sequence).

@@ -267,7 +267,9 @@ class MarkovModel(LearningModule):
             reported = tensors.from_log(tf.math.log(tf.maximum(reported, smallest)), missing)
         own = rule.state_evidence(reported.log_probs, terms.reports)
         above = 0.0 if prior is None else prior.log_probs
-        context = rule.context(own + above, terms.initial, terms.transitions, terms.starts)
+        context = self.model.tensor_context(
+            own + above, terms.initial, terms.transitions, terms.starts
+        )
         up, down, posterior = map(tensors.from_log, rule.conclude(context, own, above))
         return tensors.Inference(up, [down], posterior)
 

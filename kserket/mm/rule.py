@@ -12,7 +12,8 @@ Where a sequence starts, what is predicted is `initial` whatever came before, an
 nothing of what came before.
 
 Probabilities and evidence are floored (`kserket.floors`), so that nothing underflows: operators
-keep the scales of their rows apart, in logarithms.
+keep the scales of their rows apart, in logarithms. A chain whose transitions may be zero passes
+step by step instead (`exact_context`).
 
 Reference: Särkkä and García-Fernández (2021), Temporal parallelization of Bayesian smoothers.
 """
@@ -123,6 +124,51 @@ def context(log_evidence, initial, transitions, starts=None):
     following = tf.concat([evidence[1:], tf.ones_like(evidence[:1])], axis=0)
     foretold = tf.scan(future, (following, *ends), leaving, reverse=True)
     return unpack(tf.math.log(predicted) + tf.math.log(foretold))
+
+
+def exact_context(log_evidence, initial, transitions, starts=None):
+    """`context` of a chain with transitions of zero, which no evidence overcomes.
+
+    One step after another, in logarithms, of which those of zero are -inf.
+
+    Args:
+        log_evidence: (N, K), unnormalised and finite.
+        initial: (K,) P(first state).
+        transitions: (K, K) P(next state = column | state = row).
+        starts: As in `context`.
+
+    Returns:
+        (N, K), unnormalised; -inf for a state that no path leads to.
+    """
+    peak = tf.reduce_max(log_evidence, axis=1, keepdims=True)
+    num_steps, log_transitions = tf.shape(log_evidence)[0], tf.math.log(transitions)
+    evidence = tf.pad(log_evidence - peak, ((0, 1), (0, 0)))  # one step at least
+    first, last = tf.math.log(initial), tf.zeros_like(initial)
+    ends = tf.zeros_like(evidence[:, 0], "bool")
+    if starts is not None:  # where the next step starts a sequence
+        ends = tf.concat([starts, [False, False]], axis=0)[1 : num_steps + 2]
+
+    def past(log_weights, at):
+        reached = _log_sum((log_weights + at[0])[:, None] + log_transitions, axis=0)
+        return tf.where(at[1], first, reached)
+
+    def future(log_weights, at):
+        reached = _log_sum(log_transitions + log_weights + at[0], axis=1)
+        return tf.where(at[1], last, reached)
+
+    predicted = tf.scan(past, (evidence, ends), first)
+    following = tf.concat([evidence[1:], tf.zeros_like(evidence[:1])], axis=0)
+    foretold = tf.scan(future, (following, ends), last, reverse=True)
+    predicted = tf.concat([first[None], predicted], axis=0)
+    return (predicted[:-1] + foretold)[:num_steps]
+
+
+def _log_sum(log_weights, axis):
+    """Logarithm of sums of exponentials over an axis, less the largest of them."""
+    peak = tf.maximum(tf.reduce_max(log_weights, axis=axis, keepdims=True), -1e30)
+    sums = tf.math.log(tf.reduce_sum(tf.exp(log_weights - peak), axis=axis))
+    reached = sums + tf.squeeze(peak, axis)
+    return reached - tf.reduce_max(reached)
 
 
 def _blocks(rows):
