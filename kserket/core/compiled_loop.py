@@ -19,7 +19,23 @@ MEMORY_LIMIT = 256 * 2**20  # bytes of data that are held whole
 BLOCK_BYTES = 32 * 2**20  # else: bytes that are brought into memory at a time
 
 
-def fit(model, data, batch_size, epochs, seed, callbacks=(), dtype=None):
+_BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_train_batch_begin", "on_train_batch_end")
+
+
+def fit(
+    model,
+    data,
+    batch_size,
+    epochs,
+    seed,
+    callbacks=(),
+    dtypes=None,
+    *,
+    initial_epoch=0,
+    shuffle=True,
+    verbose=0,
+    validate=None,
+):
     """Trains a compiled Keras model.
 
     A model made under a `tf.distribute.MirroredStrategy` takes every step on all its devices: each
@@ -29,88 +45,143 @@ def fit(model, data, batch_size, epochs, seed, callbacks=(), dtype=None):
         model: Compiled and built `keras.Model` whose `train_step` runs on TensorFlow.
         data: What `train_step` takes as one batch, nested, each leaf an array (N, ...).
         batch_size: Samples in a step; the last step of an epoch takes what is left.
-        epochs: Passes over the data.
+        epochs: Number of the epoch before which training ends, as in `keras.Model.fit`.
         seed: Integer; with the epoch it determines the order of the samples.
         callbacks: Keras callbacks. Their batch methods are not called.
-        dtype: Type that the model is given; None is that of each leaf.
+        dtypes: Nested like `data`, the type that the model is given of each leaf; None is that of
+            every leaf.
+        initial_epoch: Number of the first epoch.
+        shuffle: Whether each epoch takes the samples in another order.
+        verbose: 0, 1, 2 or "auto", as in `keras.Model.fit`.
+        validate: Function from an epoch's number and the callbacks to the figures to add, or None.
 
     Returns:
         A `keras.callbacks.History`.
     """
-    blocks = _blocks_function(data, batch_size, dtype)
-    strategy = model.distribute_strategy
+    leaves = tf.nest.flatten(data)
+    dtypes = [leaf.dtype for leaf in leaves] if dtypes is None else tf.nest.flatten(dtypes)
+    dtypes = [np.dtype(dtype).newbyteorder("=") for dtype in dtypes]
+    strategy, num_samples = model.distribute_strategy, len(leaves[0])
+
+    def tensors(index):
+        parts = zip(leaves, dtypes, strict=True)
+        return tf.nest.pack_sequence_as(data, [_tensor(*part, index) for part in parts])
+
+    blocks = _blocks_function(leaves, dtypes, tensors, batch_size)
     callbacks = keras.callbacks.CallbackList(
-        callbacks, add_history=True, model=model, epochs=epochs, steps=1, verbose=0
+        callbacks,
+        add_history=True,
+        add_progbar=verbose != 0,
+        model=model,
+        epochs=epochs,
+        steps=-(-num_samples // batch_size),
+        verbose=verbose,
     )
     if not model.optimizer.built:  # some make all their variables anew in every build()
         with strategy.scope():
             model.optimizer.build(model.trainable_variables)
-    run = _steps_function(model, data, dtype)
-    num_samples = len(tf.nest.flatten(data)[0])
+    run = _steps_function(model, tensors)
     batch_size = tf.constant(batch_size, "int32")
     model.stop_training = False
     callbacks.on_train_begin()
     logs = None
-    for epoch in range(epochs):
+    for epoch in range(initial_epoch, epochs):
         callbacks.on_epoch_begin(epoch)
         model.reset_metrics()
-        order = tf.random.experimental.stateless_shuffle(
-            tf.range(num_samples), tf.constant([seed, epoch], "int32")
-        )
+        order = tf.range(num_samples)
+        if shuffle:
+            order = tf.random.experimental.stateless_shuffle(
+                order, tf.constant([seed, epoch], "int32")
+            )
         for block, rows in blocks(order):
             logs = run(block, batch_size, rows)
         logs = {name: float(value) for name, value in logs.items()}
+        if validate is not None:
+            logs |= validate(epoch, callbacks)
         callbacks.on_epoch_end(epoch, logs)
         if model.stop_training:
             break
+    if epochs > 0:
+        model.optimizer.finalize_variable_values(model.trainable_weights)
     callbacks.on_train_end(logs)
     return model.history
 
 
-def _blocks_function(data, batch_size, dtype):
+def can_fit(model, callbacks):
+    """Whether this loop does what Keras' `fit` does for a model and callbacks.
+
+    Args:
+        model: Compiled `keras.Model`.
+        callbacks: What `keras.Model.fit` takes as `callbacks`.
+    """
+    if not model.compiled or model.run_eagerly or model.jit_compile:
+        return False
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        return False
+    return not any(_sees_batches(callback) for callback in keras.tree.flatten(callbacks or []))
+
+
+def reset(model):
+    """Forgets the compiled steps of a model, which is compiled with other options."""
+    object.__setattr__(model, "_compiled_steps", None)  # neither tracked nor exported
+
+
+def _sees_batches(callback):
+    """Whether a callback has work to do at each batch."""
+    if isinstance(callback, keras.callbacks.ModelCheckpoint):
+        return callback.save_freq != "epoch"
+    if type(callback) is keras.callbacks.ProgbarLogger:
+        return False
+    own = (getattr(callback, name) for name in _BATCH_HOOKS)
+    default = (getattr(keras.callbacks.Callback, name) for name in _BATCH_HOOKS)
+    return any(
+        getattr(mine, "__func__", mine) is not theirs
+        for mine, theirs in zip(own, default, strict=True)
+    )
+
+
+def _blocks_function(leaves, dtypes, tensors, batch_size):
     """Function from the order of all rows to pairs: tensors in memory, the order of their rows."""
-    leaves = tf.nest.flatten(data)
     row_bytes = sum(
-        int(np.prod(leaf.shape[1:])) * np.dtype(dtype or leaf.dtype).itemsize for leaf in leaves
+        int(np.prod(leaf.shape[1:])) * dtype.itemsize
+        for leaf, dtype in zip(leaves, dtypes, strict=True)
     )
     if row_bytes * len(leaves[0]) <= MEMORY_LIMIT:
-        tensors = _tensors(data, dtype, slice(None))
-        return lambda order: [(tensors, order)]
+        whole = tensors(slice(None))
+        return lambda order: [(whole, order)]
     block_rows = max(1, BLOCK_BYTES // row_bytes // batch_size) * batch_size
 
     def blocks(order):
         order = order.numpy()
         for start in range(0, len(order), block_rows):
             index = order[start : start + block_rows]
-            yield _tensors(data, dtype, index), tf.range(len(index))
+            yield tensors(index), tf.range(len(index))
 
     return blocks
 
 
-def _tensors(data, dtype, index):
-    """The rows of an index, as tensors."""
-    return tf.nest.map_structure(
-        lambda leaf: tf.convert_to_tensor(
-            np.asarray(leaf, dtype)
-            if isinstance(index, slice)
-            else storage.gather(leaf, index, dtype)
-        ),
-        data,
-    )
+def _tensor(leaf, dtype, index):
+    """The rows of an index, as a tensor."""
+    if isinstance(index, slice):
+        return tf.convert_to_tensor(np.asarray(leaf[index], dtype))
+    return tf.convert_to_tensor(storage.gather(leaf, index, dtype))
 
 
-def _steps_function(model, data, dtype):
+def _steps_function(model, tensors):
     """The compiled steps of this model, made once for each `compile()`."""
-    cache = getattr(model, "_resident_cache", None)
+    cache = getattr(model, "_compiled_steps", None)
     if cache is None or cache["optimizer"] is not model.optimizer:
+        # makes the variables of the model's metrics, which a loop cannot
+        row = tensors(np.zeros(1, int))
         if model.distribute_strategy.num_replicas_in_sync > 1:
-            # makes the variables of the model's metrics, which the loop cannot on several devices
-            model.test_on_batch(*_tensors(data, dtype, np.zeros(1, int)))
+            model.test_on_batch(*row)
+        else:
+            model._symbolic_build(data_batch=row)
         # As Keras traces train_step. TensorFlow knows a partial from those of other models, which
         # it would take for one function that is traced over and over, and warn.
         run = tf.function(functools.partial(_make_steps(model)), autograph=False)
         cache = {"optimizer": model.optimizer, "steps": run}
-        object.__setattr__(model, "_resident_cache", cache)  # neither tracked nor exported
+        object.__setattr__(model, "_compiled_steps", cache)
     return cache["steps"]
 
 

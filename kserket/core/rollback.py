@@ -39,6 +39,22 @@ def undone_on_error(*modules):
         raise
 
 
+@contextlib.contextmanager
+def restored(model):
+    """An error inside leaves the variables of a built Keras model as they were before.
+
+    Args:
+        model: `keras.Model`.
+    """
+    before = [(variable, variable.numpy()) for variable in _variables(model)]
+    try:
+        yield
+    except Exception:
+        for variable, value in before:
+            variable.assign(value)
+        raise
+
+
 def has_finite_weights(model):
     """Whether a Keras model's weights are numbers; true of another model."""
     if not isinstance(model, keras.Model):

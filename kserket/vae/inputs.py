@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from kserket import storage
+from kserket.arrays import as_numbers
 from kserket.core.checking import check_data
 from kserket.core.named_inputs import named_inputs
 
@@ -12,13 +13,19 @@ ROUNDING = 4 * np.finfo("float32").eps  # how far sums that should be 0 or 1 may
 
 
 def by_name(inputs, is_leaf=None):
-    """Inputs by name: x, mu, mu_variance (None where not given)."""
+    """Inputs by name: x, mu, mu_variance, x_low; None where not given.
+
+    x_low is what x lacks of the value that it was rounded from.
+    """
     if isinstance(inputs, (list, tuple)) and not (is_leaf is not None and is_leaf(inputs)):
         if not 1 <= len(inputs) <= 3:
             raise ValueError(f"Inputs must be [x, mu, mu_variance]. Received: {len(inputs)} items")
-        return dict(zip(NAMES, [*inputs, None, None][:3], strict=True))
-    parts = named_inputs(inputs, *NAMES[1:])
-    return {name: parts.get(name) for name in NAMES}
+        parts, x_low = dict(zip(NAMES, inputs, strict=False)), None
+    else:
+        inputs = dict(inputs) if isinstance(inputs, dict) else {"x": inputs}
+        x_low = inputs.pop("x_low", None)
+        parts = named_inputs(inputs, *NAMES[1:])
+    return {**{name: parts.get(name) for name in NAMES}, "x_low": x_low}
 
 
 def is_shape(value):
@@ -27,8 +34,10 @@ def is_shape(value):
 
 
 def is_arrays(x):
-    """Whether x is an array or a nest of arrays, not a dataset or generator."""
-    return isinstance(x, (dict, list, tuple)) or hasattr(x, "dtype")
+    """Whether x is an array, a DataFrame or a nest of such, not a dataset or generator."""
+    return isinstance(x, (dict, list, tuple)) or any(
+        hasattr(x, name) for name in ("dtype", "__array__", "__dataframe__")
+    )
 
 
 def sample_shape(shape):
@@ -71,35 +80,34 @@ def check_unit_interval(x, name):
         )
 
 
-def check(model, x, y, sample_weight, place="The second argument"):
-    """Inputs, target and weights in the form that `keras.Model.fit` takes, checked.
+def check(expected, x, y=None, sample_weight=None, place="The second argument"):
+    """Inputs, target and weights as arrays, checked.
 
     Args:
-        model: The `VariationalAutoencoder` that reads them.
-        x: Array, dict or list of arrays; anything else is left as it is.
+        expected: What a model reads: anything with `likelihood`, `latent_dim` and `data_shape`, the
+            shape of a sample, None where every shape will do.
+        x: Array, dict or list of arrays.
         y: Array or None.
         sample_weight: (N,) or None.
         place: Where y was given, for the error.
 
     Returns:
-        `(x, y, sample_weight)`.
+        `(inputs, y, sample_weight)`, inputs a dict of `x` and, where given, `mu`, `mu_variance`.
 
     Raises:
         TypeError: If inputs are not numbers.
         ValueError: If lengths differ, values do not suit the likelihood, or mu stands for y.
     """
-    if not is_arrays(x):
-        return x, y, sample_weight
     given = {name: part for name, part in by_name(x).items() if part is not None}
     parts = {name: check_data(part, f"`{name}`") for name, part in given.items()}
     lengths = {name: len(part) for name, part in parts.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"All inputs need the same number of samples. Received: {lengths}")
-    _check_values(parts, model.likelihood)
-    shape, latent = parts["x"].shape, (lengths["x"], model.latent_dim)
-    if model.built and shape[1:] != model.data_shape:
+    _check_values(parts, expected.likelihood)
+    shape, latent = parts["x"].shape, (lengths["x"], expected.latent_dim)
+    if expected.data_shape not in (None, shape[1:]):
         raise ValueError(
-            f"The model was built for samples of shape {model.data_shape}. "
+            f"The model was built for samples of shape {expected.data_shape}. "
             f"Received: x of shape {shape}"
         )
     for name, part in parts.items():
@@ -113,7 +121,36 @@ def check(model, x, y, sample_weight, place="The second argument"):
     if sample_weight is not None:
         sample_weight = _check_weight(sample_weight, lengths["x"])
         y = parts["x"] if y is None else y  # Keras drops the weights where there is no y
-    return (parts if len(parts) > 1 else parts["x"]), y, sample_weight
+    return parts, y, sample_weight
+
+
+def check_latent(values, name, latent_dim, num_samples=None, is_positive=False):
+    """Latent vectors, or means or variances of a prior over them, as an array.
+
+    Args:
+        values: Array (N, L); if `num_samples` is given, also (L,) or a number, for all.
+        name: Their name, for the error.
+        latent_dim: L.
+        num_samples: N, or None for any.
+        is_positive: Whether they are variances.
+
+    Raises:
+        TypeError: If they are not numbers.
+        ValueError: If their shape differs, or a value is not finite or not positive.
+    """
+    if num_samples is not None and np.ndim(values) < 2:
+        values = as_numbers(values, name)
+        values = np.broadcast_to(values, (1, latent_dim if values.ndim == 0 else len(values)))
+    values = check_data(values, name)
+    rows = {len(values)} if num_samples is None else {1, num_samples}
+    if values.shape[1:] != (latent_dim,) or len(values) not in rows:
+        wanted = "N" if num_samples is None else num_samples
+        raise ValueError(
+            f"{name} must have shape ({wanted}, {latent_dim}). Received: {values.shape}"
+        )
+    if is_positive and storage.extent(values)[0] <= 0:
+        raise ValueError(f"{name} must be positive. Received: {storage.extent(values)[0]:g}")
+    return values
 
 
 def _check_values(parts, likelihood):
@@ -135,21 +172,3 @@ def _check_weight(sample_weight, num_samples):
             f"Received: shape {weight.shape}"
         )
     return check_data(weight.reshape(-1, 1), "`sample_weight`")[:, 0]
-
-
-def check_validation(model, data):
-    """`validation_data` in the form that `keras.Model.fit` takes, checked as by `check`.
-
-    Args:
-        model: The `VariationalAutoencoder` that reads them.
-        data: Inputs, or a tuple of inputs, y and weights; anything else is left as it is.
-    """
-    if isinstance(data, list):
-        data = tuple(data)
-    if isinstance(data, dict) or hasattr(data, "dtype"):
-        data = (data, None)
-    if isinstance(data, tuple) and is_arrays(data[0]):
-        x, y, weight = (*data, None, None)[:3]
-        inputs, y, weight = check(model, x, y, weight, "The second entry of `validation_data`")
-        data = (inputs, y) if weight is None else (inputs, y, weight)
-    return data

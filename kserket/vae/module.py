@@ -12,6 +12,8 @@ from kserket.core import compiled_loop, messages, tensors
 from kserket.core.learning_module import Inference, LearningModule
 from kserket.core.options import Fixed, check_positive, check_positive_int, in_words_of
 from kserket.core.registry import register_module
+from kserket.vae import fitting
+from kserket.vae.data import as_data
 from kserket.vae.inputs import check_unit_interval
 from kserket.vae.model import VariationalAutoencoder
 
@@ -120,10 +122,9 @@ class VAE(LearningModule):
         with in_words_of(VAE, VariationalAutoencoder, **words):  # a wrong one is an error here
             VariationalAutoencoder(encoder=encoder, decoder=decoder, **self._options)
         super().__init__(name, mode, save_dir=save_dir, load_dir=load_dir, seed=seed)
-        self.latent_dim = int(latent_dim)
         self.itr, self.batch_size = int(itr), batch_size and int(batch_size)
-        self.likelihood = likelihood
         self._learning_rate = float(learning_rate)
+        self.latent_dim, self.likelihood = int(latent_dim), likelihood
         self.encoder, self.decoder = encoder, decoder
         self._losses = []
 
@@ -180,10 +181,8 @@ class VAE(LearningModule):
     def settings(self):
         return {"latent_dim": self.latent_dim, "likelihood": self.likelihood}
 
-    def check(self, inputs, prior):
-        check_positive_int(
-            itr=self.itr, batch_size=self.batch_size or 1
-        )  # which may have been set since
+    def read(self, inputs, prior):
+        check_positive_int(itr=self.itr, batch_size=self.batch_size or 1)  # may have been set since
         if len(inputs) != 1:
             raise ValueError(
                 f"{self.get_name()} reads one module. Received: {len(inputs)}. "
@@ -203,17 +202,15 @@ class VAE(LearningModule):
             )
         if self.likelihood == "bernoulli":
             check_unit_interval(np.asarray(inputs[0]), self.inputs[0].get_name())
+        return as_data(inputs[0], prior)
 
-    def build_model(self, inputs):
-        shape = np.shape(inputs[0])[1:]
+    def build_model(self, data):
+        shape = data.x.shape[1:]
         seed = int(self._make_rng().integers(2**31 - 8))
         model = VariationalAutoencoder(
             **self._options, **self._networks(shape), seed=seed, name=tensors.identifier(self.name)
         )
-        model.build((None, *shape))
-        if self.likelihood == "gaussian":
-            spread = max(_variance(np.asarray(inputs[0])), 1e-12)
-            model.log_variance.assign(np.log(spread))  # else the KL term wins before it is learned
+        model.adapt(data.observed(self.latent_dim)["x"])
         model.compile(keras.optimizers.Adam(self.learning_rate))
         return model
 
@@ -234,20 +231,21 @@ class VAE(LearningModule):
             networks["decoder"] = keras.Model(z, decoded)
         return networks
 
-    def learn(self, inputs, prior, rng):
-        data = self._data(inputs, prior)
+    def learn(self, data, rng):
+        parts = data.observed(self.latent_dim)
         self.model.seed_generator.state.assign([int(rng.integers(2**31)), 0])
         with self._rate_kept():
             history = compiled_loop.fit(
                 self.model,
-                (data,),
-                batch_size=self.batch_size or len(data["x"]),
+                (parts,),
+                batch_size=self.batch_size or len(parts["x"]),
                 epochs=self.itr,
                 seed=int(rng.integers(2**31)),
                 callbacks=self.fit_callbacks(self.itr, "epoch"),
-                dtype="float32",
+                dtypes=(fitting.dtypes(self.model, parts),),
             )
         self._losses = history.history["loss"]
+        fitting.warn_of_probabilities(self.model, parts["x"])
         return {name: values[-1] for name, values in history.history.items()}
 
     @contextlib.contextmanager
@@ -261,40 +259,23 @@ class VAE(LearningModule):
             if own and isinstance(optimizer.learning_rate, keras.Variable):  # else a user's own
                 optimizer.learning_rate = self.learning_rate
 
-    def _data(self, inputs, prior):
-        """The rows that were observed, as the model's inputs: x, mu, mu_variance where known."""
-        x = np.asarray(inputs[0])
-        if prior is None:
-            mu = np.broadcast_to(np.float32(0), (len(x), self.latent_dim))
-        else:
-            mu = np.asarray(prior)
-        data = {"x": x, "mu": mu}
-        if isinstance(prior, messages.Gaussian) and prior.variance is not None:
-            data["mu"], data["mu_variance"] = storage.apply(
-                _standard_where_unknown, mu, prior.variance
+    def infer(self, data):
+        missing = data.missing
+        mean, variance = self.model.encode_unchecked(data.x)
+        if not storage.every(lambda part: np.isfinite(part).all(axis=1), mean):
+            raise FloatingPointError(
+                f"{self.get_name()} has diverged: posterior means are not finite. Scale the data, "
+                "or lower the learning rate."
             )
-        missing = messages.missing_rows(inputs[0])
-        if missing is None:
-            return data
-        seen = np.flatnonzero(~missing)
-        return {name: storage.take(part, seen) for name, part in data.items()}
-
-    def infer(self, inputs, prior):
-        x = np.asarray(inputs[0])
-        missing = messages.missing_rows(inputs[0])
-        mean, variance = self.model.encode(
-            x if missing is None else storage.apply(np.nan_to_num, x)
-        )
         latent = mean
         if missing is not None:  # such a row is reconstructed from what is expected of it
-            expected = None if prior is None else np.asarray(prior)
-            latent = storage.apply(_expected_where_missing, mean, missing, expected)
+            latent = storage.apply(_expected_where_missing, mean, missing, data.mu)
             variance = storage.apply(
                 lambda part, silent: np.where(silent[:, None], np.float32(np.inf), part),
                 variance,
                 missing,
             )
-        reconstruction = messages.Deferred(x.shape, lambda: self.model.decode(latent))
+        reconstruction = messages.Deferred(data.x.shape, lambda: self.model.decode(latent))
         return Inference(messages.Gaussian(mean, variance), [reconstruction])
 
     def figures(self, inference):
@@ -313,16 +294,16 @@ class VAE(LearningModule):
             )
         return {"active_units": active}
 
-    def evaluate(self, inputs, prior):
-        data = self._data(inputs, prior)
-        if len(data["x"]) == 0:
+    def evaluate(self, data):
+        parts = data.observed(self.latent_dim)
+        if len(parts["x"]) == 0:
             return {}
         sums = collections.Counter()
-        for rows in storage.chunks(*data.values()):
-            part = {name: storage.read(array, rows) for name, array in data.items()}
+        for rows in storage.chunks(*parts.values()):
+            part = {name: storage.read(array, rows) for name, array in parts.items()}
             figures = self.model.evaluate(part, verbose=0, return_dict=True, batch_size=4096)
             sums.update({name: value * len(part["x"]) for name, value in figures.items()})
-        return {name: value / len(data["x"]) for name, value in sums.items()}
+        return {name: value / len(parts["x"]) for name, value in sums.items()}
 
     def generate(self, latent, num_samples, rng):
         if latent is None:
@@ -334,13 +315,13 @@ class VAE(LearningModule):
 
     def tensor_infer(self, inputs, prior):
         x = tensors.as_gaussian(inputs[0])
-        mean, log_variance = self.model.encoder(ops.cast(x.mean, "float32"), training=False)
-        mean, log_variance = ops.cast(mean, "float32"), ops.cast(log_variance, "float32")
-        return tensors.Inference(tensors.Gaussian(mean, ops.exp(log_variance), x.missing), [None])
+        mean, variance = self.model.encode_tensor(x.mean)
+        if x.missing is not None:  # as messages.Gaussian has it
+            mean = ops.where(x.missing[:, None], ops.zeros_like(mean), mean)
+        return tensors.Inference(tensors.Gaussian(mean, variance, x.missing), [None])
 
     def tensor_decode(self, latent):
-        decoded = ops.cast(self.model.decoder(ops.cast(latent, "float32")), "float32")
-        return [ops.sigmoid(decoded) if self.likelihood == "bernoulli" else decoded]
+        return [self.model.decode_tensor(latent)]
 
     def tensor_generate(self, latent, seed):
         return self.tensor_decode(latent)
@@ -360,6 +341,8 @@ class VAE(LearningModule):
 
     def set_parameters(self, arrays):
         alpha = self.kl_weight
+        if self.likelihood == "gaussian":  # files without location and scale
+            arrays = {**self.model.standardization.unchanged(), **arrays}
         super().set_parameters(arrays)
         self.model.kl_weight.assign(alpha)
         if not self.model.optimizer.built:
@@ -390,19 +373,6 @@ def _optimizer_state(model):
 
 def _shapes(arrays):
     return {name: tuple(array.shape) for name, array in arrays.items()}
-
-
-def _variance(x):
-    """The variance of all values that are not NaN."""
-    size = storage.total(lambda part: np.isfinite(part).sum(), x)
-    mean = storage.total(lambda part: np.nansum(part, dtype="float64"), x) / size
-    return float(storage.total(lambda part: np.nansum(np.square(part - mean)), x) / size)
-
-
-def _standard_where_unknown(mean, variance):
-    """A prior's rows (n, L): N(0, 1) where its variance is infinite."""
-    known = np.isfinite(variance)
-    return np.where(known, mean, 0), np.where(known, variance, 1)
 
 
 def _expected_where_missing(mean, missing, expected):

@@ -26,28 +26,28 @@ class Networks:
     """Builds encoder and decoder.
 
     Args:
+        given: Dict of the user's `encoder` and `decoder`, each a Keras model or None.
         latent_dim: L.
         kernel_stddev: Standard deviation of the truncated normal that kernels start from.
         seed: Integer or None.
         dtype: The dtype policy of their layers.
     """
 
-    def __init__(self, latent_dim, kernel_stddev, seed, dtype):
-        self.latent_dim, self.kernel_stddev = latent_dim, kernel_stddev
+    def __init__(self, given, latent_dim, kernel_stddev, seed, dtype):
+        self.given, self.latent_dim, self.kernel_stddev = given, latent_dim, kernel_stddev
         self.seed, self.dtype = seed, dtype
 
-    def encoder(self, shape, units, given=None):
+    def encoder(self, shape, units):
         """Keras model from x to `[mean, log_variance]`, each (N, L).
 
         Args:
             shape: Of a sample.
-            units: Width of the hidden layer.
-            given: The user's network in its place, or None.
+            units: Width of the default network's hidden layer.
 
         Raises:
             ValueError: If its output does not fit.
         """
-        x = keras.Input(shape, name="x")
+        x, given = keras.Input(shape, name="x"), self.given["encoder"]
         if given is None:
             outputs = [self._dense(units, "encoder_hidden", 1, "relu")(_flat(x))]
         else:
@@ -67,18 +67,17 @@ class Networks:
             )
         return keras.Model(x, outputs, name="encoder")
 
-    def decoder(self, shape, units, given=None):
+    def decoder(self, shape, units):
         """Keras model from z (N, L) to what stands for x, (N, ...).
 
         Args:
             shape: Of a sample.
-            units: Width of the hidden layer.
-            given: The user's network in its place, or None.
+            units: Width of the default network's hidden layer.
 
         Raises:
             ValueError: If its output does not fit.
         """
-        z = keras.Input((self.latent_dim,), name="z")
+        z, given = keras.Input((self.latent_dim,), name="z"), self.given["decoder"]
         if given is None:
             hidden = self._dense(units, "decoder_hidden", 4, "relu")(z)
             output = self._dense(math.prod(shape), "reconstruction", 5)(hidden)

@@ -1,10 +1,12 @@
-"""What a variational autoencoder minimises, sample by sample."""
+"""What a variational autoencoder minimizes, sample by sample."""
 
 import math
 
 import keras
 import tensorflow as tf
 from keras import ops
+
+MAX_LOG_VARIANCE = 80.0  # exp(88) is infinite in float32, exp(-88) is 0
 
 
 def kl_divergence(z_mean, z_log_variance, mu=None, mu_variance=None):
@@ -46,6 +48,12 @@ def cross_entropy(x, logits):
     return cost, gradient
 
 
+def bounded(log_variance):
+    """A log variance whose exponential float32 can hold; its gradient is passed on unchanged."""
+    limited = ops.clip(log_variance, -MAX_LOG_VARIANCE, MAX_LOG_VARIANCE)
+    return log_variance + ops.stop_gradient(limited - log_variance)
+
+
 def gaussian_cost(x, mean, log_variance):
     """-log N(x; mean, exp(log_variance)), summed: (N, D), (N, D), one for all -> (N,)."""
     squares = ops.square(x - mean) / ops.exp(log_variance)
@@ -63,7 +71,7 @@ def _constant(tensor):
 
 
 class PerSample(keras.losses.Loss):
-    """Costs that are there already: weighs and adds them."""
+    """Weighs and adds costs that are known already."""
 
     def call(self, y_true, y_pred):
         return y_pred

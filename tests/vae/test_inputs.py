@@ -132,3 +132,96 @@ def test_weights_may_be_a_list_or_a_column():
 def test_weights_that_would_spoil_the_model_are_refused(weight, text):
     with pytest.raises(ValueError, match=f"`sample_weight`.*{text}"):
         make().fit(X, sample_weight=weight, verbose=0)
+
+
+class Batches(keras.utils.PyDataset):
+    def __init__(self, x):
+        super().__init__()
+        self.x = x
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        return (self.x[4 * index : 4 * index + 4],)
+
+
+class Frame:
+    """All that NumPy knows of a DataFrame."""
+
+    def __init__(self, x):
+        self.x = x
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self.x, dtype)
+
+
+SOURCES = {
+    "dataset": lambda x: tf.data.Dataset.from_tensor_slices(x).batch(4),
+    "PyDataset": Batches,
+    "generator": lambda x: ((x[start : start + 4],) for start in (0, 4, 8)),
+    "DataFrame": Frame,
+}
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("kind", SOURCES)
+@pytest.mark.parametrize("value, text", [(np.nan, "not finite"), (255.0, r"data in \[0, 1\]")])
+def test_bad_rows_are_found_in_every_source_and_the_model_is_what_it_was(kind, value, text):
+    model = VariationalAutoencoder(L, encoder_units=3, decoder_units=3, seed=0)
+    model.compile(keras.optimizers.SGD(0.1))
+    model.fit(X, verbose=0)
+    before = model.get_weights()
+    x = X.copy()
+    x[9, 2] = value
+    for use in (model.fit, model.evaluate, model.predict):
+        with pytest.raises(ValueError, match=text):
+            use(SOURCES[kind](x), verbose=0)
+    for weight, expected in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, expected)
+    model.fit(SOURCES[kind](X), verbose=0)
+
+
+def test_rows_that_are_not_finite_are_answered_with_nan():
+    model, x = make(), X.copy()
+    model.fit(X, verbose=0)
+    x[3, 2] = np.nan
+    for answer in model(x).values():
+        assert np.isnan(answer[3]).all() and np.isfinite(np.delete(answer, 3, axis=0)).all()
+
+
+@pytest.mark.parametrize(
+    "call, text",
+    [
+        (lambda m: m.encode(X[:, :3]), "built for samples of shape"),
+        (lambda m: m.predict(X[:, :3], verbose=0), "built for samples of shape"),
+        (lambda m: m.bound(X, mu_variance=-np.ones((N, L))), "must be positive"),
+        (lambda m: m.bound(X, num_samples=0), "num_samples"),
+        (lambda m: m.sample(3, mu_variance=-1.0), "must be positive"),
+        (lambda m: m.sample(3, mu=np.zeros(5)), r"shape \(3, 2\)"),
+        (lambda m: m.decode(np.full((1, L), np.nan)), "not finite"),
+        (lambda m: m.decode(np.zeros((1, 5))), r"shape \(N, 2\)"),
+        (lambda m: m.fit(X, class_weight={0: 1.0}), "sample_weight"),
+    ],
+)
+def test_arguments_are_checked(call, text):
+    model = make()
+    model.build((None, D))
+    with pytest.raises(ValueError, match=text):
+        call(model)
+
+
+def test_a_loss_given_to_compile_warns():
+    with pytest.warns(UserWarning, match="negative bound"):
+        make().compile("sgd", loss="mse")
+
+
+def test_training_that_diverges_leaves_the_model_as_it_was():
+    model = VariationalAutoencoder(L, encoder_units=3, decoder_units=3, seed=0)
+    model.compile(keras.optimizers.SGD(1e30))
+    model.build((None, D))
+    before = model.get_weights()
+    with pytest.raises(FloatingPointError, match="has diverged"):
+        model.fit(X, epochs=3, verbose=0)
+    for weight, expected in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, expected)

@@ -547,7 +547,7 @@ def run(strategy, batch_size, sample_weight, metrics=None, penalty=0.0):
     with strategy.scope():
         dense = keras.layers.Dense(5, kernel_initializer="ones", kernel_regularizer=L2(penalty))
         model = kserket.VariationalAutoencoder(2, seed=0, encoder=dense, decoder_units=5)
-        model.compile(keras.optimizers.SGD(0.1), metrics=metrics)
+        model.compile(keras.optimizers.SGD(0.01), metrics=metrics)
     options = dict(sample_weight=sample_weight, verbose=0)
     logs = model.fit(data, batch_size=batch_size, epochs=3, shuffle=False, **options).history
     logs |= model.evaluate(data, return_dict=True, **options)

@@ -1,0 +1,153 @@
+"""Batches that come one by one: `tf.data`, `PyDataset` and generators, checked like arrays."""
+
+import contextlib
+import itertools
+import re
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kserket.vae.inputs import by_name, check
+
+_MARK = "A batch cannot be used."
+
+
+class Expected(NamedTuple):
+    """What each batch must suit. It travels to the workers of a `PyDataset`.
+
+    Attributes:
+        likelihood: "bernoulli" or "gaussian".
+        latent_dim: L.
+        data_shape: Shape of a sample, or None.
+    """
+
+    likelihood: str
+    latent_dim: int
+    data_shape: tuple | None
+
+
+def expected(model):
+    """What a `VariationalAutoencoder` expects of batches."""
+    return Expected(model.likelihood, model.latent_dim, model.data_shape)
+
+
+def first_batch(source):
+    """The first batch of a source, for its shapes, and the source from its start.
+
+    Args:
+        source: `tf.data.Dataset`, `PyDataset` or generator.
+
+    Returns:
+        `(batch, source)`; a batch of None where nothing is known before training.
+    """
+    if isinstance(source, tf.data.Dataset):
+        return source.element_spec, source
+    if isinstance(source, keras.utils.PyDataset):
+        return source[0], source
+    if hasattr(source, "__next__"):
+        batch = next(source)
+        return batch, itertools.chain([batch], source)
+    return None, source
+
+
+def checked(source, expected):
+    """A source whose batches are checked when they are made.
+
+    Args:
+        source: `tf.data.Dataset`, `PyDataset` or generator; anything else is returned unchanged.
+        expected: `Expected`.
+    """
+    if isinstance(source, tf.data.Dataset):
+        return source.map(lambda *batch: _check_tensors(batch, source.element_spec, expected))
+    if isinstance(source, keras.utils.PyDataset):
+        return _Checked(source, expected)
+    if hasattr(source, "__next__"):
+        return (_check_batch(batch, expected) for batch in source)
+    return source
+
+
+@contextlib.contextmanager
+def own_errors():
+    """Errors about batches, which TensorFlow wraps in its own, come as the ValueError they were."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        found = re.search(rf"{re.escape(_MARK)}[^\n]*", str(error))
+        if found is None:
+            raise
+        raise ValueError(found.group()) from None
+
+
+def weighted_samples(source, steps):
+    """Pairs of samples (n, ...) and weights (n,) or None, of one pass.
+
+    Args:
+        source: `tf.data.Dataset`, `PyDataset`, or a batch.
+        steps: Number of batches at most, or None.
+    """
+    if isinstance(source, keras.utils.PyDataset):
+        batches = (source[index] for index in range(steps or source.num_batches or 1))
+    elif isinstance(source, tf.data.Dataset):
+        is_endless = source.cardinality() == tf.data.INFINITE_CARDINALITY
+        batches = source.take(steps or (1 if is_endless else -1))
+    else:
+        batches = [source]
+    for batch in batches:
+        x, _, weight = keras.utils.unpack_x_y_sample_weight(batch)
+        yield (
+            np.asarray(by_name(x)["x"]),
+            None if weight is None else np.asarray(weight).reshape(-1),
+        )
+
+
+class _Checked(keras.utils.PyDataset):
+    """A `PyDataset` that checks what another one makes."""
+
+    def __init__(self, source, expected):
+        super().__init__(source.workers, source.use_multiprocessing, source.max_queue_size)
+        self.source, self.expected = source, expected
+
+    def __getitem__(self, index):
+        return _check_batch(self.source[index], self.expected)
+
+    @property
+    def num_batches(self):
+        return self.source.num_batches
+
+    def on_epoch_begin(self):
+        self.source.on_epoch_begin()
+
+    def on_epoch_end(self):
+        self.source.on_epoch_end()
+
+
+def _check_batch(batch, expected):
+    """The batch; ValueError if it cannot be used."""
+    x, _, weight = keras.utils.unpack_x_y_sample_weight(batch)
+    try:
+        check(expected, x, None, weight)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{_MARK} {error}") from None
+    return batch
+
+
+def _check_tensors(batch, spec, expected):
+    """`_check_batch` in the graph of a dataset, where a batch (n, ...) may be empty."""
+    batch = batch if isinstance(spec, tuple) else batch[0]
+    x, _, weight = keras.utils.unpack_x_y_sample_weight(batch)
+    given = {name: part for name, part in by_name(x).items() if part is not None}
+    given |= {} if weight is None else {"weight": weight}
+    names = list(given)
+
+    def look(*values):
+        parts = dict(zip(names, values, strict=True))
+        if len(parts["x"]):
+            weight = parts.pop("weight", None)
+            _check_batch((parts, None, weight), expected)
+        return True
+
+    seen = tf.numpy_function(look, list(given.values()), tf.bool)
+    with tf.control_dependencies([seen]):
+        return tf.nest.map_structure(tf.identity, batch)
