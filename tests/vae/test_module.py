@@ -338,7 +338,8 @@ def test_recognition_in_another_process(run, tmp_path):
     for name in ("module001_vae", "module002_gmm"):
         (tmp_path / name).mkdir()
         for file in (folder / name).iterdir():
-            (tmp_path / name / file.name).write_bytes(file.read_bytes())
+            if file.is_file():
+                (tmp_path / name / file.name).write_bytes(file.read_bytes())
     np.save(tmp_path / "x.npy", obs.data)
     np.save(tmp_path / "new_x.npy", new)
     subprocess.run([sys.executable, "-c", RECOGNISE, tmp_path], check=True, capture_output=True)
