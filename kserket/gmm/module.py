@@ -14,7 +14,6 @@ from kserket.floors import LOG_ZERO
 from kserket.gmm import rule
 from kserket.gmm.data import read
 from kserket.gmm.model import GaussianMixture
-from kserket.inference import gaussian_mixture
 from kserket.inference.gaussian_mixture import learning
 from kserket.inference.umap_clusters import group_probabilities
 
@@ -140,13 +139,8 @@ class GMM(LearningModule):
 
     def read(self, inputs, prior):
         """`inference.gaussian_mixture.learning.Data` of what was received."""
+        self._check_shape(inputs)
         x = inputs[0]
-        if len(inputs) != 1 or len(np.shape(x)) != 2:
-            shapes = [np.shape(message) for message in inputs]
-            raise ValueError(
-                f"{self.get_name()} reads one module of shape (N, D). Received: {shapes}. "
-                "Reshape or concatenate the data."
-            )
         self._check_classes(prior, self.K)
         missing = messages.missing_rows(x)
         x = x if isinstance(x, messages.Gaussian) else np.asarray(x)
@@ -208,6 +202,15 @@ class GMM(LearningModule):
         downward = messages.Mixture(posterior.probs, self.model.means, self.model.covariances)
         return Inference(evidence, [downward], posterior)
 
+    def _check_shape(self, inputs):
+        """Raises ValueError unless inputs are one of shape (N, D)."""
+        if len(inputs) != 1 or len(np.shape(inputs[0])) != 2:
+            shapes = [np.shape(message) for message in inputs]
+            raise ValueError(
+                f"{self.get_name()} reads one module of shape (N, D). Received: {shapes}. "
+                "Reshape or concatenate the data."
+            )
+
     def _known(self, values, data):
         """What is known of the samples, (N,); None where that was other samples."""
         return values if values is not None and len(values) == len(data.x) else None
@@ -241,22 +244,13 @@ class GMM(LearningModule):
         x, _ = self.model.sample(num_samples, component=latent, seed=rng)
         return [x]
 
+    def check_observed(self, x, name):
+        self._check_shape([x])
+
     def terms(self):
-        """What `tensor_infer` needs of the model: tensors that follow every change of weights."""
         return self.model.terms()
 
-    def tensor_infer(self, inputs, prior, terms=None):
-        """`infer` in TensorFlow operations.
-
-        Args:
-            inputs: List with one tensor (N, D) or `kserket.core.tensors.Gaussian`.
-            prior: `kserket.core.tensors.Categorical` from above, or None.
-            terms: What `terms` returned; None takes the weights of now, as constants.
-
-        Returns:
-            A `kserket.core.tensors.Inference`.
-        """
-        terms = self._constant_terms() if terms is None else terms
+    def tensor_infer(self, inputs, prior, terms):
         x = tensors.as_gaussian(inputs[0])
         terms, heard, log_prior = terms.cast(x.mean.dtype), None, None
         variance = x.variance
@@ -271,20 +265,13 @@ class GMM(LearningModule):
         log_evidence, log_posterior = rule.conclude(likelihood, terms.log_weights, log_prior, heard)
         evidence = tensors.from_log(log_evidence, x.missing)
         posterior = tensors.from_log(log_posterior)
-        return tensors.Inference(evidence, [posterior.array @ terms.means], posterior)
+        return tensors.Inference(evidence, self.tensor_decode(posterior.array, terms), posterior)
 
     def tensor_decode(self, latent, terms):
         return [latent @ terms.cast(latent.dtype).means]
 
     def tensor_generate(self, latent, seed, terms):
-        with tf.init_scope():
-            covariances = gaussian_mixture.covariances(self.model.state)
-        return [rule.draw(terms, covariances, latent, seed)]
-
-    def _constant_terms(self):
-        """`terms` as arrays, also while a function is being traced."""
-        with tf.init_scope():
-            return self.terms().constant()
+        return [rule.draw(terms, latent, seed)]
 
     def text_files(self, inference):
         return {

@@ -24,6 +24,7 @@ class Terms(NamedTuple):
         resolution: (D,) variance of data recorded on a grid; None where none are.
         log_weights: (K,) logarithms of the mixing weights.
         means: (K, D) what is sent down: means, or medians under power transforms.
+        factors: (K, D, D) Cholesky factors of the components' covariances.
         transform: `PowerTransform` of (D,), or None.
     """
 
@@ -34,23 +35,14 @@ class Terms(NamedTuple):
     resolution: object
     log_weights: object
     means: object
+    factors: object
     transform: object = None
 
-    def constant(self):
-        """The same as arrays; not inside a function that is being traced."""
-        return self._each(np.asarray)
-
     def cast(self, dtype):
-        """The same as tensors of another precision."""
-        return self._each(
-            lambda part: (
-                tf.constant(part, dtype) if isinstance(part, np.ndarray) else tf.cast(part, dtype)
-            )
+        """The same in another precision."""
+        return tf.nest.map_structure(
+            lambda part: None if part is None else tf.cast(part, dtype), self
         )
-
-    def _each(self, function):
-        """The same with a function of each array or tensor."""
-        return tf.nest.map_structure(lambda part: None if part is None else function(part), self)
 
 
 def terms(weights, inference):
@@ -99,7 +91,10 @@ def terms(weights, inference):
         names = (f"transform_{name}" for name in PowerTransform._fields)
         transform = PowerTransform(*(tf.convert_to_tensor(weights[name]) for name in names))
         means = untransformed(transform, mean)
-    return Terms(mean, whitening, peak, exponent, resolution, log_weights, means, transform)
+    factors = factor / tf.sqrt(nu)[:, None, None]
+    return Terms(
+        mean, whitening, peak, exponent, resolution, log_weights, means, factors, transform
+    )
 
 
 def density(terms, x, variance=None):
@@ -151,12 +146,11 @@ def conclude(likelihood, log_weights, log_prior=None, heard=None):
     return likelihood, likelihood + log_prior
 
 
-def draw(terms, covariances, latent, seed):
+def draw(terms, latent, seed):
     """Draws data in TensorFlow operations.
 
     Args:
         terms: `Terms`.
-        covariances: Array (K, D, D) of the components, before the inverse of a power transform.
         latent: Tensor (N, K) of class probabilities, whose precision the answer has.
         seed: Tensor of two integers.
 
@@ -164,8 +158,7 @@ def draw(terms, covariances, latent, seed):
         Tensor (N, D).
     """
     terms = terms.cast(latent.dtype)
-    factors = tf.constant(np.linalg.cholesky(covariances), latent.dtype)
     mean = latent @ terms.mean
     noise = tf.random.stateless_normal(tf.shape(mean), seed, dtype=latent.dtype)
-    x = mean + tf.einsum("nk,kij,nj->ni", latent, factors, noise)
+    x = mean + tf.einsum("nk,kij,nj->ni", latent, terms.factors, noise)
     return x if terms.transform is None else untransformed(terms.transform, x)

@@ -302,7 +302,7 @@ def test_a_very_sure_prior_is_one_thing_to_module_model_and_export(tmp_path):
         module.model.predict({"x": some, "class_prior": prior}), posterior, atol=1e-12
     )
     tensor = tensors.Categorical(tf.constant(prior.log_probs))
-    served = module.tensor_infer([tf.constant(some)], tensor).posterior.array
+    served = module.tensor_infer([tf.constant(some)], tensor, module.terms()).posterior.array
     np.testing.assert_allclose(served, posterior, atol=1e-9)
     counts = module.model.statistics({"x": some, "class_prior": prior}).counts
     np.testing.assert_allclose(counts, posterior.sum(axis=0), atol=1e-9)

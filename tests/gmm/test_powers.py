@@ -168,7 +168,9 @@ def test_in_a_graph(skewed, tmp_path):
     ]
     for answer in answers:
         assert_allclose(answer, expected, atol=1e-4)
-    (drawn,) = mixture.tensor_generate(tf.eye(2, dtype="float64"), tf.constant([0, 1]))
+    (drawn,) = mixture.tensor_generate(
+        tf.eye(2, dtype="float64"), tf.constant([0, 1]), mixture.terms()
+    )
     state, transform = mixture.model.state, mixture.model.power_transform
     noise = tf.random.stateless_normal((2, 2), [0, 1], dtype="float64").numpy()
     covariances = srk.inference.gaussian_mixture.covariances(state)
