@@ -387,6 +387,7 @@ def test_bad_input_is_refused_and_what_was_learned_is_still_there(learned):
     assert module.get_backward_msg() is None and contents(learned.save_dir) == files
 
 
+@pytest.mark.filterwarnings("ignore:Rows of modality")  # an observation of probabilities
 def test_missing_rows_say_nothing(config):
     inputs = [np.array(message) for message in config.inputs(N)]
     for array in inputs:
@@ -413,6 +414,7 @@ def test_missing_rows_say_nothing(config):
         assert_allclose(module.posterior[[2, 5]], told / told.sum(axis=1)[:, None], rtol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:Rows of modality")  # an observation of probabilities
 def test_without_an_observed_row_a_learned_module_infers_and_a_new_one_is_refused(config):
     inputs = [np.full(np.shape(message), np.nan) for message in config.inputs(N)]
     Module.reset_names()

@@ -14,9 +14,10 @@ import tensorflow as tf
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
-import kserket
 import kserket as srk
 from kserket import gmm, metrics, mlda, mm, storage
+from kserket.core import tensors as core_tensors
+from kserket.inference import topic_learning, word_counts
 
 K = 3
 
@@ -686,12 +687,114 @@ def test_module_and_model_agree_under_sure_priors(alpha):
     module, _ = connected([words, reports], alpha=alpha)
     module.model = model
     inputs = [words * 100, reports]  # words against a prior that is sure of something else
-    inferred = kserket.core.module.call(module.infer, module.read(inputs, prior)).posterior
+    inferred = module.infer(module.read(inputs, prior)).posterior
     found = model.predict({"x": inputs, "class_prior": prior})
     assert_allclose(found, inferred.probs, atol=1e-12)
     if not alpha:
         logs = sum(model.beliefs(inputs).evidence[None]) - np.log(model.topic_weights)
         assert_array_equal(found.argmax(axis=1), (logs + prior.log_probs).argmax(axis=1))
+
+
+# One rule, read once --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [{}, {"alpha": 0.5}, {"weights": [20, 4]}])
+def test_an_update_reads_each_input_once_and_infers_once(options, monkeypatch):
+    calls = []
+
+    def counted(function, name):
+        def call(*args, **kwargs):
+            calls.append(name)
+            return function(*args, **kwargs)
+
+        return call
+
+    _, words, _, reports = documents()
+    module, tellers = connected([words, reports], **options)
+    monkeypatch.setattr(word_counts, "read", counted(word_counts.read, "read"))
+    model = module.model
+    monkeypatch.setattr(model, "beliefs", counted(model.beliefs, "beliefs"))
+    module.update()
+    assert calls == ["read", "beliefs"]
+    data = module.read([words, reports], None)
+    assert module.logs["log_likelihood"] == module.evaluate(data)["log_likelihood"]
+    assert_allclose(module.logs["log_likelihood"], model.log_likelihood([words, reports]).mean())
+
+
+CHANGES = {
+    "fit": lambda model, other, x: model.fit([10 * x[0], x[1]], epochs=2, verbose=0),
+    "set_weights": lambda model, other, x: model.set_weights(other.get_weights()),
+    "assign": lambda model, other, x: [
+        mine.assign(theirs) for mine, theirs in zip(model.weights, other.weights, strict=True)
+    ],
+    "merge": lambda model, other, x: model.merge(other.statistics(x)),
+}
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"alpha": 0.5}, {"weights": [20, 4]}, {"shared_classes": False}]
+)
+def test_the_rule_on_tensors_follows_every_change_of_weights(options):
+    labels, words, _, _ = documents()
+    rows = np.arange(len(labels))
+    told = srk.Categorical(
+        0.1 + 0.7 * np.eye(K)[(labels + 1) % K], (rows % 7 == 0) & (rows % 5 > 0)
+    )
+    words = np.where((rows % 5 == 0)[:, None], np.nan, words)
+    module, _ = connected([words, told], **options)
+    other, _ = connected([words[::-1].copy(), told], **options)
+    prior = srk.Categorical(np.random.default_rng(0).dirichlet(np.ones(K), len(labels)))
+    start = module.model.get_weights()
+    for change in [CHANGES["assign"]] if "alpha" in options else CHANGES.values():
+        module.model.set_weights(start)
+        stale = module.terms()
+        change(module.model, other.model, [words, told])
+        now = module.terms()
+        assert any(
+            np.abs(a - b).max() > 1e-6 for a, b in zip(stale.topics, now.topics, strict=True)
+        )
+        for above, dtype, terms in ((None, "float32", ()), (prior, "float64", (now,))):
+            expected = module.infer(module.read([words, told], above))
+            inputs = [
+                tf.constant(words, dtype),
+                core_tensors.Categorical(tf.constant(told.log_probs, dtype)),
+            ]
+            log_prior = above and core_tensors.Categorical(tf.constant(above.log_probs, dtype))
+            found = module.tensor_infer(inputs, log_prior, *terms)
+            assert found.posterior.array.dtype == dtype
+            pairs = zip(
+                [found.posterior, found.evidence, *found.downward],
+                [expected.posterior, expected.evidence, *expected.downward],
+                strict=True,
+            )
+            for tensor, message in pairs:
+                array = core_tensors.as_array(tensor).numpy()
+                tolerance = 1e-6 if dtype == "float64" else 1e-3
+                assert_allclose(array, np.asarray(message), atol=tolerance)
+
+
+def test_a_first_fit_that_fails_leaves_the_model_free():
+    _, words, sounds, _ = documents()
+    model = srk.MultimodalLDA(K, beta=[np.full(12, 0.1), 0.1], seed=0, n_init=2)
+    with pytest.raises(ValueError, match="or 5 of them"):
+        model.fit([sounds, words], verbose=0)
+    with pytest.raises(ValueError, match="without a single word"):
+        model.fit([0 * words, 0 * sounds], verbose=0)
+    assert not model.built
+    model.fit([words, sounds], epochs=2, verbose=0)
+
+
+def test_counts_that_are_not_finite_are_not_kept(monkeypatch):
+    model = fitted()
+    before = model.get_weights()
+    _, words, _, reports = documents()
+    found = model.found
+    broken = found._replace(effects=np.full(2, np.nan))
+    monkeypatch.setattr(topic_learning, "learn", lambda *args: broken)
+    with pytest.raises(FloatingPointError, match="not finite"):
+        model.fit([words, reports], verbose=0)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        assert_array_equal(old, new)
 
 
 def test_the_top_of_two_keeps_apart_what_the_lower_one_knows():

@@ -91,7 +91,22 @@ def log_likelihoods(data, state, prior):
     Returns:
         M arrays (N, K).
     """
-    return [_log_likelihood(*pair) for pair in zip(data, topics(state, prior), strict=True)]
+    return [modality_log_likelihood(*pair) for pair in zip(data, topics(state, prior), strict=True)]
+
+
+def modality_log_likelihood(modality, topics):
+    """What one modality says of each document's class, (N, K), up to a constant of the document.
+
+    Args:
+        modality: `Modality`.
+        topics: P(word | topic), (K, V).
+    """
+    if not modality.is_report:
+        return modality.weight * np.asarray(modality.values @ np.log(topics).T)
+    likelihood = modality.values @ topics.T
+    spoken = _totals(modality) > 0
+    likelihood[~spoken] = 1.0
+    return modality.weight * np.log(np.maximum(likelihood, _SMALLEST))
 
 
 def responsibilities(data, state, prior, log_prior=None):
@@ -319,16 +334,6 @@ def start(features, num_topics, rng):
     result = np.zeros((num_documents, num_topics))
     result[np.arange(num_documents), distance.argmin(axis=1)] = 1.0
     return result
-
-
-def _log_likelihood(modality, topics):
-    """(N, K) of one modality."""
-    if not modality.is_report:
-        return modality.weight * np.asarray(modality.values @ np.log(topics).T)
-    likelihood = modality.values @ topics.T
-    spoken = _totals(modality) > 0
-    likelihood[~spoken] = 1.0
-    return modality.weight * np.log(np.maximum(likelihood, _SMALLEST))
 
 
 def _totals(modality):

@@ -18,7 +18,7 @@ _RIDGE = 1e-9  # relative, so that directions that do not occur divide nothing b
 _LEAST_DOCUMENTS = 5  # of a class from which its design effect is estimated
 
 
-def read(counts, name="Counts"):
+def read(counts, name="Counts", cure=""):
     """Counts as float64, rows of NaN as zeros.
 
     A large array is read some rows at a time: what is sparse, but was written out in a file, need
@@ -27,6 +27,7 @@ def read(counts, name="Counts"):
     Args:
         counts: (N, V) array or scipy sparse matrix, not negative.
         name: What they are, for errors.
+        cure: What to do where they are no counts, for the error.
 
     Returns:
         (N, V) CSR array; a NumPy array where most cells are in use.
@@ -58,6 +59,7 @@ def read(counts, name="Counts"):
         raise ValueError(
             f"{name} must be finite and not negative, at most {LARGEST:g}. Received: "
             f"{len(wrong)} values that are not, the first of them {wrong[0]:g}."
+            + (f" {cure}" if cure else "")
         )
     if len(parts) > 1:
         parts = [sparse.vstack([sparse.csr_array(part) for part in parts], format="csr")]

@@ -12,9 +12,9 @@ from kserket.core.options import (
     check_positive_int,
 )
 from kserket.core.sweep_model import SweepModel
-from kserket.inference import document_classes, topic_model
-from kserket.mlda import evidence, inputs, options
-from kserket.mlda.learning import learn
+from kserket.inference import document_classes, topic_learning, topic_model
+from kserket.inference.topic_weighing import Weighing, per_modality
+from kserket.mlda import data, options, rule
 
 
 @keras.saving.register_keras_serializable(package="kserket")
@@ -130,13 +130,7 @@ class MultimodalLDA(SweepModel):
         shapes = [shapes] if not isinstance(shapes[0], (list, tuple)) else list(shapes)
         self.vocabulary_sizes = [int(shape[-1]) for shape in shapes]
         self.reports = [False] * len(shapes) if reports is None else list(map(bool, reports))
-        options.check_lengths(
-            len(shapes),
-            beta=self.beta,
-            modality_weights=self.modality_weights,
-            design_effects=self.design_effects,
-        )
-        options.check_words(self._betas(), self.vocabulary_sizes)
+        self._check_options(self.vocabulary_sizes)
         sizes = {f"words_{m}": (self.num_topics, v) for m, v in enumerate(self.vocabulary_sizes)}
         sizes |= {"documents": (self.num_topics,)}
         sizes |= dict.fromkeys(("effects", "lengths"), (len(shapes),))
@@ -164,12 +158,26 @@ class MultimodalLDA(SweepModel):
         )
 
     @property
+    def found(self):
+        """What learning found, `inference.topic_learning.Found`; None before fit."""
+        state = self.state
+        if state is None:
+            return None
+        arrays = (self._parameters[name].numpy() for name in ("effects", "lengths"))
+        return topic_learning.Found(state, *arrays)
+
+    @property
     def prior(self):
         """Pseudo-counts beside those of `state`, `inference.document_classes.Prior`.
 
         Those of words are worth what words are worth.
         """
-        return self._prior(self._effects())
+        return self.weighing.prior(self._betas(), self._effects())
+
+    @property
+    def weighing(self):
+        """How much modalities count beside each other, `inference.topic_weighing.Weighing`."""
+        return self.weigh(self.reports)
 
     @property
     def topics(self):
@@ -204,17 +212,32 @@ class MultimodalLDA(SweepModel):
         self._fitted()
         return np.maximum(np.rint(self._parameters["lengths"].numpy()), 1).astype(int)
 
-    def _prior(self, effects):
-        pairs = zip(self._betas(), self._weighing.powers(effects), strict=True)
-        return document_classes.Prior(tuple(beta * power for beta, power in pairs))
-
     def _effects(self):
         """What each modality's words are divided by to be independent, (M,)."""
         return self._parameters["effects"].numpy()
 
-    def _betas(self):
+    def _betas(self, number=None):
         """One Dirichlet parameter of words, or (V_m,), for each modality."""
-        return [np.asarray(b, float) for b in options.per_modality(self.beta, self.num_modalities)]
+        number = self.num_modalities if number is None else number
+        return [np.asarray(beta, float) for beta in per_modality(self.beta, number)]
+
+    def _check_options(self, sizes):
+        """Raises ValueError unless options fit modalities of these vocabulary sizes."""
+        options.check_lengths(
+            len(sizes),
+            beta=self.beta,
+            modality_weights=self.modality_weights,
+            design_effects=self.design_effects,
+        )
+        options.check_words(self._betas(len(sizes)), sizes)
+
+    def weigh(self, reports):
+        """How modalities count beside each other, `inference.topic_weighing.Weighing`.
+
+        Args:
+            reports: Which of them are reports, (M,).
+        """
+        return Weighing(reports, self.modality_weights, self.is_mixed)
 
     def _alphas(self):
         """Dirichlet parameters of topics, (K,)."""
@@ -245,7 +268,66 @@ class MultimodalLDA(SweepModel):
         Raises:
             ValueError: If shapes do not agree or values are negative or not finite.
         """
-        return learn(self, x, epochs, callbacks, verbose, self._make_rng())
+        return self.learn(self.read(x), epochs, callbacks, verbose, self._make_rng())
+
+    def learn(self, documents, epochs, callbacks, verbose, rng):
+        """`fit` to documents that have been read.
+
+        Args:
+            documents: `inference.topic_learning.Documents`.
+            epochs: Number of sweeps at most.
+            callbacks: Keras callbacks; an epoch is a sweep.
+            verbose: As in `fit`.
+            rng: `numpy.random.Generator`.
+
+        Returns:
+            A `keras.callbacks.History`.
+
+        Raises:
+            ValueError: If no document holds a word, or options do not fit the modalities.
+            FloatingPointError: If a count is not finite; the model is unchanged.
+        """
+        sizes = [part.shape[1] for part in documents.values]
+        self._check_options(sizes)
+        if not any(part.sum() > 0 for part in documents.values):
+            raise ValueError(
+                f"{self.name} has nothing to learn from: {documents.values[0].shape[0]} documents "
+                "without a single word. Leave out empty data, or check what counts them."
+            )
+        found = self.found
+        if self.modality_weights is None:
+            new = topic_learning.is_new(documents.values, found)
+            if new.any() or found is None:
+                data.warn_of_proportions(documents, self.name)
+        learning = topic_learning.Options(
+            self.num_topics,
+            self._alphas(),
+            self._betas(len(sizes)),
+            self.weigh(documents.reports),
+            self.design_effects,
+            self.inference == "gibbs",
+            self.n_init,
+            self.tolerance,
+        )
+
+        def adopt(reached):
+            if not all(np.isfinite(part).all() for part in (*reached.state.words, reached.effects)):
+                raise FloatingPointError(
+                    f"{self.name} has diverged: its counts of words are not finite. Scale the data."
+                )
+            if not self.built:
+                self.build([(None, size) for size in sizes], documents.reports)
+            self._assign(reached.state)
+            self._parameters["effects"].assign(reached.effects)
+            self._parameters["lengths"].assign(reached.lengths)
+
+        def run(report):
+            return topic_learning.learn(documents, learning, found, rng, epochs, report)
+
+        figure = "log_posterior"
+        if self.is_mixed:
+            figure = "log_joint" if learning.samples else "log_predictive"
+        return self._sweep(run, adopt, figure, epochs, callbacks, verbose)
 
     def partial_fit(self, x):
         """Adds documents to what was learned, in one pass, and forgets them.
@@ -274,16 +356,19 @@ class MultimodalLDA(SweepModel):
             `inference.document_classes.Statistics`: sums over documents, so that those of parts
             may be computed anywhere and given to `merge` together.
         """
-        data = self._data(x)
+        self._fitted()
+        documents = self.read(x)
         if not self.is_mixed:
-            modalities = self._weighing.modalities(data.values, self._effects())
-            return document_classes.expect(modalities, self.state, self.prior, data.log_prior)[0]
-        topics, alphas = self.topics, self._alphas()
-        theta = topic_model.proportions(data.values, topics, alphas, class_prior=data.class_prior)
-        theta = theta if data.class_prior is None else theta * data.class_prior
-        words = topic_model.expected_words(data.values, theta, topics)
+            modalities = self.weighing.modalities(documents.scaled, self._effects())
+            return document_classes.expect(modalities, self.state, self.prior, documents.log_prior)[
+                0
+            ]
+        values, topics, prior = documents.scaled, self.topics, documents.class_prior
+        theta = topic_model.proportions(values, topics, self._alphas(), class_prior=prior)
+        theta = theta if prior is None else theta * prior
+        words = topic_model.expected_words(values, theta, topics)
         state = document_classes.State(words, sum(part.sum(axis=1) for part in words))
-        logs = self._log_probabilities(data.values, theta)
+        logs = self._log_probabilities(values, theta)
         return document_classes.Statistics(state, float(sum(part.sum() for part in logs)))
 
     def _update(self, statistics):
@@ -302,7 +387,7 @@ class MultimodalLDA(SweepModel):
         values = parts["x"] if isinstance(parts["x"], (list, tuple)) else [parts["x"]]
         prior = parts.get("class_prior")
         if prior is not None:
-            prior = ops.log(ops.maximum(ops.cast(prior, "float64"), evidence.SMALLEST))
+            prior = ops.log(ops.maximum(ops.cast(prior, "float64"), rule.SMALLEST))
         values = [ops.cast(part, "float64") for part in values]
         return ops.softmax(self.tensor_beliefs(values, prior).posterior, axis=-1)
 
@@ -318,23 +403,42 @@ class MultimodalLDA(SweepModel):
         Returns:
             Float64 array (N, K).
         """
-        return evidence.probabilities(self.beliefs(x).posterior)
+        return rule.probabilities(self.beliefs(x).posterior)
 
     def beliefs(self, x):
         """All that messages are made of: what documents, parts of them, and the prior say.
 
         Args:
-            x: As in `predict`.
+            x: As in `predict`, or `Documents` that have been read.
 
         Returns:
             `Beliefs`.
         """
-        data = self._data(x)
-        if not self.is_mixed:
-            modalities = self._weighing.modalities(data.values, self._effects())
-            logs = document_classes.log_likelihoods(modalities, self.state, self.prior)
-            return evidence.of_classes(logs, np.log(self.topic_weights), data.log_prior)
-        return evidence.of_proportions(data.values, self.topics, self._alphas(), data.log_prior)
+        self._fitted()
+        return rule.beliefs(self.read(x), self.weighing, self.found, self.terms())
+
+    def terms(self):
+        """What the rule needs of the parameters, `Terms` of arrays."""
+        weights = np.log(self.topic_weights)
+        if self.is_mixed:
+            return rule.Terms(list(self.topics), weights, alphas=self._alphas())
+        return rule.Terms(list(self.topics), weights, self.weighing.powers(self._effects()))
+
+    def read(self, x):
+        """Inputs, checked once.
+
+        Args:
+            x: As in `predict`. `Documents` are returned unchanged.
+
+        Returns:
+            `inference.topic_learning.Documents`.
+
+        Raises:
+            TypeError: If a modality is not real numbers.
+            ValueError: If inputs do not fit each other or the model.
+        """
+        known = (self.vocabulary_sizes, self.reports) if self.built else ()
+        return data.read(x, self.name, self.num_topics, self.weigh, *known)
 
     def predict_modality(self, x, modality):
         """P(word | document) of one modality from all others.
@@ -354,7 +458,7 @@ class MultimodalLDA(SweepModel):
             raise ValueError(
                 f"`modality` must be one of 0 to {self.num_modalities - 1}. Received: {modality!r}"
             )
-        return evidence.probabilities(self.beliefs(x).others[modality]) @ self.topics[modality]
+        return rule.probabilities(self.beliefs(x).others[modality]) @ self.topics[modality]
 
     def log_likelihood(self, x):
         """log probability of each document as the model weighs it, in nats.
@@ -365,14 +469,23 @@ class MultimodalLDA(SweepModel):
         Returns:
             Float64 array (N,). With alpha above 0, of the words given the document's proportions.
         """
-        data = self._data(x)
+        documents = self.read(x)
+        return self.log_likelihood_of(documents, self.beliefs(documents))
+
+    def log_likelihood_of(self, documents, beliefs):
+        """`log_likelihood` where beliefs are known.
+
+        Args:
+            documents: `Documents`.
+            beliefs: What `beliefs` returned for them.
+
+        Returns:
+            Float64 array (N,).
+        """
         if not self.is_mixed:
-            modalities = self._weighing.modalities(data.values, self._effects())
-            logs = sum(document_classes.log_likelihoods(modalities, self.state, self.prior))
-            above = np.log(self.topic_weights) if data.log_prior is None else data.log_prior
-            return np.logaddexp.reduce(logs + above, axis=1)
-        theta = evidence.probabilities(self.beliefs(x).posterior)
-        return sum(self._log_probabilities(data.values, theta))
+            return np.logaddexp.reduce(beliefs.posterior, axis=1)
+        theta = rule.probabilities(beliefs.posterior)
+        return sum(self._log_probabilities(documents.scaled, theta))
 
     def _mean_log_likelihood(self, x):
         return np.mean(self.log_likelihood(x))
@@ -395,8 +508,8 @@ class MultimodalLDA(SweepModel):
             Wallach, Murray, Salakhutdinov and Mimno, "Evaluation methods for topic models", ICML
             2009.
         """
-        theta = evidence.probabilities(self.beliefs(x if given is None else given).posterior)
-        values = self._read(x).values
+        theta = rule.probabilities(self.beliefs(x if given is None else given).posterior)
+        values = self.read(x).values
         if len(theta) != values[0].shape[0]:
             raise ValueError(
                 f"`given` must hold words of the {values[0].shape[0]} documents of x. "
@@ -427,7 +540,7 @@ class MultimodalLDA(SweepModel):
         check_nonnegative_int(num_samples=num_samples)
         rng, topics = np.random.default_rng(seed), self.topics
         lengths = self.lengths if lengths is None else lengths
-        lengths = options.per_modality(lengths, self.num_modalities)
+        lengths = per_modality(lengths, self.num_modalities)
         options.check_lengths(self.num_modalities, lengths=lengths)
         for length in lengths:
             if length != 0:  # no words in a modality are possible
@@ -448,45 +561,31 @@ class MultimodalLDA(SweepModel):
 
     # TensorFlow -------------------------------------------------------------------------
 
-    def tensor_beliefs(self, values, log_prior=None):
+    def tensor_beliefs(self, values, log_prior=None, terms=None):
         """`beliefs` in TensorFlow operations.
 
         Args:
             values: M tensors (N, V_m), rows of NaN missing.
             log_prior: (N, K) log class prior or None.
+            terms: `Terms` of tensors; None takes the parameters of now, as constants.
 
         Returns:
             `Beliefs`.
         """
         dtype = values[0].dtype
-        with tf.init_scope():  # the values of now, also while a function is being traced
-            topics = [tf.constant(phi, dtype) for phi in self.topics]
-            log_weights = tf.constant(np.log(self.topic_weights)[None], dtype)
-            powers = self._weighing.powers(self._effects())
-        scaled = [self._weighing.tensor_scale(part, m) for m, part in enumerate(values)]
-        if self.is_mixed:
-            return evidence.tensor_of_proportions(scaled, topics, self._alphas(), log_prior)
-        parts = zip(scaled, topics, powers, self.reports, strict=True)
-        logs = [evidence.tensor_log_likelihood(*part) for part in parts]
-        return evidence.of_classes(logs, log_weights, log_prior)
+        terms = self.constant_terms(dtype) if terms is None else terms.cast(dtype)
+        return rule.tensor_beliefs(values, log_prior, self.weighing, terms)
+
+    def constant_terms(self, dtype):
+        """`terms` of now as constant tensors, also while a function is being traced.
+
+        Args:
+            dtype: Their precision.
+        """
+        with tf.init_scope():
+            return self.terms().cast(dtype)
 
     # Private ----------------------------------------------------------------------------
-
-    def _data(self, x):
-        """Checked inputs at the lengths they count with, `inputs.Documents`."""
-        self._fitted()
-        data = self._read(x)
-        return data._replace(values=self._weighing.scale(data.values))
-
-    def _read(self, x):
-        """Checked inputs as they are, `inputs.Documents`."""
-        known = (self.vocabulary_sizes, self.reports) if self.built else ()
-        return inputs.read(x, self.name, self.num_topics, *known)
-
-    @property
-    def _weighing(self):
-        """How much modalities count, `inputs.Weighing`."""
-        return inputs.Weighing(self.reports, self.modality_weights, self.is_mixed)
 
     def _log_probabilities(self, values, theta):
         """log P(words | proportions of topics) of each document, (N,) for each modality."""

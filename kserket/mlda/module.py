@@ -9,9 +9,8 @@ from kserket.core.learning_module import Inference, LearningModule
 from kserket.core.module import Observation
 from kserket.core.options import Fixed, check_flag, check_positive_int, in_words_of
 from kserket.core.registry import register_module
-from kserket.inference import word_counts
-from kserket.mlda import options
-from kserket.mlda.learning import learn
+from kserket.inference.topic_weighing import Weighing
+from kserket.mlda import data
 from kserket.mlda.model import MultimodalLDA
 
 
@@ -107,8 +106,6 @@ class MLDA(LearningModule):
     ):
         check_positive_int(K=K, itr=itr)
         check_flag(shared_classes=shared_classes)
-        if weights is not None:
-            options.check_positive(weights=weights)
         self._options = {
             "modality_weights": weights,
             "alpha": alpha,
@@ -125,6 +122,8 @@ class MLDA(LearningModule):
         self.K, self.weights, self.itr = int(K), weights, int(itr)
         self.shared_classes = shared_classes
         self._config = model.get_config()
+        self._is_mixed = model.is_mixed
+        self._score_of_data = {}
 
     @property
     def shared_classes(self):
@@ -148,113 +147,121 @@ class MLDA(LearningModule):
         names = ("alpha", "beta", "modality_weights", "inference")
         return {"K": self.K, **{name: self._config[name] for name in names}}
 
-    def check(self, inputs, prior):
+    def read(self, inputs, prior):
+        self._check_classes(prior, self.K)
         name, weights = self.get_name(), self.weights
         if weights is not None and np.ndim(weights) and len(weights) != len(inputs):
             raise ValueError(
                 f"{name} reads {len(inputs)} modules: `weights` must hold one number for each. "
                 f"Received: {weights!r}"
             )
-        for module, message in zip(self.inputs, inputs, strict=True):
+        names = [module.get_name() for module in self.inputs]
+        for sender, message in zip(names, inputs, strict=True):
             if len(np.shape(message)) != 2:
                 raise ValueError(
-                    f"{name} reads counts (N, V) or class probabilities. {module.get_name()} "
-                    f"sends shape {np.shape(message)}. Reshape the data."
+                    f"{name} reads counts (N, V) or class probabilities. {sender} sends shape "
+                    f"{np.shape(message)}. Reshape the data."
                 )
-            self.check_observed(np.asarray(message), module.get_name())
-        self._check_classes(prior, self.K)
+        sizes = [np.shape(message)[1] for message in inputs]
+        parts = {"x": list(inputs), "class_prior": prior}
+        reports = self._find_reports(inputs) if self.model is None else self.model.reports
+        return data.read(parts, name, self.K, self._weigh, sizes, reports, names)
+
+    def check(self, inputs, prior):
+        self.read(inputs, prior)
 
     def check_observed(self, x, name):
         if not storage.every(lambda part: ~(part < 0), x):
             raise ValueError(
                 f"{self.get_name()} reads counts, which are not negative. {name} sends "
-                f"{storage.extent(x)[0]:g}. Count something, or sort it into classes "
-                "with a gmm.GMM between."
+                f"{storage.extent(x)[0]:g}. {data.CURE}"
             )
 
-    def build_model(self, inputs):
+    def build_model(self, documents):
         model = MultimodalLDA(self.K, **self._options, name=tensors.identifier(self.name))
-        reports = [
-            not isinstance(module, Observation) and _states_classes(message)
-            for module, message in zip(self.inputs, inputs, strict=True)
-        ]
-        model.build([np.shape(message) for message in inputs], reports)
+        model.build([part.shape for part in documents.values], documents.reports)
         return model
 
-    def learn(self, inputs, prior, rng):
-        spoken = ~self._missing(inputs)
-        data = self._data(inputs, prior, spoken)
+    def learn(self, documents, rng):
         callbacks = self.fit_callbacks(self.itr, "sweep")
-        history = learn(self.model, data, self.itr, callbacks, verbose=0, rng=rng)
+        history = self.model.learn(documents.seen(), self.itr, callbacks, 0, rng)
         (figure, values), *_ = history.history.items()
-        return {figure: values[-1], **self.evaluate(inputs, prior)}
+        return {figure: values[-1]}
 
-    def infer(self, inputs, prior):
-        missing = self._missing(inputs)
-        beliefs = self.model.beliefs(self._data(inputs, prior))
-        downward = []
-        for m, (others, phi) in enumerate(zip(beliefs.others, self.model.topics, strict=True)):
+    def infer(self, documents):
+        return self._conclude(documents, self.model.beliefs(documents))
+
+    def infer_learned(self, documents):
+        beliefs = self.model.beliefs(documents)
+        self._score_of_data = self._mean_score(documents, beliefs)
+        return self._conclude(documents, beliefs)
+
+    def figures(self, inference):
+        return self._score_of_data
+
+    def evaluate(self, documents):
+        return self._mean_score(documents, self.model.beliefs(documents))
+
+    def _mean_score(self, documents, beliefs):
+        """Dict of the mean log likelihood of documents that are not missing; empty of none."""
+        scores = self.model.log_likelihood_of(documents, beliefs)
+        scores = scores if documents.missing is None else scores[~documents.missing]
+        return {"log_likelihood": float(scores.mean())} if len(scores) else {}
+
+    def _conclude(self, documents, beliefs):
+        """The `Inference` that beliefs amount to."""
+        downward, terms = [], self.terms()
+        for m, (others, phi) in enumerate(zip(beliefs.others, terms.topics, strict=True)):
             others = messages.Categorical.from_log(others)
-            if not self.model.reports[m]:
+            if not documents.reports[m]:
                 downward.append(_words(others.probs, phi))
-            elif self._shares_classes(m):
-                log_probs = others.log_probs[:, self.model.topic_of_class(m)]
+            elif terms.topic_of_class[m] is not None:
+                log_probs = others.log_probs[:, terms.topic_of_class[m]]
                 downward.append(messages.Categorical.from_log(log_probs))
             else:
                 downward.append(messages.Categorical(others.probs @ phi))
         return Inference(
-            messages.Categorical.from_log(beliefs.evidence, missing),
+            messages.Categorical.from_log(beliefs.evidence, documents.missing),
             downward,
             messages.Categorical.from_log(beliefs.posterior),
         )
 
-    def evaluate(self, inputs, prior):
-        scores = self.model.log_likelihood(self._data(inputs, prior))[~self._missing(inputs)]
-        return {"log_likelihood": float(scores.mean())} if len(scores) else {}
-
     def generate(self, latent, num_samples, rng):
         return self.model.sample(num_samples, topic=latent, seed=rng)[0]
 
-    def tensor_infer(self, inputs, prior):
+    def terms(self):
+        orders = [
+            self.model.topic_of_class(m) if self._shares_classes(m) else None
+            for m in range(self.model.num_modalities)
+        ]
+        return self.model.terms()._replace(topic_of_class=orders)
+
+    def tensor_infer(self, inputs, prior, terms=None):
         values = [tensors.as_array(message) for message in inputs]
-        beliefs = self.model.tensor_beliefs(values, None if prior is None else prior.log_probs)
-        missing = tf.reduce_all(
-            tf.stack(
-                [
-                    tf.zeros(tf.shape(part)[:1], tf.bool)
-                    if isinstance(message, tensors.Categorical)
-                    else tensors.missing_rows(part)
-                    for message, part in zip(inputs, values, strict=True)
-                ]
-            ),
-            axis=0,
-        )
-        predictions = self.tensor_decode(*(tf.nn.softmax(others) for others in beliefs.others))
+        terms = self._terms_as(values[0].dtype, terms)
+        log_prior = None if prior is None else prior.log_probs
+        beliefs = self.model.tensor_beliefs(values, log_prior, terms)
+        missing = tf.reduce_all(tf.stack([_tensor_missing(message) for message in inputs]), axis=0)
         downward = []
-        for m, words in enumerate(predictions):
-            if self._shares_classes(m):
-                with tf.init_scope():
-                    order = tf.constant(self.model.topic_of_class(m))
-                words = tensors.from_log(tf.gather(beliefs.others[m], order, axis=1))
-            elif self.model.reports[m]:
-                words = tensors.from_log(tf.math.log(words))
+        for m, (others, phi) in enumerate(zip(beliefs.others, terms.topics, strict=True)):
+            if terms.topic_of_class[m] is not None:
+                words = tensors.from_log(tf.gather(others, terms.topic_of_class[m], axis=1))
+            else:
+                words = tf.nn.softmax(others) @ phi
+                if self.model.reports[m]:
+                    words = tensors.from_log(tf.math.log(words))
             downward.append(words)
         evidence = tensors.from_log(beliefs.evidence, missing)
         return tensors.Inference(evidence, downward, tensors.from_log(beliefs.posterior))
 
-    def tensor_decode(self, *latent):
-        """Words of every modality from one `latent` (N, K), or from one for each."""
-        with tf.init_scope():  # the values of now, also while a function is being traced
-            topics = self.model.topics
-        latent = latent * len(topics) if len(latent) == 1 else latent
-        return [
-            theta @ tf.constant(phi, theta.dtype) for theta, phi in zip(latent, topics, strict=True)
-        ]
+    def tensor_decode(self, latent, terms=None):
+        return [latent @ phi for phi in self._terms_as(latent.dtype, terms).topics]
 
-    def tensor_generate(self, latent, seed):
+    def tensor_generate(self, latent, seed, terms=None):
         with tf.init_scope():
-            drawn, lengths = [], self.model.lengths
-        for m, words in enumerate(self.tensor_decode(latent)):
+            lengths = self.model.lengths
+        drawn = []
+        for m, words in enumerate(self.tensor_decode(latent, terms)):
             number = 1 if self.model.reports[m] else int(lengths[m])
             each = tf.random.stateless_categorical(tf.math.log(words), number, seed + m)
             size = words.shape[1]
@@ -263,6 +270,13 @@ class MLDA(LearningModule):
             )
             drawn.append(tf.cast(counts, latent.dtype))
         return drawn
+
+    def _terms_as(self, dtype, terms=None):
+        """`terms` as tensors of a precision; those of now, as constants, where none are given."""
+        if terms is not None:
+            return terms.cast(dtype)
+        with tf.init_scope():
+            return self.terms().cast(dtype)
 
     def _shares_classes(self, modality):
         """Whether an input states the topics themselves, as its own classes."""
@@ -274,24 +288,16 @@ class MLDA(LearningModule):
             and model.vocabulary_sizes[modality] == self.K
         )
 
-    def _data(self, inputs, prior, rows=slice(None)):
-        """Inputs as the model takes them, some rows of them."""
-        parts = []
-        for part, is_report in zip(inputs, self.model.reports, strict=True):
-            if isinstance(part, messages.Message):
-                parts.append(part.take(rows))
-            elif is_report:
-                parts.append(np.asarray(part)[rows])
-            else:
-                parts.append(word_counts.read(part)[rows])  # from here on sparse, if it is
-        prior = None if prior is None else messages.as_categorical(prior).take(rows)
-        return {"x": parts, "class_prior": prior}
+    def _weigh(self, reports):
+        """`Weighing` of inputs of which these are reports."""
+        return Weighing(reports, self.weights, self._is_mixed)
 
-    def _missing(self, inputs):
-        """Which rows say nothing in any modality, (N,)."""
-        masks = [messages.missing_rows(message) for message in inputs]
-        silent = np.zeros(len(inputs[0]), bool)
-        return np.logical_and.reduce([silent if mask is None else mask for mask in masks])
+    def _find_reports(self, inputs):
+        """Which inputs state class probabilities, (M,)."""
+        return [
+            not isinstance(module, Observation) and _states_classes(message)
+            for module, message in zip(self.inputs, inputs, strict=True)
+        ]
 
     def text_files(self, inference):
         files = {
@@ -309,6 +315,16 @@ def _states_classes(message):
     if isinstance(message, messages.Message) or missing is None:
         return messages.is_categorical(message)
     return not missing.all() and messages.is_categorical(np.asarray(message)[~missing])
+
+
+def _tensor_missing(message):
+    """Which rows of a message in TensorFlow say nothing, (N,) boolean."""
+    array = tensors.as_array(message)
+    if not isinstance(message, tensors.Categorical):
+        return tensors.missing_rows(array)
+    if message.missing is None:
+        return tf.zeros(tf.shape(array)[:1], tf.bool)
+    return message.missing
 
 
 def _words(theta, topics):

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from kserket.inference.topic_weighing import per_modality
 from kserket.inference.word_counts import LARGEST
 
 _SMALLEST = 1e-100  # below it logarithms of probabilities overflow
@@ -75,13 +76,6 @@ def check_lengths(num_modalities, **options):
                 f"`{option}` must hold one number per modality, {num_modalities}. "
                 f"Received: {value!r}"
             )
-
-
-def per_modality(value, number=1):
-    """One entry per modality from a list of them, or from one for all."""
-    if isinstance(value, (list, tuple)) or np.ndim(value):
-        return list(value)
-    return [value] * number
 
 
 def as_json(value):
