@@ -123,6 +123,8 @@ class VariationalAutoencoder(keras.Model):
         self._encoder_units, self._decoder_units = int(encoder_units), int(decoder_units)
         self._likelihood, self._seed = likelihood, check_seed(seed)
         given = {"encoder": encoder, "decoder": decoder}
+        # Keras tracks them from here on; optimizers in files follow this order of the weights.
+        self.given_encoder, self.given_decoder = encoder, decoder
         self._networks = Networks(
             given, self.latent_dim, float(kernel_stddev), self.seed, self.dtype_policy
         )
