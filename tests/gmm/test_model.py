@@ -215,6 +215,34 @@ def test_units_do_not_matter(data, kind, scale):
     )
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("scale", [[1e12, 1.0], [1.0, 1e-12], [1e-6, 1e6]], ids=str)
+def test_each_feature_may_have_units_of_its_own(data, kind, scale):
+    """Two classes that one feature tells apart, beside one that does not, as a time in seconds."""
+    rng = np.random.default_rng(0)
+    classes = np.arange(200) % 2
+    x = np.c_[rng.uniform(-1, 1, 200), 10.0 * classes + rng.normal(size=200)]
+    for columns in ([0, 1], [1, 0]):
+        there = x[:, columns] * scale + [1e3 * scale[0], 0.0]
+        model = GaussianMixture(2, n_init=4, seed=0, **KINDS[kind])
+        model.fit(there, epochs=20, verbose=0)
+        answer = model.predict(there).argmax(axis=1)
+        assert srk.metrics.clustering_accuracy(classes, answer) == 1.0
+
+
+@pytest.mark.parametrize("factor", [1e200, 1e149])
+def test_data_whose_squares_overflow_leave_the_model_as_it_was(fitted, data, factor):
+    before = fitted.get_weights()
+    for learn in (fitted.partial_fit, lambda x: fitted.fit(x, epochs=2, verbose=0)):
+        if fitted.inference == "gibbs" and learn == fitted.partial_fit:
+            continue
+        with warnings.catch_warnings(), pytest.raises(ValueError, match="Scale the data|squared"):
+            warnings.simplefilter("ignore", RuntimeWarning)
+            learn(np.full((90, D), factor) * (1 + np.arange(90)[:, None]))
+        for got, wanted in zip(fitted.get_weights(), before, strict=True):
+            assert_array_equal(got, wanted)
+
+
 CASES = {
     "more classes than data": (lambda rng: rng.normal(size=(4, 2)), 7),
     "one datum": (lambda rng: rng.normal(size=(1, 3)), 2),
