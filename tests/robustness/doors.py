@@ -214,7 +214,7 @@ def trained_on(value):
 def labelled(made, value):
     made["gmm"].labels = value
     made.fit(1, verbose=0)
-    return made.history.history["gmm/accuracy"]
+    return made.history.history["gmm/accuracy"][-1]
 
 
 def weighted(made, value):
@@ -281,7 +281,7 @@ def mixture_doors():
             yield Door(room, f"{method}({name}=)", base, make, run, (f"`{name}`",), takes)
     run, prior = named("score_samples", "class_prior", REAL), ("`class_prior`",)
     yield Door(room, "score_samples(class_prior)", PROBS, fitted_mixture, run, prior, ("None",))
-    run = named("log_likelihood", "variance", REAL)
+    run = entry("log_likelihood", "variance", REAL)
     variance = ("`variance`",)
     yield Door(room, "log_likelihood(variance)", POSITIVE, fitted_mixture, run, variance, UNSURE)
     for method, fixed in (
@@ -316,12 +316,15 @@ def mixture_doors():
 
 
 def chain_doors():
+    missing = (*ROWS, "NaN row", "all NaN", "masked rows")
     room, x = "chain", ("`x`", "MarkovChain", "Inputs must be x", "x needs")
     new = functools.partial(kserket.MarkovChain, 2, seed=0, n_init=1)
     for name in ("predict", "smooth", "log_likelihood", "most_likely_path", "statistics"):
-        yield Door(room, f"{name}(x)", PROBS, fitted_chain, call(name), x, ROWS)
-    yield Door(room, "fit(x)", PROBS, new, learned(call("fit", **FIT)), x, ROWS)
-    yield Door(room, "sample_paths(x)", PROBS, fitted_chain, call("sample_paths", seed=0), x, ROWS)
+        yield Door(room, f"{name}(x)", PROBS, fitted_chain, call(name), x, missing)
+    yield Door(room, "fit(x)", PROBS, new, learned(call("fit", **FIT)), x, missing)
+    yield Door(
+        room, "sample_paths(x)", PROBS, fitted_chain, call("sample_paths", seed=0), x, missing
+    )
     run = entry("predict", "class_prior", PROBS)
     yield Door(room, "predict(class_prior=)", PROBS, fitted_chain, run, ("`class_prior`",))
     run = learned(entry("fit", "class_prior", PROBS, **FIT))
@@ -344,7 +347,10 @@ def chain_doors():
 
 
 def topic_doors():
-    room, x = "mlda", ("`x`", "MultimodalLDA", "multimodal_lda", "Inputs must be x")
+    room, x = (
+        "mlda",
+        ("`x`", "MultimodalLDA", "multimodal_lda", "Inputs must be x", "Every modality"),
+    )
     rows = (*ROWS, "zero row", "zero", "times 255", *LARGE)
     missing = ("NaN row", "all NaN", "masked rows", *rows)
     widths = (*missing, *ANY_SHAPE)
@@ -369,7 +375,15 @@ def topic_doors():
         widths,
     )
     run = named("perplexity", "given", COUNTS)
-    yield Door(room, "perplexity(given)", COUNTS, fitted_lda, run, ("`given`",), ("None",))
+    yield Door(
+        room,
+        "perplexity(given)",
+        COUNTS,
+        fitted_lda,
+        run,
+        ("`given`",),
+        ("None", "NaN row", "masked rows"),
+    )
     for name in ("predict", "fit"):
         make = new if name == "fit" else fitted_lda
         run = entry(name, "class_prior", COUNTS, **(FIT if name == "fit" else {}))
@@ -484,14 +498,13 @@ def common_doors():
         logs,
         takes_logs,
     )
-    missing = ("`missing`",)
     yield Door(
         room,
         "Categorical(missing)",
         LABELS,
         nothing,
         lambda _, value: kserket.Categorical(PROBS, missing=value).missing,
-        missing,
+        ("`missing`",),
         ("None", "zero", "zero row"),
     )
     mean = ("`mean`", "Gaussian")
@@ -511,7 +524,7 @@ def common_doors():
         nothing,
         lambda _, value: kserket.Gaussian(REAL, value).variance,
         ("ariance",),
-        ("None",),
+        UNSURE,
     )
     means, covariances = REAL[[0, 6]], np.array([np.eye(2), 2 * np.eye(2)])
     yield Door(
@@ -521,6 +534,7 @@ def common_doors():
         nothing,
         lambda _, value: kserket.Mixture(value, means, covariances).array,
         ("`responsibilities`", "Mix"),
+        ROWS,
     )
     yield Door(
         room,
@@ -538,6 +552,7 @@ def common_doors():
         nothing,
         lambda _, value: kserket.Mixture(PROBS, means, value).covariances,
         ("`covariances`", "Mix"),
+        (*LARGE, "times 255"),
     )
 
     yield Door(room, "graph.predict(x)", REAL, graph, call("predict"), obs, missing)
@@ -550,7 +565,9 @@ def common_doors():
         obs,
         missing,
     )
-    yield Door(room, "graph.evaluate(x)", REAL, graph, call("evaluate"), obs, missing)
+    yield Door(
+        room, "graph.evaluate(x)", REAL, graph, call("evaluate"), (*obs, "GaussianMixture"), missing
+    )
     yield Door(
         room,
         "graph.evaluate(y_true)",
