@@ -381,8 +381,8 @@ def topic_doors():
         COUNTS,
         fitted_lda,
         run,
-        ("`given`",),
-        ("None", "NaN row", "masked rows"),
+        ("`given`", *x),
+        ("None", *missing),
     )
     for name in ("predict", "fit"):
         make = new if name == "fit" else fitted_lda
