@@ -207,14 +207,14 @@ def extent(array):
 
 
 def moments(array, weight=None):
-    """Mean and variance of each column, both (D,) in double precision.
+    """Mean and variance of each column, both (D,) in double precision; NaN if no row counts.
 
     Args:
         array: Array (N, D).
         weight: How much each row counts, (N,), or None.
     """
     weight = np.ones(len(array)) if weight is None else np.asarray(weight, "float64")
-    size = weight.sum()
+    size = weight.sum() or np.nan
     mean = total(lambda x, w: w @ np.asarray(x, "float64"), array, weight) / size
     return mean, total(lambda x, w: w @ np.square(x - mean), array, weight) / size
 

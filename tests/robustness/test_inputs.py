@@ -13,7 +13,7 @@ PARTS = 12
 
 
 def in_part(name, kind):
-    """Whether a pair of door and kind is tried in every run: one of twelve, the same ones always."""
+    """Whether a pair of door and kind is tried in every run: one of 12, the same ones always."""
     return zlib.crc32(f"{name} {kind}".encode()) % PARTS == 0
 
 
