@@ -400,9 +400,9 @@ def topic_doors():
 
 
 def vae_doors():
-    room, x = "vae", ("`x`", "VariationalAutoencoder")
+    room, x = "vae", ("`x`", "VariationalAutoencoder", "x of shape", "Inputs must be")
     z = REAL / 4
-    rows = ("zero", "zero row", *ROWS)
+    rows = ("zero", "zero row", "tf.data", *ROWS)
     yield Door(room, "encode(x)", UNIT, new_vae, call("encode"), x, rows)
     yield Door(room, "predict(x)", UNIT, new_vae, call("predict", **SILENT), x, rows)
     yield Door(room, "evaluate(x)", UNIT, new_vae, call("evaluate", **SILENT), x, rows)
@@ -660,7 +660,7 @@ def plot_doors():
 
 
 def sklearn_doors():
-    room, x = "doors", ("X", "Graph", "obs")
+    room, x = "doors", ("X", "Graph", "obs", "GaussianMixture")
     takes = (*ANY_REAL, *ROWS)
 
     def mixture():
