@@ -171,6 +171,7 @@ class GroupSum(_Passage):
         super().__init__(name)
         self.group_idx = group_idx.astype(int)
         self.num_groups = int(self.group_idx.max()) + 1
+        self.num_rows = len(self.group_idx), self.num_groups
 
     def infer(self, inputs, prior):
         """Sums over groups upwards, each group's message to its rows downwards.

@@ -68,6 +68,8 @@ class Module:
         evidence_uses_prior: Whether `infer` returns other evidence or messages under a prior.
             Where it does not, a graph runs the module once a pass, not again for each prior.
         hands_down: Whether it has nothing to say of its own, and only passes on messages.
+        num_rows: How many rows it reads and how many it sends, a pair, where the two differ; else
+            None.
         links_samples: Whether what it concludes of a sample depends on the other samples it reads.
             Where no module does, large data are predicted in blocks.
 
@@ -102,6 +104,7 @@ class Module:
     evidence_uses_prior = True
     hands_down = False
     links_samples = True
+    num_rows = None  # how many rows it reads and sends, where these are its own: a pair
     tensor_decode = None
     tensor_generate = None
 
@@ -356,7 +359,7 @@ class Module:
     def check_observed(self, x, name):
         """Raises ValueError if new data of an observation that this module reads cannot be used.
 
-        Called before anything is predicted. By default `check` of these data, where the module
+        Called before anything is predicted. By default `read` of these data, where the module
         reads nothing else.
 
         Args:
@@ -364,7 +367,7 @@ class Module:
             name: What the observation is called.
         """
         if len(self.inputs) == 1:
-            self.check([x], None)
+            self.read([x], None)
 
     def tensor_infer(self, inputs, prior):
         """`infer` in TensorFlow operations, for `Graph.export` and a compiled `Graph.predict`.

@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 
+from kserket import storage
 from kserket.core import messages
 from kserket.core.beliefs import pass_messages
 from kserket.core.checking import check_data
@@ -30,11 +31,12 @@ def predict(graph, x, wanted, batch_size, max_passes, tolerance):
         List of arrays (N, ...), one for each of `wanted`.
     """
     data = read_data(graph, x)
-    size = len(next(iter(data.values())))
-    step = size if batch_size is None else int(batch_size)
+    if batch_size is None:
+        batches = [slice(None)]
+    else:
+        batches = list(storage.chunks(*data.values(), chunk_rows=int(batch_size)))
     parts, largest = [], 0.0
-    for start in range(0, size, step):
-        rows = slice(start, start + step)
+    for rows in batches:
         part = {observation: array[rows] for observation, array in data.items()}
         answers, change = _conclude(graph, part, wanted, int(max_passes), float(tolerance))
         parts.append(answers)
@@ -156,15 +158,40 @@ def read_data(graph, x):
                 f"{name} holds samples of shape {expected}. Received: {np.shape(part)[1:]}"
             )
         data[observations[name]] = part
-    lengths = {graph.names[observation]: len(part) for observation, part in data.items()}
-    if len(set(lengths.values())) > 1:
-        raise ValueError(f"All data need the same number of samples. Received: {lengths}")
-    size = next(iter(lengths.values()))
+    sizes = _sizes(graph, data)
     for observation in observations.values():
         if observation not in data:
-            shape = (size, *np.shape(observation.data)[1:])
+            shape = (sizes[observation], *np.shape(observation.data)[1:])
             data[observation] = np.full(shape, np.nan, "float32")
     return data
+
+
+def _sizes(graph, data):
+    """How many rows every module sends, given data: those that it reads, but for a `num_rows`.
+
+    Raises:
+        ValueError: If data that belong together hold different numbers of samples.
+    """
+    sent = {module: len(part) for module, part in data.items()}
+    lengths = {graph.names[observation]: len(part) for observation, part in data.items()}
+    differ = ValueError(f"All data need the same number of samples. Received: {lengths}")
+    if not any(module.num_rows for module in graph.modules):
+        if len(set(sent.values())) > 1:
+            raise differ
+        return dict.fromkeys(graph.modules, next(iter(sent.values())))
+    for _ in graph.modules:  # from what is known on, up and down
+        for module in graph.modules:
+            reads, sends = module.num_rows or (None, None)
+            together = list(module.inputs) if module.num_rows else [module, *module.inputs]
+            known = {sent[other] for other in together if other in sent}
+            if len(known) > 1:
+                raise differ
+            size = known.pop() if known else reads
+            if size is not None:
+                sent |= dict.fromkeys(together, size)
+            if sends is not None:
+                sent[module] = sends
+    return sent
 
 
 def _classes(component, num_samples, start):

@@ -38,13 +38,13 @@ class _Parameters(NamedTuple):
         terms: Dict from module to its terms, tensors, or None.
         flat: The tensors in them, one list.
         kinds: Which entries are None, and shapes and types of the others.
-        values: Of the variables, tensors.
+        values: Of the variables, one vector.
     """
 
     terms: dict
     flat: list
     kinds: tuple
-    values: list
+    values: tf.Tensor
 
 
 class _Function(NamedTuple):
@@ -111,7 +111,7 @@ class Program:
         """
         size = len(data[self.observations[0]])
         entries = {module: module.sample_terms(size) for module in self.learners}
-        limits = [tf.constant(max_passes), tf.constant(tolerance, "float64")]
+        limits = tf.constant([min(max_passes, 2**31 - 1), tolerance], "float64")
         parts = []
         for rows in self._blocks(data, size):
             block = [_as_tensor(storage.read(data[module], rows)) for module in self.observations]
@@ -147,7 +147,7 @@ class Program:
             parameters = self._parameters
             function = self._function(block, samples, predicts_data, parameters)
             *arrays, change, state = function.call(
-                *block, *parameters.flat, *samples.values(), *limits, *parameters.values
+                *block, *parameters.flat, *samples.values(), limits, parameters.values
             )
             state = int(state)
             if state == _NEW_TRACE:
@@ -160,7 +160,7 @@ class Program:
 
     def _read_parameters(self):
         """The parameters as they are now."""
-        values = [tf.identity(variable) for variable in self._watched]  # before terms are computed
+        values = _joined(self._watched)  # before terms are computed
         terms = rules.read_terms(self.learners, "float64")
         leaves = tf.nest.flatten(list(terms.values()))
         kinds = tuple(None if leaf is None else (leaf.dtype, *leaf.shape) for leaf in leaves)
@@ -179,11 +179,8 @@ class Program:
     def _trace(self, passing, block, samples, parameters):
         """A `_Function`."""
         asked, terms = [], list(parameters.terms.values())
-        held = [
-            (variable, tf.identity(variable))
-            for module in self._free
-            for variable in _variables(module)
-        ]
+        free = [variable for module in self._free for variable in _variables(module)]
+        values = [tf.identity(variable) for variable in free]  # before anything is computed
 
         def conclude(*flat):
             flat = iter(flat)
@@ -192,32 +189,35 @@ class Program:
             own = dict(zip(self.learners, tf.nest.pack_sequence_as(terms, leaves), strict=True))
             for module, name in samples:
                 own[module] = own[module]._replace(**{name: next(flat)})
-            state = passing(data, own, *flat)
+            max_passes, tolerance = tf.unstack(next(flat))
+            state = passing(data, own, tf.cast(max_passes, "int32"), tolerance)
             answers = dict(state.answers)
             if passing.predicts_data:
                 answers |= passing.predictions(state, own)
             asked[:] = answers
             return [*answers.values(), state.change]
 
-        free = [tf.TensorSpec((None, *part.shape[1:]), part.dtype) for part in block]
-        free_samples = [
-            tf.TensorSpec((None, *part.shape[1:]), part.dtype) for part in samples.values()
+        specs = [
+            *map(_any_rows, block),
+            *(tf.TensorSpec(part.shape, part.dtype) for part in parameters.flat),
+            *map(_any_rows, samples.values()),
+            tf.TensorSpec((2,), "float64"),
         ]
-        fixed = [tf.TensorSpec(part.shape, part.dtype) for part in parameters.flat]
-        limits = [tf.TensorSpec((), "int32"), tf.TensorSpec((), "float64")]
-        specs = [*free, *fixed, *free_samples, *limits]
         inner = tf.function(conclude, autograph=False).get_concrete_function(*specs)
         read = {id(handle) for handle in inner.captured_inputs}
-        held = [(variable, value) for variable, value in held if id(variable.handle) not in read]
+        pairs = zip(free, values, strict=True)
+        held = [(variable, value) for variable, value in pairs if id(variable.handle) not in read]
+        before = _joined([value for _, value in held])
 
         def run(*flat):
-            values = flat[len(specs) :]
-            new_terms = _differ(zip(self._watched, values, strict=True))
-            state = tf.where(_differ(held), _NEW_TRACE, tf.where(new_terms, _NEW_TERMS, _CURRENT))
-            return [*inner(*flat[: len(specs)]), state]
+            *flat, values = flat
+            new_terms = _differ(self._watched, values)
+            new_trace = _differ([variable for variable, _ in held], before)
+            state = tf.where(new_trace, _NEW_TRACE, tf.where(new_terms, _NEW_TERMS, _CURRENT))
+            return [*inner(*flat), state]
 
-        values = [tf.TensorSpec(part.shape, part.dtype) for part in parameters.values]
-        call = tf.function(run, autograph=False).get_concrete_function(*specs, *values)
+        specs.append(tf.TensorSpec(parameters.values.shape, "float64"))
+        call = tf.function(run, autograph=False).get_concrete_function(*specs)
         return _Function(call, asked)
 
 
@@ -266,10 +266,20 @@ def _variables(module):
     return [weight.value for weight in model.weights] if isinstance(model, keras.Model) else []
 
 
-def _differ(pairs):
-    """Whether a variable of pairs of variables and values has another value now."""
-    changed = [tf.reduce_any(tf.not_equal(variable, value)) for variable, value in pairs]
-    return tf.reduce_any(changed) if changed else tf.constant(False)
+def _any_rows(tensor):
+    """The specification of tensors like this one with any number of rows."""
+    return tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype)
+
+
+def _joined(variables):
+    """The values of variables or tensors, one vector."""
+    parts = [tf.reshape(tf.cast(part, "float64"), [-1]) for part in variables]
+    return tf.concat([*parts, tf.zeros([0], "float64")], axis=0)
+
+
+def _differ(variables, values):
+    """Whether variables have other values now than they had in `values`."""
+    return tf.reduce_any(tf.not_equal(_joined(variables), values))
 
 
 def _as_tensor(array):

@@ -200,9 +200,12 @@ class VAE(LearningModule):
                 "numbers, which cannot be sent back there. Read without sending back: "
                 f"{self.name or 'vae'}.connect({self.inputs[0].name or 'module'}, backward=False)."
             )
-        if self.likelihood == "bernoulli":
-            check_unit_interval(np.asarray(inputs[0]), self.inputs[0].get_name())
+        self.check_observed(np.asarray(inputs[0]), self.inputs[0].get_name())
         return as_data(inputs[0], prior)
+
+    def check_observed(self, x, name):
+        if self.likelihood == "bernoulli":
+            check_unit_interval(x, name)
 
     def build_model(self, data):
         shape = data.x.shape[1:]

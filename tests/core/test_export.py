@@ -279,6 +279,20 @@ def test_a_markov_model_hears_the_samples_of_a_call_as_one_sequence():
     assert (np.abs(drawn.mean(axis=0) - expected.mean(axis=0)) < error).all()
 
 
+def test_a_row_that_cannot_be_read_is_answered_with_nan_alone():
+    graph, points = markov_graph()
+    call = serve(graph, dtype="float64")
+    broken, missing = points.copy(), points.copy()
+    broken[7, 1], broken[60] = np.nan, [0.0, np.inf, 1.0]
+    missing[[7, 60]] = np.nan
+    answer, expected = call(obs=broken)["mm"], graph.predict(missing)
+    readable = np.setdiff1d(np.arange(len(points)), [7, 60])
+    assert np.isnan(answer[[7, 60]]).all()
+    np.testing.assert_allclose(answer[readable], expected[readable], atol=1e-6)
+    np.testing.assert_allclose(call(obs=missing)["mm"], expected, atol=1e-6)
+    assert call(obs=points[:0])["mm"].shape == (0, 3)
+
+
 def test_names_of_any_letters():
     vae1 = vae.VAE(2, itr=2, batch_size=50, name="two words", save_dir=None)
     gmm1 = gmm.GMM(3, itr=5, name="größe", save_dir=None)

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 import kserket as srk
-from kserket import gmm, metrics, mm, vae
+from kserket import gmm, metrics, mlda, mm, utils, vae
 from kserket.core import program, tensors
 from kserket.core.beliefs import pass_messages
 from kserket.core.prediction import read_data
@@ -425,3 +425,24 @@ def test_what_cannot_be_predicted_is_refused_as_in_an_update(chain, sequence):
         chain.predict(-5.0 * np.ones((3, 2)))
     chain.predict(0.5 * np.ones((3, 2)))
     assert chain._program.is_compiled
+
+
+def test_groups_beside_another_sense_may_be_missing():
+    points = srk.datasets.make_mixture(90, 3, 2, separation=9.0, seed=0)
+    groups = np.arange(90) // 3
+    words = 5.0 * np.eye(3)[points.y[::3]] + 1.0
+    gmm1, sums = gmm.GMM(3, itr=5, n_init=1, save_dir=None), utils.GroupSum(groups)
+    mlda1 = mlda.MLDA(3, itr=5, n_init=1, save_dir=None)
+    gmm1.connect(srk.Observation(points.x, name="views"))
+    sums.connect(gmm1)
+    mlda1.connect(sums, srk.Observation(words, name="words"))
+    graph = srk.Graph(mlda1, seed=0)
+    graph.fit(1, verbose=0)
+    nothing = np.full(points.x.shape, np.nan)
+    alone = graph.predict({"words": words})
+    np.testing.assert_array_equal(alone, graph.predict({"views": nothing, "words": words}))
+    assert graph.predict({"views": points.x}).shape == (30, 3)
+    both = graph.predict({"views": points.x, "words": words})
+    assert np.abs(both - alone).max() > 1e-4
+    with pytest.raises(ValueError, match="same number of samples.*'words': 29"):
+        graph.predict({"views": points.x, "words": words[1:]})
