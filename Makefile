@@ -23,7 +23,7 @@ help: ## list the targets
 demo: $(INSTALLED) ## sort handwritten digits without labels by VAE+GMM; pictures go to demo/
 	$(BIN)/python examples/vae_gmm.py $(ARGS)
 
-test: lint ## ruff, then every test (ARGS="-k vae -x" goes to pytest, WORKERS=0 for one process)
+test: lint ## ruff and mypy, then every test (ARGS="-k vae -x" goes to pytest, WORKERS=0 for one process)
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 numerics: $(INSTALLED) ## tests of numbers as another processor computes them (KERNELS="NAME=value ...")
@@ -32,9 +32,10 @@ numerics: $(INSTALLED) ## tests of numbers as another processor computes them (K
 fuzz: $(INSTALLED) ## the tables of odd inputs, options, files and faults in full (long)
 	$(BIN)/python -m pytest -n $(WORKERS) -m fuzz $(ARGS)
 
-lint: $(INSTALLED) ## ruff check and ruff format --check
+lint: $(INSTALLED) ## ruff check, ruff format --check and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 format: $(INSTALLED) ## format the code and sort imports
 	$(BIN)/ruff check --select I --fix .
@@ -47,7 +48,7 @@ bench: $(INSTALLED) ## run every script in benchmarks/
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
 
 clean: ## remove the virtual environment and everything built
-	rm -rf $(VENV) build dist *.egg-info docs/_build demo .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist *.egg-info docs/_build demo .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): setup.cfg pyproject.toml

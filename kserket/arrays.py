@@ -5,16 +5,18 @@ part, the meaning of a date. Whatever takes numbers from outside takes them thro
 """
 
 import collections.abc
+from typing import Any
 
 import numpy as np
 
 from kserket import storage
+from kserket.typing import Array
 
 _READ_BY_NUMPY = ("__array__", "__array_interface__", "__array_struct__", "__dlpack__")
 _NO_NUMBERS = "Leave it out, or make a column of 0 and 1 of each value, as pandas.get_dummies does."
 
 
-def as_numbers(values, name, allow_missing=None):
+def as_numbers(values: Any, name: str, allow_missing: bool | None = None) -> Array:
     """Values as an array of numbers.
 
     Args:
@@ -41,7 +43,7 @@ def as_numbers(values, name, allow_missing=None):
     return array
 
 
-def check_finite(array, name, allow_missing=None):
+def check_finite(array: Array, name: str, allow_missing: bool | None = None) -> None:
     """Raises ValueError unless numbers are finite; reads them in chunks.
 
     Args:
@@ -76,7 +78,7 @@ def check_finite(array, name, allow_missing=None):
         )
 
 
-def check_unmasked(values, name):
+def check_unmasked(values: Any, name: str) -> None:
     """Raises ValueError if something in an array of any type is masked.
 
     Args:

@@ -3,12 +3,14 @@
 import os
 import zipfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from kserket.arrays import as_numbers
 from kserket.core.options import check_flag, check_positive, check_positive_int, make_rng
+from kserket.typing import Array, PathLike, Seed
 
 
 class MixtureData(NamedTuple):
@@ -30,7 +32,7 @@ class TutorialData(NamedTuple):
     labels: np.ndarray  # (N,) int
 
 
-def load_digits():
+def load_digits() -> tuple[Array, Array]:
     """Loads the 1,797 handwritten digits of 8 x 8 pixels that come with scikit-learn.
 
     Returns:
@@ -45,7 +47,9 @@ def load_digits():
     return (x / 16).astype("float32"), y.astype("int64")
 
 
-def load_mnist(path=None, *, flatten=True):
+def load_mnist(
+    path: PathLike | None = None, *, flatten: bool = True
+) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
     """Loads MNIST from a local file, or else through `keras.datasets`, which may download it.
 
     Args:
@@ -70,7 +74,7 @@ def load_mnist(path=None, *, flatten=True):
         arrays = _read_npz(path, ("x_train", "y_train", "x_test", "y_test"))
     else:
         arrays = _keras_mnist()
-    splits = []
+    splits: Any = []
     for x, y in (arrays[:2], arrays[2:]):
         if x.ndim != 3 or x.dtype.kind not in "ui" or y.shape != x.shape[:1]:
             raise ValueError(
@@ -83,15 +87,15 @@ def load_mnist(path=None, *, flatten=True):
 
 
 def make_mixture(
-    num_samples=300,
-    num_components=3,
-    num_features=2,
-    separation=6.0,
-    seed=None,
+    num_samples: int = 300,
+    num_components: int = 3,
+    num_features: int = 2,
+    separation: float = 6.0,
+    seed: Seed = None,
     *,
-    mixing_weights=None,
-    spherical=False,
-):
+    mixing_weights: ArrayLike | None = None,
+    spherical: bool = False,
+) -> MixtureData:
     """Draws samples from a Gaussian mixture with known parameters.
 
     Args:
@@ -148,7 +152,7 @@ def make_mixture(
     return MixtureData(x, y, means, covariances, weights, responsibilities)
 
 
-def load_serket_tutorial(path):
+def load_serket_tutorial(path: PathLike) -> TutorialData:
     """Loads the data of Serket's tutorials: images of digits, and histograms of spoken ones.
 
     Args:

@@ -5,11 +5,13 @@ Labels may be of any kind that can be compared for equality (integers, floats su
 returns, strings), and clusters may be more or fewer than labels.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from kserket.arrays import check_unmasked
+from kserket.typing import Array
 
 
 class ConfusionMatrix(NamedTuple):
@@ -20,7 +22,7 @@ class ConfusionMatrix(NamedTuple):
     clusters: list  # (C,) the cluster of each column; None where a label has no cluster
 
 
-def clustering_accuracy(y_true, y_pred):
+def clustering_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     """Fraction of samples that are right under the best one-to-one naming of clusters by labels.
 
     Args:
@@ -41,7 +43,7 @@ def clustering_accuracy(y_true, y_pred):
     return float(counts[rows, columns].sum() / counts.sum())
 
 
-def match_labels(y_true, y_pred):
+def match_labels(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[Array, dict[Any, Any]]:
     """Renames clusters by the labels that fit them best, each label used once at most.
 
     Args:
@@ -73,7 +75,7 @@ def match_labels(y_true, y_pred):
     return matched, dict(zip(clusters.tolist(), by_column.tolist(), strict=True))
 
 
-def confusion_matrix(y_true, y_pred):
+def confusion_matrix(y_true: ArrayLike, y_pred: ArrayLike) -> ConfusionMatrix:
     """Counts labels against clusters, with each label's partner on the diagonal.
 
     Args:
@@ -98,7 +100,7 @@ def confusion_matrix(y_true, y_pred):
     )
 
 
-def adjusted_rand_index(y_true, y_pred):
+def adjusted_rand_index(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     """Agreement of two partitions over pairs of samples, corrected for chance: 1 same, 0 chance.
 
     Args:
@@ -117,7 +119,7 @@ def adjusted_rand_index(y_true, y_pred):
     return float(adjusted_rand_score(true, predicted))
 
 
-def normalized_mutual_information(y_true, y_pred):
+def normalized_mutual_information(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     """Mutual information of labels and clusters over the mean of their entropies.
 
     Args:
@@ -136,7 +138,7 @@ def normalized_mutual_information(y_true, y_pred):
     return float(normalized_mutual_info_score(true, predicted))
 
 
-def clustering_scores(y_true, y_pred):
+def clustering_scores(y_true: ArrayLike, y_pred: ArrayLike) -> dict[str, float]:
     """The three usual scores at once.
 
     Args:

@@ -3,14 +3,16 @@
 import math
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from kserket.arrays import as_numbers
 from kserket.core.options import check_positive_int
+from kserket.typing import Floats
 
 _CHUNK = 1000  # images worked on at a time
 
 
-def deskew(images, image_shape=None):
+def deskew(images: ArrayLike, image_shape: tuple[int, ...] | None = None) -> Floats:
     """Makes slanted shapes upright: each image sheared and shifted by its own moments.
 
     An image's brightness is taken for a density over the plane. It is sheared along its rows until
@@ -64,7 +66,13 @@ def deskew(images, image_shape=None):
     return result.reshape(images.shape)
 
 
-def oriented_gradients(images, image_shape=None, *, num_orientations=8, cell_size=4):
+def oriented_gradients(
+    images: ArrayLike,
+    image_shape: tuple[int, ...] | None = None,
+    *,
+    num_orientations: int = 8,
+    cell_size: int = 4,
+) -> Floats:
     """Which way brightness rises, and where: histograms of oriented gradients.
 
     Every pixel of a slightly smoothed image gives the length of its gradient to the two nearest of

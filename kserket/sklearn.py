@@ -5,7 +5,11 @@ manners (`n_components`, `random_state`, `fit`, attributes that end in an unders
 of Keras.
 """
 
+from collections.abc import Callable
+from typing import Any, Literal, Self
+
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -21,6 +25,7 @@ from kserket.arrays import as_numbers, check_unmasked
 from kserket.core.graph import Graph
 from kserket.core.module import Module, Observation
 from kserket.core.options import check_positive_int, in_words_of
+from kserket.typing import Floats, Integers
 
 
 class GaussianMixture(DensityMixin, BaseEstimator):
@@ -66,18 +71,18 @@ class GaussianMixture(DensityMixin, BaseEstimator):
 
     def __init__(
         self,
-        n_components=1,
+        n_components: int = 1,
         *,
-        inference="variational",
-        n_init=None,
-        max_iter=100,
-        tol=1e-6,
-        weight_concentration=None,
-        mean_precision=None,
-        degrees_of_freedom=None,
-        power_transform=False,
-        random_state=None,
-    ):
+        inference: Literal["variational", "gibbs"] = "variational",
+        n_init: int | None = None,
+        max_iter: int = 100,
+        tol: float | None = 1e-6,
+        weight_concentration: float | None = None,
+        mean_precision: float | None = None,
+        degrees_of_freedom: float | None = None,
+        power_transform: bool = False,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
         self.n_components = n_components
         self.inference = inference
         self.n_init = n_init
@@ -89,7 +94,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         self.power_transform = power_transform
         self.random_state = random_state
 
-    def fit(self, X, y=None):
+    def fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Fits the mixture.
 
         Args:
@@ -121,29 +126,29 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         self.means_, self.covariances_ = self.model_.means, self.model_.covariances
         return self
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: ArrayLike) -> Floats:
         """Responsibilities (N, K) of data (N, D)."""
         X = self._validate(X)
         return self.model_.predict(X)
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> Integers:
         """The likeliest component (N,) of each datum."""
         return self.predict_proba(X).argmax(axis=1)
 
-    def fit_predict(self, X, y=None):
+    def fit_predict(self, X: ArrayLike, y: Any = None) -> Integers:
         """`fit(X)`, then `predict(X)`."""
         return self.fit(X).predict(X)
 
-    def score_samples(self, X):
+    def score_samples(self, X: ArrayLike) -> Floats:
         """log p(x) (N,) of each datum, parameters integrated out."""
         X = self._validate(X)
         return self.model_.score_samples(X)
 
-    def score(self, X, y=None):
+    def score(self, X: ArrayLike, y: Any = None) -> float:
         """Mean log p(x) of data: what a grid search over K compares on held-out samples."""
         return float(self.score_samples(X).mean())
 
-    def sample(self, n_samples=1):
+    def sample(self, n_samples: int = 1) -> tuple[Floats, Integers]:
         """Draws `(X, components)`, (n_samples, D) and (n_samples,)."""
         check_is_fitted(self)
         return self.model_.sample(n_samples, seed=_draw_seed(self.random_state))
@@ -187,13 +192,20 @@ class GraphClusterer(
     ```
     """
 
-    def __init__(self, build=None, *, n_clusters=8, rounds=5, random_state=None):
+    def __init__(
+        self,
+        build: Callable[[Any, int, int], Graph] | None = None,
+        *,
+        n_clusters: int = 8,
+        rounds: int = 5,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
         self.build = build
         self.n_clusters = n_clusters
         self.rounds = rounds
         self.random_state = random_state
 
-    def fit(self, X, y=None):
+    def fit(self, X: ArrayLike, y: Any = None) -> Self:
         """Builds the graph and runs its rounds.
 
         Args:
@@ -217,16 +229,16 @@ class GraphClusterer(
         self.labels_ = self.graph_.predict(X).argmax(axis=1)
         return self
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: ArrayLike) -> Any:
         """Class probabilities (N, K) of data (N, D)."""
         X = self._validate(X)
         return self.graph_.predict(X)
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> Integers:
         """The likeliest class (N,) of each datum."""
         return self.predict_proba(X).argmax(axis=1)
 
-    def transform(self, X):
+    def transform(self, X: ArrayLike) -> Any:
         """What the top module reads, (N, L): the latent means under a mixture.
 
         Raises:
@@ -237,7 +249,7 @@ class GraphClusterer(
             return X
         return self.graph_.predict(X, outputs=self.graph_.names[self._source])
 
-    def score(self, X, y=None):
+    def score(self, X: ArrayLike, y: Any = None) -> float:
         """Mean log-likelihood, under the top module, of what that reads.
 
         Over a VAE these are its latent means, not the data: the score compares numbers of
@@ -300,7 +312,7 @@ def _checked(graph, X):
     return graph
 
 
-def gaussian_mixture_graph(X, n_clusters, seed):
+def gaussian_mixture_graph(X: ArrayLike, n_clusters: int, seed: int | None) -> Graph:
     """Data under a Gaussian mixture.
 
     Args:
@@ -316,7 +328,7 @@ def gaussian_mixture_graph(X, n_clusters, seed):
     return Graph(top, seed=seed)
 
 
-def vae_graph(X, n_clusters, seed):
+def vae_graph(X: Any, n_clusters: int, seed: int | None) -> Graph:
     """Data under a variational autoencoder under a Gaussian mixture.
 
     The likelihood is Gaussian, which takes values of any range: held-out data may lie beyond the

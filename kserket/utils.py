@@ -4,8 +4,10 @@ They learn nothing. What comes from above goes down through them, row by row to 
 """
 
 import pathlib
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from kserket.arrays import as_numbers
 from kserket.core import messages, results, tensors
@@ -13,6 +15,7 @@ from kserket.core.learning_module import Inference
 from kserket.core.module import Module, Observation
 from kserket.core.options import check_path, is_whole
 from kserket.core.registry import register_module
+from kserket.typing import PathLike
 
 
 class _Passage(Module):
@@ -21,21 +24,21 @@ class _Passage(Module):
     hands_down = True  # says nothing of its own, so that it may hear whatever the module below may
     links_samples = False
 
-    def __init__(self, name):
+    def __init__(self, name: str) -> None:
         super().__init__(name, learnable=False)
 
     @property
-    def holds_data(self):
+    def holds_data(self) -> bool:
         """Whether what it passes on are data that the observation below no longer has."""
         data, forward = _data_below(self), self.get_forward_msg()
         return data is not None and forward is not None and forward is not data
 
-    def update(self):
+    def update(self) -> None:
         """Reads, passes on what was read, and hands down what came from above."""
         self.set_forward_msg(self.infer(self.get_messages().inputs, None).evidence)
         self._hand_down()
 
-    def set_backward_msg(self, message, sender=None):
+    def set_backward_msg(self, message: Any, sender: Module | None = None) -> None:
         """Receives a message from above, and hands it down at once.
 
         Args:
@@ -45,7 +48,7 @@ class _Passage(Module):
         super().set_backward_msg(message, sender)
         self._hand_down()
 
-    def withdraw_backward_msg(self, sender):
+    def withdraw_backward_msg(self, sender: Module | None) -> None:
         """Takes a message from above back, and what was handed down of it.
 
         Args:
@@ -66,7 +69,7 @@ class _Passage(Module):
         """What the message from above says of the rows that were read."""
         return prior
 
-    def infer(self, inputs, prior):
+    def infer(self, inputs: list[Any], prior: Any) -> Inference:
         """What goes up and down. Changes nothing.
 
         Args:
@@ -80,10 +83,10 @@ class _Passage(Module):
             raise ValueError(f"{self.get_name()} reads one module. Received: {len(inputs)}")
         return Inference(inputs[0], [prior])
 
-    def terms(self):
+    def terms(self) -> Any:
         return ()
 
-    def tensor_infer(self, inputs, prior):
+    def tensor_infer(self, inputs: list[Any], prior: Any) -> tensors.Inference:
         """`infer` on tensors.
 
         Args:
@@ -92,7 +95,7 @@ class _Passage(Module):
         """
         return tensors.Inference(inputs[0], [prior])
 
-    def generate(self, latent, num_samples, rng):
+    def generate(self, latent: Any, num_samples: int, rng: np.random.Generator) -> list[Any]:
         """What the module below is to draw from: what was drawn above.
 
         Args:
@@ -110,7 +113,7 @@ class _Passage(Module):
             )
         return [latent]
 
-    def tensor_generate(self, latent, seed):
+    def tensor_generate(self, latent: Any, seed: Any) -> list[Any]:
         """`generate` on tensors.
 
         Args:
@@ -157,7 +160,7 @@ class GroupSum(_Passage):
     links_samples = True
     has_tensor_rule = False  # it knows these rows, and a compiled graph takes any number
 
-    def __init__(self, group_idx, name="groupsum"):
+    def __init__(self, group_idx: ArrayLike, name: str = "groupsum") -> None:
         group_idx = as_numbers(group_idx, "`group_idx`")
         if group_idx.ndim == 2 and 1 in group_idx.shape:
             group_idx = group_idx.ravel()
@@ -173,7 +176,7 @@ class GroupSum(_Passage):
         self.num_groups = int(self.group_idx.max()) + 1
         self.num_rows = len(self.group_idx), self.num_groups
 
-    def infer(self, inputs, prior):
+    def infer(self, inputs: list[Any], prior: Any) -> Inference:
         """Sums over groups upwards, each group's message to its rows downwards.
 
         Args:
@@ -196,7 +199,7 @@ class GroupSum(_Passage):
         np.add.at(sums, self.group_idx[seen], rows[seen])
         return Inference(sums, [None if prior is None else self._rows_below(prior)])
 
-    def generate(self, latent, num_samples, rng):
+    def generate(self, latent: Any, num_samples: int, rng: np.random.Generator) -> list[Any]:
         """Not possible.
 
         Raises:
@@ -207,7 +210,7 @@ class GroupSum(_Passage):
             "module below it: graph.generate(top=...)."
         )
 
-    def tensor_infer(self, inputs, prior):
+    def tensor_infer(self, inputs: list[Any], prior: Any) -> tensors.Inference:
         """Not possible.
 
         Raises:
@@ -252,19 +255,19 @@ class TextSaver(_Passage):
     ```
     """
 
-    def __init__(self, filename, name="textsaver"):
+    def __init__(self, filename: PathLike, name: str = "textsaver") -> None:
         check_path(filename=filename)
         super().__init__(name)
-        self.filename = pathlib.Path(filename)
+        self.filename: pathlib.Path | None = pathlib.Path(filename)
 
-    def write_below(self, folder):
+    def write_below(self, folder: PathLike | None) -> None:
         """Below `folder` goes a relative path as it is, of another its last part."""
         own = self.filename
         if own.anchor or ".." in own.parts:
             own = pathlib.Path(f"{self.get_name()}.txt" if own.name in ("", "..") else own.name)
         self.filename = None if folder is None else pathlib.Path(folder) / own
 
-    def update(self):
+    def update(self) -> None:
         """Passes on what is read, and writes it."""
         super().update()
         if self.filename is None:
@@ -315,7 +318,7 @@ class Buffer(_Passage):
     ```
     """
 
-    def __init__(self, size=-1, name="buffer"):
+    def __init__(self, size: int = -1, name: str = "buffer") -> None:
         if not is_whole(size, least=-1) or size == 0:
             raise ValueError(f"`size` must be -1 or a positive integer. Received: {size!r}")
         super().__init__(name)
@@ -323,15 +326,15 @@ class Buffer(_Passage):
         self.held = None
         self.num_last = 0
 
-    def get_state(self):
+    def get_state(self) -> dict[str, Any]:
         return {**super().get_state(), "held": self.held, "num_last": self.num_last}
 
-    def set_state(self, state):
+    def set_state(self, state: dict[str, Any]) -> None:
         super().set_state(state)
         self.held = state.get("held", self.held)
         self.num_last = state.get("num_last", self.num_last)
 
-    def update(self):
+    def update(self) -> None:
         """Adds what is read now, and passes on what is held."""
         part = self.infer(self.get_messages().inputs, None).evidence
         if self.size != -1 and len(part) > self.size:
@@ -349,7 +352,7 @@ class Buffer(_Passage):
         self.set_backward_msg(None)
         self.set_forward_msg(held)
 
-    def forget_samples(self):
+    def forget_samples(self) -> None:
         """Takes back what was said of the last part; what is held, and said of it, stays."""
         self._withdraw()
 

@@ -17,7 +17,7 @@ import tensorflow as tf
 try:
     import fcntl
 except ImportError:  # Windows, which lets nobody remove a file that is open
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 _NO_ROOM = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _ERRNO = {  # of TensorFlow's errors

@@ -1,11 +1,16 @@
 """Connected modules as one model: rounds, history, prediction."""
 
+from __future__ import annotations
+
 import copy
 import os
 import warnings
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, overload
 
 import keras
 import numpy as np
+from numpy.typing import ArrayLike
 
 from kserket import metrics
 from kserket.core import drawing, joint, messages
@@ -28,6 +33,10 @@ from kserket.core.prediction import generate, predict, read_data, warn_unless_se
 from kserket.core.rounds import run_rounds
 from kserket.core.saving import save_graph
 from kserket.core.structure import check_unchanged, in_order, unique_names
+from kserket.typing import Array, Callbacks, Data, PathLike, Seed, Verbose
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 class Graph:
@@ -67,15 +76,15 @@ class Graph:
     """
 
     @suggests
-    def __init__(self, *tops, seed=None):
+    def __init__(self, *tops: Module, seed: int | None = None) -> None:
         if not tops:
             raise ValueError("Graph() needs the module at the top: Graph(gmm1).")
         for top in tops:
             if not isinstance(top, Module):
                 raise TypeError(f"Graph() takes modules. Received: {type(top).__name__}")
         self.tops = tuple(tops)
-        self.modules = in_order(tops)
-        self.names = unique_names(self.modules)
+        self.modules: list[Module] = in_order(tops)
+        self.names: dict[Module, str] = unique_names(self.modules)
         self._history = keras.callbacks.History()
         self._history.set_model(self)
         self._history.epoch = []
@@ -99,11 +108,11 @@ class Graph:
                     stacklevel=3,
                 )
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         """What is copied and pickled: compiled functions cannot be."""
         return {**vars(self), "_program": None}
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> Module:
         for module, own in self.names.items():
             if name in (own, module.get_name()):
                 return module
@@ -112,16 +121,16 @@ class Graph:
         )
 
     @property
-    def history(self):
+    def history(self) -> keras.callbacks.History:
         """`keras.callbacks.History` of all rounds."""
         return self._history
 
     @history.setter
-    def history(self, history):
+    def history(self, history: keras.callbacks.History) -> None:
         """Nothing: every History that Keras calls would put itself here after each epoch."""
 
     @property
-    def observations(self):
+    def observations(self) -> dict[str, Observation]:
         """Dict from name to `Observation`."""
         return {
             name: module for module, name in self.names.items() if isinstance(module, Observation)
@@ -132,15 +141,15 @@ class Graph:
     @suggests
     def fit(
         self,
-        rounds=5,
-        callbacks=(),
-        verbose="auto",
+        rounds: int = 5,
+        callbacks: Callbacks = (),
+        verbose: Verbose = "auto",
         *,
-        tolerance=None,
-        schedule=None,
-        module_callbacks=None,
-        backup_dir=None,
-    ):
+        tolerance: float | None = None,
+        schedule: dict[str, int] | None = None,
+        module_callbacks: dict[str, Callbacks] | None = None,
+        backup_dir: PathLike | None = None,
+    ) -> keras.callbacks.History:
         """Runs rounds of message passing and learning, going on from where the graph is.
 
         Ctrl-C lets the running step end, takes one more step of each module above, and returns;
@@ -178,18 +187,18 @@ class Graph:
 
     # What Keras callbacks ask of a model ------------------------------------------------
 
-    def get_weights(self):
+    def get_weights(self) -> list[Any]:
         """What every module has learned, one list.
 
         Returns:
             The weights of each Keras model, arrays; a copy of each model of another kind.
         """
-        weights = []
+        weights: list[Any] = []
         for model in (module.model for module in self._learned()):
             weights += model.get_weights() if _is_keras(model) else [copy.deepcopy(model)]
         return weights
 
-    def set_weights(self, weights):
+    def set_weights(self, weights: Sequence[Any]) -> None:
         """Puts back what `get_weights` returned. Messages stay as they are until the next round.
 
         Args:
@@ -218,7 +227,48 @@ class Graph:
 
     # Use --------------------------------------------------------------------------------
 
-    def predict(self, x, outputs=None, *, batch_size=None, max_passes=50, tolerance=1e-6):
+    @overload
+    def predict(
+        self,
+        x: Data,
+        outputs: str,
+        *,
+        batch_size: int | None = None,
+        max_passes: int = 50,
+        tolerance: float = 1e-6,
+    ) -> Array: ...
+
+    @overload
+    def predict(
+        self,
+        x: Data,
+        outputs: list[str] | tuple[str, ...],
+        *,
+        batch_size: int | None = None,
+        max_passes: int = 50,
+        tolerance: float = 1e-6,
+    ) -> dict[str, Array]: ...
+
+    @overload
+    def predict(
+        self,
+        x: Data,
+        outputs: None = None,
+        *,
+        batch_size: int | None = None,
+        max_passes: int = 50,
+        tolerance: float = 1e-6,
+    ) -> Array | Any: ...  # a dict where the graph has several tops
+
+    def predict(
+        self,
+        x: Data,
+        outputs: str | list[str] | tuple[str, ...] | None = None,
+        *,
+        batch_size: int | None = None,
+        max_passes: int = 50,
+        tolerance: float = 1e-6,
+    ) -> Array | dict[str, Array]:
         """What the graph concludes of new data, with messages passed until they settle.
 
         Nothing learned, sent or written before is changed. Observations left out, None, and
@@ -256,7 +306,14 @@ class Graph:
             return answers[0]
         return {self.names[module]: answer for module, answer in zip(wanted, answers, strict=True)}
 
-    def evaluate(self, x, y_true=None, *, max_passes=50, tolerance=1e-6):
+    def evaluate(
+        self,
+        x: Data,
+        y_true: ArrayLike | None = None,
+        *,
+        max_passes: int = 50,
+        tolerance: float = 1e-6,
+    ) -> dict[str, float]:
         """Scores of every module on data.
 
         Args:
@@ -278,7 +335,7 @@ class Graph:
         data = read_data(self, x)
         beliefs = pass_messages(self, data, max_passes, tolerance)
         warn_unless_settled(beliefs.change, max_passes, tolerance)
-        figures = {}
+        figures: dict[str, float] = {}
         for module, inference in beliefs.inferences.items():
             inputs, prior = beliefs.heard(module)
             scores = dict(call(module.evaluate, module.read(inputs, prior)))
@@ -289,7 +346,15 @@ class Graph:
         whole = joint.log_likelihood(self, beliefs)
         return figures if whole is None else {**figures, "log_likelihood": whole}
 
-    def generate(self, num_samples=1, component=None, *, top=None, outputs=None, seed=None):
+    def generate(
+        self,
+        num_samples: int = 1,
+        component: ArrayLike | None = None,
+        *,
+        top: str | None = None,
+        outputs: str | list[str] | tuple[str, ...] | None = None,
+        seed: Seed = None,
+    ) -> Array | Any:
         """Draws new data, from the top module's classes down to the observations.
 
         Args:
@@ -318,7 +383,7 @@ class Graph:
             return samples[self[names[0]]]
         return {name: samples[self[name]] for name in names if self[name] in samples}
 
-    def summary(self, print_fn=print):
+    def summary(self, print_fn: Callable[[str], object] = print) -> None:
         """Prints the modules, what they read, what they send, and how many parameters they own.
 
         Args:
@@ -342,12 +407,12 @@ class Graph:
             if index in (0, len(rows) - 1):
                 print_fn(rule)
 
-    def to_mermaid(self):
+    def to_mermaid(self) -> str:
         """The graph as Mermaid text: a flowchart from the data upwards, messages on the edges."""
         check_unchanged(self.tops, self.names)
         return drawing.to_mermaid(self)
 
-    def plot(self, ax=None):
+    def plot(self, ax: Axes | None = None) -> Axes:
         """Draws the graph with messages and their shapes on the edges.
 
         Args:
@@ -361,7 +426,7 @@ class Graph:
 
     # Files ------------------------------------------------------------------------------
 
-    def save(self, path, include_data=True, overwrite=True):
+    def save(self, path: PathLike, include_data: bool = True, overwrite: bool = True) -> None:
         """Writes everything to one file: structure, models with optimizers, messages, history.
 
         `kserket.load_graph` makes the graph again, which then predicts the same and trains on
@@ -386,7 +451,9 @@ class Graph:
             raise FileExistsError(f"{path} is there already. Pass overwrite=True to replace it.")
         save_graph(self, path, include_data)
 
-    def export(self, path, format=None, dtype="float32"):
+    def export(
+        self, path: PathLike, format: str | None = None, dtype: str = "float32"
+    ) -> list[str]:
         """Writes what the graph has learned for serving, without kserket.
 
         A SavedModel has these signatures, each with a free number of samples; inputs and
@@ -428,7 +495,7 @@ class Graph:
                 )
         return export(self, path, format, dtype)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<Graph of {', '.join(self.names.values())}>"
 
 

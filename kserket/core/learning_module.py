@@ -1,13 +1,17 @@
 """The one `update()` that every learning module shares."""
 
+from __future__ import annotations
+
 import contextlib
+import pathlib
 import random
 import warnings
 import zlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+from numpy.typing import ArrayLike
 
 from kserket import metrics
 from kserket.core import messages, result_folder, tensors
@@ -24,6 +28,7 @@ from kserket.core.options import (
 )
 from kserket.core.progress import Steps, showing_steps
 from kserket.core.rollback import has_finite_weights, undone_on_error
+from kserket.typing import Array, Floats, Mode, PathLike, hook
 
 # What a saved graph keeps of every module that learns.
 _STATE = (
@@ -42,12 +47,12 @@ class Inference(NamedTuple):
             does not classify.
     """
 
-    evidence: object
-    downward: list
+    evidence: Any
+    downward: list[Any]
     posterior: messages.Categorical | None = None
 
 
-def as_inference(module, inference):
+def as_inference(module: Module, inference: Any) -> Inference:
     """What a module's `infer` returned, its posterior as a `Categorical` where it was an array.
 
     Args:
@@ -123,7 +128,16 @@ class LearningModule(Module):
     text_limit = 10_000_000
     save_dir, load_dir = Folder(), Folder()
 
-    def __init__(self, name, mode="learn", *, labels=None, save_dir=".", load_dir=None, seed=None):
+    def __init__(
+        self,
+        name: str,
+        mode: Mode = "learn",
+        *,
+        labels: ArrayLike | None = None,
+        save_dir: PathLike | None = ".",
+        load_dir: PathLike | None = None,
+        seed: int | None = None,
+    ) -> None:
         check_choice("mode", mode, "learn", "recog")
         for option, folder in {"save_dir": save_dir, "load_dir": load_dir}.items():
             if folder is not None:
@@ -137,17 +151,18 @@ class LearningModule(Module):
         self.seed_key = name
         self.model = None
         self.trainable = True
-        self.callbacks = []
+        self.callbacks: list[keras.callbacks.Callback] = []
         self.on_step = None
         self.fingerprint = None
         self._belongs_to = None
         self._input_shapes = None
-        self._posterior = None
-        self._warnings = set()
+        self._posterior: messages.Categorical | None = None
+        self._warnings: set[str] = set()
 
     # What a family writes ---------------------------------------------------------------
 
-    def build_model(self, *data):
+    @hook
+    def build_model(self, *data: Any) -> Any:
         """Makes the model for these data, its weights built.
 
         Args:
@@ -159,7 +174,8 @@ class LearningModule(Module):
         """
         raise TypeError(f"{type(self).__name__} must define build_model(inputs).")
 
-    def learn(self, *data_and_rng):
+    @hook
+    def learn(self, *data_and_rng: Any) -> dict[str, float]:
         """Trains `self.model`, going on from where it is.
 
         Args:
@@ -171,7 +187,8 @@ class LearningModule(Module):
         """
         raise TypeError(f"{type(self).__name__} must define learn(inputs, prior, rng).")
 
-    def infer(self, *data):
+    @hook
+    def infer(self, *data: Any) -> Inference:
         """What the model, as it is, concludes. Changes nothing.
 
         Args:
@@ -182,7 +199,8 @@ class LearningModule(Module):
         """
         raise TypeError(f"{type(self).__name__} must define infer(inputs, prior).")
 
-    def infer_learned(self, *data):
+    @hook
+    def infer_learned(self, *data: Any) -> Inference:
         """`infer` in a round: for samples that were learned from, of which more may be known.
 
         Args:
@@ -193,11 +211,11 @@ class LearningModule(Module):
         """
         return self.infer(*data)
 
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         """Dict of JSON values that saved parameters must agree with, such as sizes."""
         return {}
 
-    def text_files(self, inference):
+    def text_files(self, inference: Inference) -> dict[str, Any]:
         """Serket's text files.
 
         Args:
@@ -208,7 +226,7 @@ class LearningModule(Module):
         """
         return {}
 
-    def figures(self, inference):
+    def figures(self, inference: Inference) -> dict[str, float]:
         """Figures of an update that tell how well it went without any label.
 
         Args:
@@ -219,25 +237,25 @@ class LearningModule(Module):
         """
         return {}
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, with the values that attributes of their names have now."""
         config = super().get_config()
         now = {**self.get_state(), "save_dir": self.save_dir, "load_dir": self.load_dir}
         now |= dict.fromkeys(("labels", "category"), self.labels)
         return config | {name: value for name, value in now.items() if name in config}
 
-    def write_below(self, folder):
+    def write_below(self, folder: PathLike | None) -> None:
         self.save_dir = folder
 
-    def get_state(self):
+    def get_state(self) -> dict[str, Any]:
         return {**super().get_state(), **{name: getattr(self, name) for name in _STATE}}
 
-    def set_state(self, state):
+    def set_state(self, state: dict[str, Any]) -> None:
         super().set_state(state)
         for name in _STATE:
             setattr(self, name, state.get(name, getattr(self, name)))
 
-    def keras_rule(self, inputs, prior):
+    def keras_rule(self, inputs: list[Any], prior: Any) -> tensors.Inference:
         """A `tensor_infer` for modules whose `infer` returns what a Keras model of one input does.
 
         Name it in the class: `tensor_infer = LearningModule.keras_rule`.
@@ -265,7 +283,7 @@ class LearningModule(Module):
         message = tensors.from_log(keras.ops.log(output))
         return tensors.Inference(message, [None], message)
 
-    def fit_callbacks(self, total, unit):
+    def fit_callbacks(self, total: int, unit: str) -> list[keras.callbacks.Callback]:
         """The callbacks of this update: the user's, and those of progress and Ctrl-C.
 
         Give them to `model.fit(callbacks=)` in `learn`. Without them `module_callbacks` of
@@ -281,11 +299,11 @@ class LearningModule(Module):
         self._callbacks_were_asked_for = True
         return [*self.callbacks, Steps(self, total, unit)]
 
-    def read(self, inputs, prior):
+    def read(self, inputs: list[Any], prior: Any) -> Any:
         self.check(inputs, prior)
         return Received(inputs, prior)
 
-    def check_options(self, num_samples):
+    def check_options(self, num_samples: int | None) -> None:
         name = self.get_name()
         check_state(self, self.get_state())
         if self.labels is None or num_samples is None:
@@ -298,7 +316,7 @@ class LearningModule(Module):
 
     # The round --------------------------------------------------------------------------
 
-    def update(self):
+    def update(self) -> None:
         """One round of this module: read, learn or load, infer, write, send.
 
         Raises:
@@ -329,7 +347,7 @@ class LearningModule(Module):
             result_folder.write(self, inference)
             self.rounds += 1
 
-    def ensure_model(self, data, shapes):
+    def ensure_model(self, data: Any, shapes: list[list[int]]) -> Any:
         """The model, made (and in recognition loaded) at the first call.
 
         Args:
@@ -362,41 +380,41 @@ class LearningModule(Module):
         return self.model
 
     @property
-    def mode(self):
+    def mode(self) -> Mode:
         """ "learn" or "recog"; may be set between updates."""
         return self._mode
 
     @mode.setter
-    def mode(self, mode):
+    def mode(self, mode: Mode) -> None:
         check_choice("mode", mode, "learn", "recog")
         self._mode = mode
 
     @property
-    def trainable(self):
+    def trainable(self) -> bool:
         """Whether `update()` learns in mode "learn"; may be set between updates."""
         return self._trainable
 
     @trainable.setter
-    def trainable(self, trainable):
+    def trainable(self, trainable: bool) -> None:
         check_flag(trainable=trainable)
         self._trainable = bool(trainable)
 
     @property
-    def learnable(self):
+    def learnable(self) -> bool:
         """Whether `update()` changes parameters: in mode "learn", and while `trainable`."""
         return self.mode == "learn" and self.trainable
 
     @property
-    def seed(self):
+    def seed(self) -> int | None:
         """The integer that determines all randomness, or None until one is drawn."""
         return self._seed
 
     @seed.setter
-    def seed(self, seed):
+    def seed(self, seed: int | None) -> None:
         self._seed = check_seed(seed)
         self._owns_seed = seed is not None
 
-    def take_seed(self, seed, key):
+    def take_seed(self, seed: int | None, key: str) -> bool:
         """Takes a graph's seed, unless this module was given one of its own.
 
         Args:
@@ -412,35 +430,35 @@ class LearningModule(Module):
         return True
 
     @property
-    def labels(self):
+    def labels(self) -> Array | None:
         """Classes (N,) that are scored against, or None; may be set when other data come."""
         return self._labels
 
     @labels.setter
-    def labels(self, labels):
+    def labels(self, labels: ArrayLike | None) -> None:
         self._labels = check_labels(labels)
 
     @property
-    def posterior(self):
+    def posterior(self) -> Floats | None:
         """Class probabilities (N, K) of the last update: evidence times what came from above."""
         return None if self._posterior is None else self._posterior.probs
 
     @property
-    def folder(self):
+    def folder(self) -> pathlib.Path | None:
         """The folder of this module's result files, or None."""
         return None if self.save_dir is None else self.save_dir / self.get_name()
 
-    def forget_samples(self):
+    def forget_samples(self) -> None:
         super().forget_samples()
         self._posterior = None
 
     # Parameters -------------------------------------------------------------------------
 
-    def get_parameters(self):
+    def get_parameters(self) -> dict[str, Array]:
         """The model's parameters: dict from name to array."""
         return dict(zip(_weight_names(self.model), self.model.get_weights(), strict=True))
 
-    def set_parameters(self, arrays):
+    def set_parameters(self, arrays: dict[str, Any]) -> None:
         """Puts saved parameters into the model.
 
         Args:
@@ -536,7 +554,7 @@ class LearningModule(Module):
         return metrics.clustering_scores(self.labels, inference.posterior.classes)
 
 
-def check_learned(module):
+def check_learned(module: Module) -> None:
     """Raises RuntimeError if a module has a model to learn and has learned nothing yet.
 
     Args:

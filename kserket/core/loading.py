@@ -8,9 +8,12 @@ from kserket.core.module import Module, Observation
 from kserket.core.options import check_path, check_seed
 from kserket.core.registry import registered_class
 from kserket.core.saving import NotSaved, Unpacker, archive, describe_data, restore_state
+from kserket.typing import Data, PathLike
 
 
-def load_graph(path, data=None, save_dir=None):
+def load_graph(
+    path: PathLike, data: dict[str, Data] | None = None, save_dir: PathLike | None = None
+) -> Graph:
     """A graph that `Graph.save` wrote: it predicts the same, and trains on as if never stopped.
 
     Nothing in the file is executed. Classes of your own, modules or Keras objects, must be

@@ -1,11 +1,15 @@
 """Modules: things with a name that read what is below them and send messages both ways."""
 
+from __future__ import annotations
+
 import inspect
 import warnings
 import weakref
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from kserket import storage
 from kserket.arrays import as_numbers
@@ -15,6 +19,7 @@ from kserket.core.mailbox import DataBox, Mailbox
 from kserket.core.messages import Categorical, Message, as_categorical
 from kserket.core.options import check_flag, check_keywords, keywords, refuse_change
 from kserket.core.registry import register_module
+from kserket.typing import Array, Data, Floats, PathLike, hook
 
 
 class Received(NamedTuple):
@@ -25,8 +30,8 @@ class Received(NamedTuple):
         prior: The product of what came from above, or None.
     """
 
-    inputs: list
-    prior: object = None
+    inputs: list[Any]
+    prior: Any = None
 
 
 class Module:
@@ -92,25 +97,27 @@ class Module:
     """
 
     _count = 0
+    _arguments: tuple[tuple[Any, ...], dict[str, Any]]
     _mailbox_type = Mailbox
-    _input_shapes = None  # shapes of a sample of each input, from when the model was made
+    _input_shapes: Any = None  # shapes of a sample of each input, from when the model was made
     _is_read = True  # whether a reader may have learned on the parameters that files hold
-    _belongs_to = None  # the fingerprint of the parameters that were loaded
-    model = None
-    labels = None
-    trainable = None
-    seed = None
-    fingerprint = None
+    _belongs_to: str | None = None  # the fingerprint of the parameters that were loaded
+    model: Any = None
+    labels: Array | None = None
+    trainable: bool | None = None
+    seed: int | None = None
+    fingerprint: str | None = None
     evidence_uses_prior = True
     hands_down = False
     links_samples = True
-    num_rows = None  # how many rows it reads and sends, where these are its own: a pair
-    tensor_decode = None
-    tensor_generate = None
+    num_rows: int | None = None  # how many rows it reads and sends, where these are its own: a pair
+    tensor_decode: Callable[..., list[Any]] | None = None
+    tensor_generate: Callable[..., list[Any]] | None = None
 
-    model_class = None  # whose options the constructor takes, too, if it takes any by **kwargs
+    # Whose options the constructor takes, too, if it takes any by **kwargs.
+    model_class: type | None = None
 
-    def __new__(cls, *args, **kwargs):
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         parameters = inspect.signature(cls.__init__).parameters.values()
         passes_on = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters)
         passed_on = keywords(cls.model_class) if passes_on and cls.model_class else frozenset()
@@ -121,7 +128,7 @@ class Module:
         self._arguments = args, kwargs  # for get_config
         return self
 
-    def __init__(self, name="", learnable=True):
+    def __init__(self, name: str = "", learnable: bool = True) -> None:
         if not isinstance(name, str) or any(character in name for character in "/\\:"):
             raise ValueError(
                 "`name` must be a string without '/', '\\' or ':', since it becomes part of a "
@@ -132,51 +139,51 @@ class Module:
         check_flag(learnable=learnable)
         self._learnable = bool(learnable)
         self.mailbox = self._mailbox_type()
-        self.logs = {}
+        self.logs: dict[str, float] = {}
         self.rounds = 0
-        self._inputs = ()
-        self._readers = weakref.WeakSet()
+        self._inputs: tuple[Module, ...] = ()
+        self._readers: weakref.WeakSet[Module] = weakref.WeakSet()
         self._sends_back = True
         self._devices = capture_strategy_scope()  # its model's, whenever that is made
         Module._count += 1
 
-    def __setattr__(self, name, value):
+    def __setattr__(self, name: str, value: Any) -> None:
         model = type(self).model_class
         if model is not None and not hasattr(type(self), name) and name in keywords(model):
             refuse_change(self, name)
         super().__setattr__(name, value)
 
     @staticmethod
-    def reset_names():
+    def reset_names() -> None:
         """Starts the numbers in module names over at 000."""
         Module._count = 0
 
     @property
-    def inputs(self):
+    def inputs(self) -> tuple[Module, ...]:
         """The modules this one is connected to, a tuple."""
         return self._inputs
 
     @property
-    def learnable(self):
+    def learnable(self) -> bool:
         """Whether `update()` changes parameters."""
         return self._learnable
 
     @property
-    def sends_back(self):
+    def sends_back(self) -> bool:
         """Whether backward messages are sent to the inputs."""
         return self._sends_back
 
     @property
-    def posterior(self):
+    def posterior(self) -> Floats | None:
         """Evidence times everything that came from above; None where there is no such thing."""
         return None
 
     @property
-    def holds_data(self):
+    def holds_data(self) -> bool:
         """Whether it keeps rows of an observation that the observation no longer has."""
         return False
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, by name, from which `from_config` makes the module again.
 
         They are remembered when a module is made; write this method where that is not enough.
@@ -188,7 +195,7 @@ class Module:
         signature = inspect.signature(type(self).__init__)
         bound = signature.bind(self, *args, **kwargs)
         bound.apply_defaults()
-        config = {}
+        config: dict[str, Any] = {}
         for name, value in list(bound.arguments.items())[1:]:
             kind = signature.parameters[name].kind
             if kind is inspect.Parameter.VAR_KEYWORD:
@@ -203,7 +210,7 @@ class Module:
         return config
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         """A new module from what `get_config` returned.
 
         Args:
@@ -211,7 +218,7 @@ class Module:
         """
         return cls(**config)
 
-    def get_state(self):
+    def get_state(self) -> dict[str, Any]:
         """The attributes that a saved graph keeps of this module.
 
         A subclass adds its own: `return {**super().get_state(), "total": self.total}`. Name,
@@ -223,7 +230,7 @@ class Module:
         """
         return {"learnable": self._learnable, "rounds": self.rounds, "logs": self.logs}
 
-    def set_state(self, state):
+    def set_state(self, state: dict[str, Any]) -> None:
         """Restores what `get_state` returned.
 
         A subclass calls `super().set_state(state)` and reads its own entries.
@@ -235,7 +242,7 @@ class Module:
         for name in ("rounds", "logs"):
             setattr(self, name, state.get(name, getattr(self, name)))
 
-    def write_below(self, folder):
+    def write_below(self, folder: PathLike | None) -> None:
         """Says where files are written from now on; called when a graph is loaded from a file.
 
         A file does not decide where a program writes. A module that writes files of its own
@@ -247,7 +254,7 @@ class Module:
 
     # What a module concludes --------------------------------------------------------------
 
-    def check_options(self, num_samples):
+    def check_options(self, num_samples: int | None) -> None:
         """Raises ValueError if something that was set cannot be used.
 
         Called for every module of a graph before the first one learns in a round, so that a round
@@ -257,7 +264,7 @@ class Module:
             num_samples: How many samples will be read, or None where that is not known yet.
         """
 
-    def check(self, inputs, prior):
+    def check(self, inputs: list[Any], prior: Any) -> None:
         """Raises ValueError if inputs or prior cannot be used; called before anything changes.
 
         Args:
@@ -265,7 +272,7 @@ class Module:
             prior: The product of what came from above, or None.
         """
 
-    def read(self, inputs, prior):
+    def read(self, inputs: list[Any], prior: Any) -> Any:
         """Turns messages into the data that the other hooks work on, checked once.
 
         By default the messages themselves, after `check`; the hooks then receive `inputs` and
@@ -285,7 +292,8 @@ class Module:
         self.check(inputs, prior)
         return self._as_heard(inputs, prior)
 
-    def infer(self, *data):
+    @hook
+    def infer(self, *data: Any) -> Any:
         """What the module, as it is, concludes. Changes nothing.
 
         Args:
@@ -302,7 +310,8 @@ class Module:
             "infer(inputs, prior), which returns a kserket.Inference and changes nothing."
         )
 
-    def evaluate(self, *data):
+    @hook
+    def evaluate(self, *data: Any) -> dict[str, float]:
         """How well the module describes data.
 
         Args:
@@ -313,7 +322,8 @@ class Module:
         """
         return {}
 
-    def class_log_densities(self, *data):
+    @hook
+    def class_log_densities(self, *data: Any) -> Floats | None:
         """log p(what it reads | its class) of each sample, for the likelihood of a whole graph.
 
         Args:
@@ -325,7 +335,7 @@ class Module:
         """
         return None
 
-    def joint_log_likelihood(self, data, log_densities):
+    def joint_log_likelihood(self, data: Any, log_densities: Floats) -> Floats | None:
         """log p(everything below) of a module that reads one module of classes.
 
         Args:
@@ -338,7 +348,7 @@ class Module:
         """
         return None
 
-    def generate(self, latent, num_samples, rng):
+    def generate(self, latent: Any, num_samples: int, rng: np.random.Generator) -> list[Any]:
         """Draws what the inputs would hold.
 
         Args:
@@ -356,7 +366,7 @@ class Module:
         """
         raise TypeError(f"{self.get_name()} cannot generate: it defines no generate().")
 
-    def check_observed(self, x, name):
+    def check_observed(self, x: ArrayLike, name: str) -> None:
         """Raises ValueError if new data of an observation that this module reads cannot be used.
 
         Called before anything is predicted. By default `read` of these data, where the module
@@ -369,7 +379,8 @@ class Module:
         if len(self.inputs) == 1:
             self.read([x], None)
 
-    def tensor_infer(self, inputs, prior):
+    @hook
+    def tensor_infer(self, inputs: list[Any], prior: Any) -> Any:
         """`infer` in TensorFlow operations, for `Graph.export` and a compiled `Graph.predict`.
 
         A module without it predicts by `infer`, and cannot be exported. Beside it a module may have
@@ -393,11 +404,11 @@ class Module:
         )
 
     @property
-    def has_tensor_rule(self):
+    def has_tensor_rule(self) -> bool:
         """Whether the module defines `tensor_infer`."""
         return type(self).tensor_infer is not Module.tensor_infer
 
-    def terms(self):
+    def terms(self) -> Any:
         """What `tensor_infer` needs of the parameters, computed once for as long as they stay.
 
         Called in NumPy, and again as soon as a variable of `model` has another value.
@@ -413,7 +424,7 @@ class Module:
         """
         return None
 
-    def sample_terms(self, num_samples):
+    def sample_terms(self, num_samples: int) -> dict[str, Any]:
         """Entries of `terms`, a NamedTuple, that belong to samples rather than to parameters.
 
         Args:
@@ -424,11 +435,11 @@ class Module:
         """
         return {}
 
-    def get_name(self):
+    def get_name(self) -> str:
         """The full name, "module001_gmm"."""
         return f"module{self.number:03d}_{self.name}"
 
-    def connect(self, *modules, backward=True):
+    def connect(self, *modules: Module, backward: bool = True) -> None:
         """Reads the forward messages of `modules` from now on, in this order.
 
         A second call replaces the first: messages sent over the old connections are taken
@@ -467,14 +478,14 @@ class Module:
             module._readers.add(self)
         self._inputs, self._sends_back = tuple(modules), bool(backward)
 
-    def disconnect(self):
+    def disconnect(self) -> None:
         """Stops reading, and takes back the messages sent to the modules below."""
         self._withdraw()
         for module in self._inputs:
             module._readers.discard(self)
         self._inputs = ()
 
-    def forget_samples(self):
+    def forget_samples(self) -> None:
         """Takes back every message about the samples below, which are others from now on.
 
         What was learned stays. Called by `Observation.set_data`; a subclass that keeps something
@@ -486,11 +497,11 @@ class Module:
         for reader in self._readers:
             reader.forget_samples()
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         """What is pickled: weak references cannot be."""
         return {**vars(self), "_readers": list(self._readers)}
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._readers = weakref.WeakSet(state["_readers"])
 
@@ -499,7 +510,7 @@ class Module:
         for module in self._inputs:
             module.withdraw_backward_msg(self)
 
-    def get_observations(self):
+    def get_observations(self) -> list[Any]:
         """What the connected modules say to this one.
 
         Returns:
@@ -515,7 +526,7 @@ class Module:
         mailboxes = {module: module.mailbox for module in self._inputs}
         return self._as_heard(self.receive(mailboxes), None).inputs
 
-    def get_messages(self):
+    def get_messages(self) -> Received:
         """What this module has received, with its uncertainty.
 
         Returns:
@@ -529,7 +540,7 @@ class Module:
         mailboxes = {module: module.mailbox for module in self._inputs}
         return Received(self.receive(mailboxes), self.mailbox.prior())
 
-    def receive(self, mailboxes):
+    def receive(self, mailboxes: dict[Module, Mailbox]) -> list[Any]:
         """The inputs of `get_messages` from other mailboxes than the modules' own.
 
         Args:
@@ -560,11 +571,11 @@ class Module:
                 )
         return received
 
-    def get_forward_msg(self):
+    def get_forward_msg(self) -> Any:
         """This module's evidence: what its own inputs say about its latent variable."""
         return self.mailbox.forward
 
-    def set_forward_msg(self, message):
+    def set_forward_msg(self, message: Any) -> None:
         """States this module's evidence.
 
         Args:
@@ -576,7 +587,7 @@ class Module:
         """
         self.mailbox.forward = _as_message(message, f"The forward message of {self.get_name()}")
 
-    def get_backward_msg(self):
+    def get_backward_msg(self) -> Any:
         """The product of what the readers sent down, or None while nothing came.
 
         A module that writes `update()` itself gets a new array, as in `get_observations`.
@@ -590,7 +601,7 @@ class Module:
             prior = None if prior is None else _writable(prior)
         return Received(inputs, prior)
 
-    def set_backward_msg(self, message, sender=None):
+    def set_backward_msg(self, message: Any, sender: Module | None = None) -> None:
         """Receives a message from above.
 
         Args:
@@ -610,7 +621,7 @@ class Module:
         self.check_backward(message, sender)
         self.mailbox.backward[sender] = message
 
-    def withdraw_backward_msg(self, sender):
+    def withdraw_backward_msg(self, sender: Module | None) -> None:
         """Takes a message from above back, if there is one.
 
         Args:
@@ -618,7 +629,9 @@ class Module:
         """
         self.mailbox.backward.pop(sender, None)
 
-    def check_backward(self, message, sender=None, forward=None):
+    def check_backward(
+        self, message: Any, sender: Module | None = None, forward: Any = None
+    ) -> None:
         """Raises ValueError unless `message` is of the shape and kind of what went up."""
         forward = self.mailbox.forward if forward is None else forward
         if forward is None:
@@ -640,7 +653,7 @@ class Module:
                     f"{error}"
                 ) from error
 
-    def send_backward_msgs(self, messages):
+    def send_backward_msgs(self, messages: Sequence[Any]) -> None:
         """Sends each connected module its message.
 
         Args:
@@ -669,10 +682,10 @@ class Module:
         for module, message in pairs:
             module.set_backward_msg(message, sender=self)
 
-    def update(self):
+    def update(self) -> None:
         """Reads, learns, and sends messages. A subclass says how."""
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.get_name()}>"
 
 
@@ -700,7 +713,7 @@ class Observation(Module):
 
     _mailbox_type = DataBox
 
-    def __init__(self, data, name="obs", *, allow_missing=False):
+    def __init__(self, data: Data, name: str = "obs", *, allow_missing: bool = False) -> None:
         check_flag(allow_missing=allow_missing)
         data = check_data(data, name, allow_missing=bool(allow_missing))
         super().__init__(name, learnable=False)
@@ -708,16 +721,16 @@ class Observation(Module):
         self.set_forward_msg(data)
         del self._arguments  # they hold the data
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Everything but the data, which the constructor takes as `data`."""
         return {"name": self.name, "allow_missing": self.allow_missing}
 
     @property
-    def data(self):
+    def data(self) -> Array:
         """The data (N, ...), read-only; `set_data` puts others in their place."""
         return self.mailbox.forward
 
-    def set_data(self, data, same_samples=False):
+    def set_data(self, data: Data, same_samples: bool = False) -> None:
         """Puts other data in the place of the old, of the same shape of samples.
 
         Messages about the old samples are taken back, from all modules above and whatever was
@@ -759,11 +772,11 @@ class Observation(Module):
                     "make new modules for these."
                 )
 
-    def get_backward_msg(self):
+    def get_backward_msg(self) -> Any:
         """What the readers predict of the data, or None; nothing here acts on it."""
         return self.mailbox.backward.get(next(iter(self.mailbox.backward), None))
 
-    def update(self):
+    def update(self) -> None:
         """Nothing to do: data stay what they are."""
 
 

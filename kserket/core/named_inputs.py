@@ -24,7 +24,7 @@ def named_inputs(x, *names):
     is_named = isinstance(x, dict) and not hasattr(x, "shape")  # scipy's dok_array is a dict, too
     parts = dict(x) if is_named else {"x": x}
     if parts.keys() - {"x", *names} or "x" not in parts:
-        *others, last = "x", *names
+        others, last = ("x", *names[:-1]), names[-1]
         raise ValueError(
             f"Inputs must be {', '.join(others)} and {last}, x at least. Received: {sorted(parts)}"
         )

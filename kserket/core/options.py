@@ -8,12 +8,17 @@ import numbers
 import os
 import pathlib
 import re
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
 import keras
 import numpy as np
 
 from kserket.arrays import as_numbers
+from kserket.typing import PathLike
 
+_Arguments = ParamSpec("_Arguments")
+_Returned = TypeVar("_Returned")
 KERAS_OPTIONS = {"name", "dtype", "trainable", "autocast", "activity_regularizer"}  # of models
 _ELSEWHERE = {  # what other libraries call an option
     "epochs": ("rounds", "itr"),
@@ -188,7 +193,7 @@ def check_path(**options):
 
 
 @functools.lru_cache
-def keywords(cls):
+def keywords(cls: Any) -> frozenset[str]:
     """Names of what a class takes by keyword: by its constructor, and by those it passes on to.
 
     Args:
@@ -226,7 +231,7 @@ def check_keywords(owner, given, known):
             raise TypeError(f"{owner} has no option `{name}`. {hint}")
 
 
-def suggests(function):
+def suggests(function: Callable[_Arguments, _Returned]) -> Callable[_Arguments, _Returned]:
     """Decorates a method: an unknown keyword argument is a TypeError with the nearest name.
 
     Args:
@@ -236,7 +241,7 @@ def suggests(function):
     owner = function.__qualname__.removesuffix(".__init__")
 
     @functools.wraps(function)
-    def checked(*args, **kwargs):
+    def checked(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Returned:
         check_keywords(owner, kwargs, known)
         return function(*args, **kwargs)
 
@@ -249,7 +254,7 @@ class Fixed:
     def __set_name__(self, owner, name):
         self.name = name
 
-    def __get__(self, instance, owner=None):
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
         if instance is None:
             return self
         try:
@@ -257,7 +262,7 @@ class Fixed:
         except KeyError:
             raise AttributeError(f"`{self.name}` has not been set yet.") from None
 
-    def __set__(self, instance, value):
+    def __set__(self, instance: object, value: Any) -> None:
         if self.name in vars(instance):
             refuse_change(instance, self.name)
         vars(instance)[self.name] = value
@@ -269,10 +274,10 @@ class Folder:
     def __set_name__(self, owner, name):
         self.name = name
 
-    def __get__(self, instance, owner=None):
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
         return self if instance is None else vars(instance)[self.name]
 
-    def __set__(self, instance, value):
+    def __set__(self, instance: object, value: PathLike | None) -> None:
         if value is not None:
             check_path(**{self.name: value})
         vars(instance)[self.name] = None if value is None else pathlib.Path(value)

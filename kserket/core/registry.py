@@ -1,9 +1,15 @@
 """Names under which module classes are written to files, so that a file never names code."""
 
-_CLASSES = {}
+from collections.abc import Callable
+from typing import TypeVar
+
+_CLASSES: dict[str, type] = {}
+_Class = TypeVar("_Class")
 
 
-def register_module(package, name=None):
+def register_module(
+    package: str, name: str | None = None
+) -> Callable[[type[_Class]], type[_Class]]:
     """Lets graphs with modules of a class be saved and loaded.
 
     A file holds the registered name, "package>Name", never the place of the code. Whoever loads
@@ -38,7 +44,7 @@ def register_module(package, name=None):
             f"Received: {package!r}, {name!r}"
         )
 
-    def register(cls):
+    def register(cls: type[_Class]) -> type[_Class]:
         if not isinstance(cls, type):
             raise TypeError(f"register_module decorates a class. Received: {cls!r}")
         key = f"{package}>{name or cls.__name__}"
@@ -54,7 +60,7 @@ def register_module(package, name=None):
     return register
 
 
-def registered_name(cls):
+def registered_name(cls) -> str:
     """The name under which a class is registered.
 
     Args:
@@ -75,7 +81,7 @@ def registered_name(cls):
     )
 
 
-def registered_class(key):
+def registered_class(key: str) -> type:
     """The class of a registered name.
 
     Args:

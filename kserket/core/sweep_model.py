@@ -1,7 +1,10 @@
 """Keras models that learn by sweeps over the data and have no gradient."""
 
+from typing import Any, Self
+
 import keras
 import numpy as np
+from numpy.typing import ArrayLike
 
 from kserket.core.options import (
     KERAS_OPTIONS,
@@ -15,6 +18,7 @@ from kserket.core.options import (
     keywords,
 )
 from kserket.core.progress import showing_sweeps
+from kserket.typing import PathLike, Verbose
 
 
 class SweepModel(keras.Model):
@@ -37,7 +41,9 @@ class SweepModel(keras.Model):
 
     optimizer = None  # what Keras' callbacks look for in a model
 
-    def __init__(self, *, n_init, tolerance, seed=None, **kwargs):
+    def __init__(
+        self, *, n_init: int | None, tolerance: float | None, seed: int | None = None, **kwargs: Any
+    ) -> None:
         check_keywords(type(self).__name__, kwargs, keywords(type(self)) | KERAS_OPTIONS)
         if n_init is not None:
             check_positive_int(n_init=n_init)
@@ -49,7 +55,7 @@ class SweepModel(keras.Model):
         self.seed = check_seed(seed)
         self._num_fits = 0
 
-    def merge(self, *statistics):
+    def merge(self, *statistics: Any) -> Self:
         """One update of the parameters from the statistics of all parts of the data.
 
         Args:
@@ -71,7 +77,15 @@ class SweepModel(keras.Model):
         self._update(statistics)
         return self
 
-    def evaluate(self, x, y=None, *, return_dict=False, verbose=0, **options):
+    def evaluate(
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        return_dict: bool = False,
+        verbose: Verbose = 0,
+        **options: Any,
+    ) -> Any:
         """The mean log likelihood of data.
 
         Args:
@@ -93,7 +107,13 @@ class SweepModel(keras.Model):
         value = float(self._mean_log_likelihood(x, **options))
         return {"log_likelihood": value} if return_dict else value
 
-    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
+    def test_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: ArrayLike | None = None,
+        return_dict: bool = False,
+    ) -> Any:
         """`evaluate`.
 
         Args:
@@ -102,10 +122,10 @@ class SweepModel(keras.Model):
             sample_weight: Must be None.
             return_dict: As in `evaluate`.
         """
-        options = {} if sample_weight is None else {"sample_weight": sample_weight}
+        options: Any = {} if sample_weight is None else {"sample_weight": sample_weight}
         return self.evaluate(x, return_dict=return_dict, **options)
 
-    def compile(self, *args, **kwargs):
+    def compile(self, *args: Any, **kwargs: Any) -> None:
         """Not needed.
 
         Raises:
@@ -116,7 +136,7 @@ class SweepModel(keras.Model):
             "Call fit(x); compile() is not needed."
         )
 
-    def train_on_batch(self, x, y=None, **kwargs):
+    def train_on_batch(self, x: Any, y: Any = None, **kwargs: Any) -> None:
         """Not possible.
 
         Raises:
@@ -128,7 +148,13 @@ class SweepModel(keras.Model):
             f"or {add} where data come in parts."
         )
 
-    def export(self, filepath, format="tf_saved_model", input_signature=None, **kwargs):
+    def export(
+        self,
+        filepath: PathLike,
+        format: str = "tf_saved_model",
+        input_signature: Any = None,
+        **kwargs: Any,
+    ) -> None:
         """Exports what `predict` gives, with data as the only inputs.
 
         Args:
@@ -145,23 +171,23 @@ class SweepModel(keras.Model):
             input_signature = self._signature()
         super().export(filepath, format=format, input_signature=input_signature, **kwargs)
 
-    def save_own_variables(self, store):
+    def save_own_variables(self, store: Any) -> None:
         super().save_own_variables(store)
         store["num_fits"] = np.array(self._num_fits)
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Any) -> None:
         entries = {name: store[name] for name in store.keys()}
         self._num_fits = int(np.asarray(entries.pop("num_fits", 0)))
         super().load_own_variables(entries)
         self.check_parameters()
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         options = {"n_init": self.n_init, "tolerance": self.tolerance, "seed": self.seed}
         return {**super().get_config(), **options}
 
-    _signed = ()  # names of the parameters that may be negative
+    _signed: tuple[str, ...] = ()  # names of the parameters that may be negative
 
-    def check_parameters(self):
+    def check_parameters(self) -> None:
         """Checks that the parameters can have been learned, as those of a file are.
 
         Raises:

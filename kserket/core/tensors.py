@@ -22,7 +22,7 @@ class Categorical(NamedTuple):
     missing: Any = None
 
     @property
-    def array(self):
+    def array(self) -> Any:
         return tf.exp(self.log_probs)
 
 
@@ -37,7 +37,7 @@ class Gaussian(NamedTuple):
     missing: Any = None
 
     @property
-    def array(self):
+    def array(self) -> Any:
         return self.mean
 
 
@@ -49,7 +49,7 @@ class Inference(NamedTuple):
     posterior: Any = None
 
 
-def from_log(log_probs, missing=None):
+def from_log(log_probs: Any, missing: Any = None) -> Categorical:
     """A `Categorical` from logarithms that need not be normalised; missing rows are uniform."""
     if missing is not None:
         log_probs = tf.where(missing[:, None], tf.zeros_like(log_probs), log_probs)
@@ -58,17 +58,17 @@ def from_log(log_probs, missing=None):
     return Categorical(tf.nn.log_softmax(log_probs, axis=-1), missing)
 
 
-def is_categorical(message):
+def is_categorical(message: Any) -> bool:
     """Whether a message is a `Categorical`."""
     return isinstance(message, Categorical)
 
 
-def as_categorical(message):
+def as_categorical(message: Any) -> Categorical:
     """Reads a message or a tensor (N, K) of probabilities as a `Categorical`."""
     return message if is_categorical(message) else from_log(tf.math.log(message))
 
 
-def product(given):
+def product(given: Any) -> Any:
     """The product of several messages about one variable, or None of none.
 
     `Categorical`s add their logarithms; others (a tensor stands for N(tensor, I)) their precisions.
@@ -98,7 +98,7 @@ def _precision(message):
     return tf.where(message.missing[:, None], tf.zeros_like(mean), 1.0 / message.variance)
 
 
-def as_gaussian(message):
+def as_gaussian(message: Any) -> Gaussian:
     """Reads a message or a tensor (N, ...) as a `Gaussian`, its missing rows at zero."""
     if isinstance(message, Gaussian):
         return message
@@ -108,17 +108,17 @@ def as_gaussian(message):
     return Gaussian(tf.where(silent, tf.zeros_like(x), x), None, missing)
 
 
-def as_array(message):
+def as_array(message: Any) -> Any:
     """The tensor that stands for a message."""
     return message.array if isinstance(message, (Categorical, Gaussian)) else message
 
 
-def missing_rows(x):
+def missing_rows(x: Any) -> Any:
     """Which rows of data are NaN throughout: (N,) boolean."""
     return tf.reduce_all(tf.not_equal(x, x), axis=list(range(1, len(x.shape))))
 
 
-def silenced(message):
+def silenced(message: Any) -> Any:
     """A message whose missing rows, where it has a mean, are at zero."""
     if not isinstance(message, Gaussian) or message.missing is None:
         return message
@@ -126,7 +126,7 @@ def silenced(message):
     return message._replace(mean=tf.where(silent, tf.zeros_like(message.mean), message.mean))
 
 
-def cast(message, dtype):
+def cast(message: Any, dtype: Any) -> Any:
     """A message with its numbers in another precision."""
     return tf.nest.map_structure(
         lambda part: part if part is None or part.dtype == tf.bool else tf.cast(part, dtype),
@@ -134,7 +134,7 @@ def cast(message, dtype):
     )
 
 
-def from_message(message, dtype):
+def from_message(message: Any, dtype: Any) -> Any:
     """A NumPy message or array as what stands for it here; a `Mixture` as its expected means."""
     missing = messages.missing_rows(message)
     mask = None if missing is None else tf.constant(np.array(missing))
@@ -149,7 +149,7 @@ def from_message(message, dtype):
     return Gaussian(tf.constant(message.mean, dtype), variance, mask)
 
 
-def identifier(name):
+def identifier(name: str) -> str:
     """A module's name as TensorFlow takes it for inputs, outputs and models."""
     name = re.sub(r"\W", "_", name, flags=re.ASCII)
     return name if name[:1].isalpha() else f"x{name}"

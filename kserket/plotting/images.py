@@ -1,13 +1,30 @@
 """Pictures made of images: reconstructions, and what a class looks like."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from kserket.arrays import as_numbers
 from kserket.plotting.sources import reconstruction_of
 from kserket.plotting.style import finish, new_axes
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
-def plot_reconstructions(x, x_hat=None, *, image_shape=None, num_images=12, title=None, ax=None):
+
+def plot_reconstructions(
+    x: Any,
+    x_hat: ArrayLike | None = None,
+    *,
+    image_shape: tuple[int, ...] | None = None,
+    num_images: int = 12,
+    title: str | None = None,
+    ax: Axes | None = None,
+) -> Axes:
     """Draws images above what a model makes of them.
 
     Args:
@@ -39,7 +56,14 @@ def plot_reconstructions(x, x_hat=None, *, image_shape=None, num_images=12, titl
     return _draw_mosaic(ax, pair, ["input", "output"], image_shape, title, like=pair[0])
 
 
-def plot_generated(images, *, names=None, image_shape=None, title=None, ax=None):
+def plot_generated(
+    images: Any,
+    *,
+    names: Sequence[Any] | None = None,
+    image_shape: tuple[int, ...] | None = None,
+    title: str | None = None,
+    ax: Axes | None = None,
+) -> Axes:
     """Draws generated images, one row a class.
 
     Args:

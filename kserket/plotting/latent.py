@@ -1,6 +1,12 @@
 """Pictures of a latent space: its points, its clusters, its dimensions."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from kserket.arrays import as_numbers, check_unmasked
 from kserket.plotting.sources import gaussian_of, is_source, latent_of, observed
@@ -16,8 +22,20 @@ from kserket.plotting.style import (
     spread,
 )
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
-def plot_latent(z, labels=None, *, means=None, covariances=None, names=None, title=None, ax=None):
+
+def plot_latent(
+    z: Any,
+    labels: ArrayLike | None = None,
+    *,
+    means: ArrayLike | None = None,
+    covariances: ArrayLike | None = None,
+    names: Sequence[Any] | None = None,
+    title: str | None = None,
+    ax: Axes | None = None,
+) -> Axes:
     """Draws latent points in two dimensions, with the ellipses of a mixture.
 
     More than two dimensions are projected on the points' first two principal components, ellipses
@@ -66,7 +84,8 @@ def plot_latent(z, labels=None, *, means=None, covariances=None, names=None, tit
     for marker in np.unique(markers):
         chosen = (markers == marker)[positions]
         style = {"s": size, "marker": marker, "linewidths": 0, "rasterized": True}
-        ax.scatter(*points[chosen].T, c=colors[chosen], **style)
+        across, up = points[chosen].T
+        ax.scatter(across, up, c=colors[chosen], **style)
 
     drawn = range(len(means)) if means is not None else ()
     if responsibilities is not None:
@@ -89,7 +108,9 @@ def plot_latent(z, labels=None, *, means=None, covariances=None, names=None, tit
     return ax
 
 
-def plot_active_units(kl_per_dim, *, threshold=0.01, title=None, ax=None):
+def plot_active_units(
+    kl_per_dim: Any, *, threshold: float = 0.01, title: str | None = None, ax: Axes | None = None
+) -> Axes:
     """Draws how much each latent dimension says, the most telling first.
 
     Args:

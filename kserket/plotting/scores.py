@@ -1,11 +1,19 @@
 """Pictures of how training went: figures per round, and clusters against labels."""
 
+from __future__ import annotations
+
 import itertools
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from kserket.plotting.sources import scores_of
 from kserket.plotting.style import FAINT, INK, finish, line_color, new_axes, plain, pyplot, spread
+from kserket.typing import Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _FAMILIES = {  # figures of a history that share a panel, by the last part of their name
     "loss (nats)": ("loss", "reconstruction", "kl"),
@@ -16,7 +24,7 @@ _FAMILIES = {  # figures of a history that share a panel, by the last part of th
 }
 
 
-def plot_history(history, *, title=None, axes=None):
+def plot_history(history: Any, *, title: str | None = None, axes: Any = None) -> Array:
     """Draws figures per round, one panel for each family of figures.
 
     Args:
@@ -71,7 +79,13 @@ def plot_history(history, *, title=None, axes=None):
     return axes[: len(panels)]
 
 
-def plot_confusion(y_true, y_pred=None, *, title=None, ax=None):
+def plot_confusion(
+    y_true: Any,
+    y_pred: ArrayLike | None = None,
+    *,
+    title: str | None = None,
+    ax: Axes | None = None,
+) -> Axes:
     """Draws counts of true labels against clusters, each cluster under the label it fits best.
 
     Args:

@@ -1,12 +1,17 @@
 """Messages read as a kind, multiplied, compared."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from kserket import storage
 from kserket.core.messages.kinds import SUM_TOLERANCE, Categorical, Deferred, Gaussian, Message
+from kserket.typing import Booleans
 
 
-def as_categorical(message, num_classes=None):
+def as_categorical(message: ArrayLike, num_classes: int | None = None) -> Categorical:
     """Reads a message or an array as a `Categorical`.
 
     Args:
@@ -29,14 +34,14 @@ def as_categorical(message, num_classes=None):
     return message
 
 
-def as_gaussian(message):
+def as_gaussian(message: ArrayLike) -> Gaussian:
     """Reads a message or an array (N, D) as a `Gaussian`; an array becomes its mean."""
     if isinstance(message, Gaussian):
         return message
     return Gaussian(message)
 
 
-def is_categorical(message):
+def is_categorical(message: ArrayLike) -> bool:
     """Whether a message is `Categorical`, or an array whose rows are probabilities."""
     if isinstance(message, Message) and not isinstance(message, Deferred):
         return isinstance(message, Categorical)
@@ -54,7 +59,7 @@ def is_categorical(message):
     )
 
 
-def product(messages):
+def product(messages: Sequence[Message | ArrayLike | None]) -> Message | Any:
     """The product of densities that several modules state about one variable.
 
     Categorical messages add their log probabilities; Gaussian ones (a `Mixture` or an array
@@ -89,7 +94,7 @@ def product(messages):
     return Gaussian(*storage.apply(_multiply, *means, *variances))
 
 
-def missing_rows(message):
+def missing_rows(message: ArrayLike) -> Booleans | None:
     """Which rows say nothing: marked so, or NaN throughout.
 
     Args:
@@ -107,7 +112,7 @@ def missing_rows(message):
     return mask if mask.any() else None
 
 
-def change(before, after):
+def change(before: Any, after: Any) -> float:
     """How much a message changed: the mean absolute difference, relative for real vectors.
 
     For class probabilities it is the mean total variation distance, between 0 and 1; for

@@ -1,12 +1,18 @@
 """The kinds of message."""
 
+from __future__ import annotations
+
 import abc
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from kserket import storage
 from kserket.arrays import as_numbers, check_finite
 from kserket.floors import LOG_ZERO
+from kserket.typing import Array, Booleans, Floats, Integers
 
 SUM_TOLERANCE = 1e-3
 
@@ -22,28 +28,30 @@ class Message(np.lib.mixins.NDArrayOperatorsMixin, abc.ABC):
             something.
     """
 
-    missing = None
-    _arguments = ()  # names of the constructor's arguments among the arrays of `to_arrays`
+    missing: Booleans | None = None
+    _arguments: tuple[
+        str, ...
+    ] = ()  # names of the constructor's arguments among the arrays of `to_arrays`
 
     @property
     @abc.abstractmethod
-    def array(self):
+    def array(self) -> Array:
         """The array that stands for the message."""
 
     @abc.abstractmethod
-    def take(self, rows):
+    def take(self, rows: Any) -> Message | Array:
         """The message of some rows, of the same kind.
 
         Args:
             rows: A slice or an index array.
         """
 
-    def to_arrays(self):
+    def to_arrays(self) -> dict[str, Array | None]:
         """All that the message is: dict from name to array or None, for `from_arrays`."""
         return {name.strip("_"): value for name, value in vars(self).items()}
 
     @classmethod
-    def from_arrays(cls, arrays):
+    def from_arrays(cls, arrays: Mapping[str, Any]) -> Self:
         """The same message again, to the last bit.
 
         Args:
@@ -61,40 +69,40 @@ class Message(np.lib.mixins.NDArrayOperatorsMixin, abc.ABC):
         return message
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, ...]:
         return self.array.shape
 
     @property
-    def ndim(self):
+    def ndim(self) -> int:
         return len(self.shape)
 
     @property
-    def dtype(self):
+    def dtype(self) -> np.dtype[Any]:
         return self.array.dtype
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: Any) -> Any:
         return self.array[index]
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         return np.array(self.array, dtype=dtype, copy=copy)
 
-    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         return getattr(ufunc, method)(*_as_arrays(inputs), **_as_arrays(kwargs))
 
-    def __array_function__(self, function, types, args, kwargs):
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if function is np.shape:
             return self.shape  # known without computing a `Deferred`
         return function(*_as_arrays(args), **_as_arrays(kwargs))
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]) -> None:
         """Takes what was pickled; arrays cannot be written through, as before."""
         for name, value in state.items():
             setattr(self, name, _frozen(value) if isinstance(value, np.ndarray) else value)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<{type(self).__name__} message, shape={self.shape}>"
 
 
@@ -116,7 +124,7 @@ class Categorical(Message):
 
     _arguments = ("probs", "missing")
 
-    def __init__(self, probs, missing=None):
+    def __init__(self, probs: ArrayLike, missing: ArrayLike | None = None) -> None:
         probs = as_numbers(probs, "A Categorical message")
         if probs.ndim != 2 or probs.shape[1] == 0:
             raise ValueError(
@@ -149,7 +157,7 @@ class Categorical(Message):
         self.missing = missing
 
     @classmethod
-    def from_log(cls, log_probs, missing=None):
+    def from_log(cls, log_probs: ArrayLike, missing: ArrayLike | None = None) -> Categorical:
         """A message from logarithms of probabilities that need not be normalised.
 
         Args:
@@ -183,23 +191,23 @@ class Categorical(Message):
         return self
 
     @property
-    def probs(self):
+    def probs(self) -> Floats:
         """Probabilities (N, K), rows summing to one."""
         return self._probs
 
     @property
-    def log_probs(self):
+    def log_probs(self) -> Floats:
         """Their logarithms (N, K), finite: `LOG_ZERO` stands for the logarithm of 0."""
         return self._log_probs
 
     array = probs
 
     @property
-    def classes(self):
+    def classes(self) -> Integers:
         """The most probable class of each row, (N,)."""
         return storage.apply(lambda part: part.argmax(axis=1), self._probs)
 
-    def take(self, rows):
+    def take(self, rows: Any) -> Categorical:
         missing = None if self.missing is None else self.missing[rows]
         return Categorical.from_log(self._log_probs[rows], missing)
 
@@ -220,7 +228,7 @@ class Gaussian(Message):
 
     _arguments = ("mean", "variance")
 
-    def __init__(self, mean, variance=None):
+    def __init__(self, mean: ArrayLike, variance: ArrayLike | None = None) -> None:
         mean = as_numbers(mean, "The mean of a Gaussian message")
         if mean.ndim != 2:
             raise ValueError(
@@ -252,18 +260,18 @@ class Gaussian(Message):
         self._variance = None if variance is None else _frozen(variance)
 
     @property
-    def mean(self):
+    def mean(self) -> Floats:
         """Means (N, D)."""
         return self._mean
 
     @property
-    def variance(self):
+    def variance(self) -> Floats | None:
         """Variances (N, D), or None for the identity."""
         return self._variance
 
     array = mean
 
-    def take(self, rows):
+    def take(self, rows: Any) -> Gaussian:
         variance = None if self._variance is None else self._variance[rows]
         return Gaussian(self._mean[rows], variance)
 
@@ -286,7 +294,9 @@ class Mixture(Message):
 
     _arguments = ("responsibilities", "means", "covariances")
 
-    def __init__(self, responsibilities, means, covariances):
+    def __init__(
+        self, responsibilities: ArrayLike, means: ArrayLike, covariances: ArrayLike
+    ) -> None:
         responsibilities, means, covariances = (
             as_numbers(part, f"The {name} of a Mixture message")
             for name, part in zip(
@@ -315,29 +325,29 @@ class Mixture(Message):
         check_finite(covariances, "The covariances of a Mixture message")
         self._responsibilities = _frozen(responsibilities)
         self._means, self._covariances = _frozen(means), _frozen(covariances)
-        self._array = None  # made when somebody reads it
+        self._array: Array | None = None  # made when somebody reads it
 
     @property
-    def responsibilities(self):
+    def responsibilities(self) -> Floats:
         """Class probabilities (N, K)."""
         return self._responsibilities
 
     @property
-    def means(self):
+    def means(self) -> Floats:
         """Class means (K, D)."""
         return self._means
 
     @property
-    def covariances(self):
+    def covariances(self) -> Floats:
         """Class covariances (K, D, D)."""
         return self._covariances
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, ...]:
         return len(self._responsibilities), self._means.shape[1]
 
     @property
-    def array(self):
+    def array(self) -> Array:
         if self._array is None:
             self._array = _frozen(
                 storage.apply(
@@ -348,14 +358,14 @@ class Mixture(Message):
             )
         return self._array
 
-    def to_arrays(self):
+    def to_arrays(self) -> dict[str, Array | None]:
         return super().to_arrays() | {"array": None}
 
     @classmethod
-    def from_arrays(cls, arrays):
+    def from_arrays(cls, arrays: Mapping[str, Any]) -> Self:
         return super().from_arrays({**arrays, "array": None})
 
-    def take(self, rows):
+    def take(self, rows: Any) -> Mixture:
         return Mixture(self._responsibilities[rows], self._means, self._covariances)
 
 
@@ -367,24 +377,26 @@ class Deferred(Message):
         compute: Callable without arguments that returns the array.
     """
 
-    def __init__(self, shape, compute):
-        self._shape, self._compute, self._array = tuple(shape), compute, None
+    def __init__(self, shape: Iterable[int], compute: Callable[[], ArrayLike]) -> None:
+        self._shape = tuple(shape)
+        self._compute: Any = compute
+        self._array: Array | None = None
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, ...]:
         return self._shape
 
     @property
-    def array(self):
+    def array(self) -> Array:
         if self._array is None:
             self._array = _frozen(np.asarray(self._compute()))
             self._compute = None
         return self._array
 
-    def take(self, rows):
+    def take(self, rows: Any) -> Array:
         return self.array[rows]
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         """What is pickled: the array, not how it is computed."""
         return {**vars(self), "_array": self.array, "_compute": None}
 
