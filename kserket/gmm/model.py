@@ -1,9 +1,12 @@
 """The Keras model: `GaussianMixture`."""
 
+from typing import Any, Literal, Self
+
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
+from numpy.typing import ArrayLike
 
 from kserket import storage
 from kserket.core.named_inputs import named_inputs
@@ -21,6 +24,7 @@ from kserket.gmm.data import read
 from kserket.inference import gaussian_gibbs, gaussian_mixture
 from kserket.inference.gaussian_mixture import learning
 from kserket.inference.power_transform import PowerTransform
+from kserket.typing import Callbacks, Floats, Integers, Seed, Verbose
 
 
 @keras.saving.register_keras_serializable(package="kserket")
@@ -98,22 +102,22 @@ class GaussianMixture(SweepModel):
 
     def __init__(
         self,
-        num_components,
+        num_components: int,
         *,
-        inference="variational",
-        init="kmeans",
-        n_init=None,
-        warm_start=True,
-        keep_groups=False,
-        power_transform=False,
-        resolution=None,
-        weight_concentration=None,
-        mean_precision=None,
-        degrees_of_freedom=None,
-        tolerance=1e-6,
-        seed=None,
-        **kwargs,
-    ):
+        inference: Literal["variational", "gibbs"] = "variational",
+        init: Literal["kmeans", "umap"] = "kmeans",
+        n_init: int | None = None,
+        warm_start: bool = True,
+        keep_groups: bool = False,
+        power_transform: bool = False,
+        resolution: ArrayLike | None = None,
+        weight_concentration: float | None = None,
+        mean_precision: float | None = None,
+        degrees_of_freedom: float | None = None,
+        tolerance: float | None = 1e-6,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         check_choice("inference", inference, "variational", "gibbs")
         check_choice("init", init, "kmeans", "umap")
         if keep_groups and init != "umap":
@@ -151,7 +155,7 @@ class GaussianMixture(SweepModel):
 
     # Parameters -------------------------------------------------------------------------
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         shape = input_shape["x"] if isinstance(input_shape, dict) else input_shape
         components, features = self.num_components, int(shape[-1])
         sizes = {
@@ -178,7 +182,7 @@ class GaussianMixture(SweepModel):
         *("transform_power", "transform_location", "transform_mean"),
     )
 
-    def check_parameters(self):
+    def check_parameters(self) -> None:
         """As in `SweepModel`; a fitted mixture's covariances must be positive definite, too."""
         super().check_parameters()
         if not self.is_fitted:
@@ -196,24 +200,24 @@ class GaussianMixture(SweepModel):
             )
 
     @property
-    def is_fitted(self):
+    def is_fitted(self) -> bool:
         """Whether the parameters come from data."""
         return self.built and float(self._parameters["mean_precision"][0]) > 0
 
     @property
-    def prior(self):
+    def prior(self) -> Any:
         """The hyper-parameters in force, `inference.gaussian_mixture.Prior`."""
         if not self.built:
             self._fitted()  # raises
         return self._gather(gaussian_mixture.Prior, "prior_")
 
     @property
-    def state(self):
+    def state(self) -> Any:
         """The posterior over parameters, `inference.gaussian_mixture.State`; None before fit."""
         return self._gather(gaussian_mixture.State) if self.is_fitted else None
 
     @property
-    def found(self):
+    def found(self) -> Any:
         """What was learned, `inference.gaussian_mixture.learning.Found`; None before fit."""
         if not self.is_fitted:
             return None
@@ -221,20 +225,20 @@ class GaussianMixture(SweepModel):
         return learning.Found(self.prior, self.state, self.power_transform, gaps)
 
     @property
-    def power_transform(self):
+    def power_transform(self) -> Any:
         """What data pass through, `inference.power_transform.PowerTransform`; None if nothing."""
         if not self.learns_powers or not self.is_fitted:
             return None
         return self._gather(PowerTransform, "transform_")
 
     @property
-    def means(self):
+    def means(self) -> Floats:
         """Component means (K, D); medians under a power transform."""
         mean, transform = self._fitted().mean, self.power_transform
         return mean if transform is None else transform.inverse(mean)
 
     @property
-    def covariances(self):
+    def covariances(self) -> Floats:
         """Component covariances (K, D, D); under a power transform to first order at `means`."""
         covariances, transform = gaussian_mixture.covariances(self._fitted()), self.power_transform
         if transform is None:
@@ -243,12 +247,12 @@ class GaussianMixture(SweepModel):
         return covariances * slopes[:, :, None] * slopes[:, None, :]
 
     @property
-    def mixing_weights(self):
+    def mixing_weights(self) -> Floats:
         """Expected mixing weights (K,)."""
         concentration = self._fitted().weight_concentration
         return concentration / concentration.sum()
 
-    def adopt(self, found):
+    def adopt(self, found: Any) -> None:
         """Takes over what learning has found.
 
         Args:
@@ -272,14 +276,14 @@ class GaussianMixture(SweepModel):
 
     def fit(
         self,
-        x,
-        y=None,
+        x: Any,
+        y: Any = None,
         *,
-        sample_weight=None,
-        epochs=100,
-        callbacks=(),
-        verbose="auto",
-    ):
+        sample_weight: ArrayLike | None = None,
+        epochs: int = 100,
+        callbacks: Callbacks = (),
+        verbose: Verbose = "auto",
+    ) -> keras.callbacks.History:
         """Runs sweeps over the data.
 
         Args:
@@ -301,7 +305,15 @@ class GaussianMixture(SweepModel):
         history, _ = self.sweep(data, self.found, epochs, callbacks, verbose, self._make_rng())
         return history
 
-    def sweep(self, data, found, num_sweeps, callbacks, verbose, rng):
+    def sweep(
+        self,
+        data: Any,
+        found: Any,
+        num_sweeps: int,
+        callbacks: Callbacks,
+        verbose: Verbose,
+        rng: np.random.Generator,
+    ) -> Any:
         """`fit` of checked data, from what was found before.
 
         Args:
@@ -337,7 +349,7 @@ class GaussianMixture(SweepModel):
             raise
         return history, result
 
-    def partial_fit(self, x, *, sample_weight=None):
+    def partial_fit(self, x: Any, *, sample_weight: ArrayLike | None = None) -> Self:
         """Adds data to what was learned, in one pass, and forgets them.
 
         The first call starts from these data as `fit` does, with one sweep.
@@ -355,7 +367,7 @@ class GaussianMixture(SweepModel):
         before = gaussian_mixture.statistics_of(self.prior, self._fitted())
         return self.merge(before, self.statistics(x, sample_weight=sample_weight))
 
-    def statistics(self, x, *, sample_weight=None):
+    def statistics(self, x: Any, *, sample_weight: ArrayLike | None = None) -> Any:
         """What one sweep over these data adds up, under the parameters as they are.
 
         Args:
@@ -383,7 +395,7 @@ class GaussianMixture(SweepModel):
 
     # Use --------------------------------------------------------------------------------
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         """Responsibilities (N, K), as TensorFlow operations.
 
         Args:
@@ -403,12 +415,14 @@ class GaussianMixture(SweepModel):
         _, log_posterior = rule.conclude(likelihood, terms.log_weights, log_prior, heard)
         return tf.nn.softmax(log_posterior, axis=-1)
 
-    def terms(self):
+    def terms(self) -> Any:
         """What densities need, `gmm.rule.Terms`: tensors that follow every change of weights."""
         weights = {name: weight.value for name, weight in self._parameters.items()}
         return rule.terms(weights, self.inference)
 
-    def predict(self, x, batch_size=None, verbose=0, **kwargs):
+    def predict(
+        self, x: Any, batch_size: int | None = None, verbose: Any = 0, **kwargs: Any
+    ) -> Floats:
         """Responsibilities of data.
 
         Args:
@@ -425,7 +439,7 @@ class GaussianMixture(SweepModel):
         posterior = self.conclude(data, self.likelihood(data))[1]
         return storage.apply(_probabilities, posterior)
 
-    def component_log_likelihood(self, x, variance=None):
+    def component_log_likelihood(self, x: ArrayLike, variance: ArrayLike | None = None) -> Floats:
         """log p(x | component), up to a constant of the datum: what the data alone say.
 
         Args:
@@ -446,11 +460,11 @@ class GaussianMixture(SweepModel):
             likelihood[data.missing] = 0.0
         return likelihood
 
-    def likelihood(self, data):
+    def likelihood(self, data: Any) -> Floats:
         """`component_log_likelihood` of checked data, (N, K); missing rows have no meaning."""
         return learning.component_log_likelihood(data, self.found, self.inference)
 
-    def conclude(self, data, likelihood):
+    def conclude(self, data: Any, likelihood: Floats) -> Any:
         """What is sent up and the posterior, of checked data.
 
         Args:
@@ -476,7 +490,7 @@ class GaussianMixture(SweepModel):
             heard,
         )
 
-    def log_likelihood(self, x, class_prior=None):
+    def log_likelihood(self, x: Any, class_prior: ArrayLike | None = None) -> Floats:
         """log p(x) of each datum, parameters integrated out.
 
         Args:
@@ -497,11 +511,11 @@ class GaussianMixture(SweepModel):
         data = self._read(x if class_prior is None else {"x": x, "class_prior": class_prior})
         return self.log_density(data)
 
-    def score_samples(self, x, class_prior=None):
+    def score_samples(self, x: Any, class_prior: ArrayLike | None = None) -> Floats:
         """`log_likelihood`, by the name that scikit-learn has for it."""
         return self.log_likelihood(x, class_prior)
 
-    def component_log_density(self, data):
+    def component_log_density(self, data: Any) -> Floats:
         """log p(x | component), parameters integrated out, of checked data: (N, K) in nats."""
         state, transform = self._fitted(), self.power_transform
         if transform is None:
@@ -513,7 +527,7 @@ class GaussianMixture(SweepModel):
             data.x,
         )
 
-    def log_density(self, data):
+    def log_density(self, data: Any) -> Floats:
         """`log_likelihood` of checked data, (N,); missing rows have no meaning."""
         log_weights = np.log(self.mixing_weights)
         return storage.apply(
@@ -529,7 +543,7 @@ class GaussianMixture(SweepModel):
         scores = self.score_samples(parts["x"], parts.get("class_prior"))
         return np.average(scores, weights=self._read(parts, sample_weight).weight)
 
-    def lower_bound(self, x, *, sample_weight=None):
+    def lower_bound(self, x: Any, *, sample_weight: ArrayLike | None = None) -> float:
         """The variational bound on log p(data), in nats.
 
         Args:
@@ -548,7 +562,9 @@ class GaussianMixture(SweepModel):
         )
         return bound + learning.log_slopes(data, self.power_transform)
 
-    def sample(self, num_samples, component=None, seed=None):
+    def sample(
+        self, num_samples: int, component: ArrayLike | None = None, seed: Seed = None
+    ) -> tuple[Floats, Integers]:
         """Draws data from the expected mixture.
 
         Args:
@@ -596,10 +612,10 @@ class GaussianMixture(SweepModel):
         shape = (None, self.num_features)
         return [keras.layers.InputSpec(shape=shape, dtype="float32", name="x")]
 
-    def get_build_config(self):
+    def get_build_config(self) -> dict[str, Any] | None:
         return {"input_shape": (None, self.num_features)} if self.built else None
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Any) -> None:
         entries = {name: store[name] for name in store.keys()}
         for name in ("assignments", "groups"):  # of samples, in files of 0.1
             entries.pop(name, None)
@@ -607,7 +623,7 @@ class GaussianMixture(SweepModel):
             entries[str(len(self.weights) - 1)] = np.zeros(self.num_features)  # resolution
         super().load_own_variables(entries)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_components": self.num_components,

@@ -1,9 +1,11 @@
 """Its module: `GMM`."""
 
 import warnings
+from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from kserket import storage
 from kserket.core import messages, tensors
@@ -16,6 +18,7 @@ from kserket.gmm.data import read
 from kserket.gmm.model import GaussianMixture
 from kserket.inference.gaussian_mixture import learning
 from kserket.inference.umap_clusters import group_probabilities
+from kserket.typing import Floats, Mode, PathLike
 
 _PER_SAMPLE = "groups", "classes", "classes_means"  # what is known of samples, and saved
 
@@ -76,24 +79,25 @@ class GMM(LearningModule):
 
     links_samples = False
     model_class = GaussianMixture
+    model: GaussianMixture | Any
     K = Fixed()
 
     def __init__(
         self,
-        K,
-        itr=100,
-        name="gmm",
-        category=None,
-        mode="learn",
+        K: int,
+        itr: int = 100,
+        name: str = "gmm",
+        category: ArrayLike | None = None,
+        mode: Mode = "learn",
         *,
-        inference="variational",
-        init="kmeans",
-        n_init=None,
-        save_dir=".",
-        load_dir=None,
-        seed=None,
-        **kwargs,
-    ):
+        inference: Literal["variational", "gibbs"] = "variational",
+        init: Literal["kmeans", "umap"] = "kmeans",
+        n_init: int | None = None,
+        save_dir: PathLike | None = ".",
+        load_dir: PathLike | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         if "catogory" in kwargs:  # as the original's documentation has it
             warnings.warn(
                 "GMM takes `category`; `catogory`, a misprint, is read as that.", stacklevel=2
@@ -111,21 +115,21 @@ class GMM(LearningModule):
         self._classes_means = None  # component means (K, D) that the classes were found with
         self._score_of_data = None
 
-    def get_state(self):
+    def get_state(self) -> dict[str, Any]:
         state = {name: getattr(self, f"_{name}") for name in _PER_SAMPLE}
         return {**super().get_state(), "itr": self.itr, **state}
 
-    def set_state(self, state):
+    def set_state(self, state: dict[str, Any]) -> None:
         super().set_state(state)
         self.itr = state.get("itr", self.itr)
         for name in _PER_SAMPLE:
             setattr(self, f"_{name}", state.get(name))
 
-    def forget_samples(self):
+    def forget_samples(self) -> None:
         super().forget_samples()
         self._groups = self._classes = self._classes_means = None
 
-    def set_parameters(self, arrays):
+    def set_parameters(self, arrays: dict[str, Any]) -> None:
         if "transform_power" in arrays and not self.model.learns_powers:
             raise ValueError(
                 f"{self.get_name()} cannot use parameters that were learned with "
@@ -134,10 +138,10 @@ class GMM(LearningModule):
         gaps = np.zeros(self.model.num_features)  # of files of 0.1.0, which have none
         super().set_parameters({"resolution": gaps, **arrays})
 
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         return {"K": self.K, "inference": self._options["inference"]}
 
-    def read(self, inputs, prior):
+    def read(self, inputs: list[Any], prior: Any) -> Any:
         """`inference.gaussian_mixture.learning.Data` of what was received."""
         self._check_shape(inputs)
         x = inputs[0]
@@ -146,12 +150,12 @@ class GMM(LearningModule):
         x = x if isinstance(x, messages.Gaussian) else np.asarray(x)
         return read({"x": x, "class_prior": prior}, num_components=self.K, missing=missing)
 
-    def build_model(self, data):
+    def build_model(self, data: Any) -> GaussianMixture:
         model = GaussianMixture(self.K, **self._options, name=tensors.identifier(self.name))
         model.build(data.x.shape)
         return model
 
-    def learn(self, data, rng):
+    def learn(self, data: Any, rng: np.random.Generator) -> dict[str, float]:
         found = self.model.found
         if found is not None:
             found = found._replace(groups=self._known(self._groups, data))
@@ -164,7 +168,7 @@ class GMM(LearningModule):
         (figure, values), *_ = history.history.items()
         return {figure: values[-1]}
 
-    def infer(self, data, prior=None):
+    def infer(self, data: Any, prior: Any = None) -> Inference:
         """What the model concludes.
 
         Args:
@@ -177,7 +181,7 @@ class GMM(LearningModule):
         data = data if isinstance(data, learning.Data) else self.read(data, prior)
         return self._conclude(data, self.model.likelihood(data))
 
-    def infer_learned(self, data):
+    def infer_learned(self, data: Any) -> Inference:
         """As `infer`; groups that the mixture kept are evidence, too."""
         likelihood = self.model.likelihood(data)
         self._score_of_data = learning.mean_log_density(
@@ -215,7 +219,7 @@ class GMM(LearningModule):
         """What is known of the samples, (N,); None where that was other samples."""
         return values if values is not None and len(values) == len(data.x) else None
 
-    def figures(self, inference):
+    def figures(self, inference: Inference) -> dict[str, float]:
         """How probable data are, and how many classes hold a datum at least."""
         live = len(np.unique(inference.posterior.classes))
         missing = inference.evidence.missing
@@ -229,28 +233,28 @@ class GMM(LearningModule):
         score = {} if self._score_of_data is None else {"log_likelihood": self._score_of_data}
         return {**score, "live_classes": live}
 
-    def evaluate(self, data):
+    def evaluate(self, data: Any) -> dict[str, float]:
         scores = self.model.log_density(data)
         scores = scores if data.missing is None else scores[~data.missing]
         return {"log_likelihood": float(scores.mean())} if len(scores) else {}
 
-    def class_log_densities(self, data):
+    def class_log_densities(self, data: Any) -> Floats | None:
         log_densities = self.model.component_log_density(data)
         if data.missing is not None:
             log_densities[data.missing] = 0.0
         return log_densities
 
-    def generate(self, latent, num_samples, rng):
+    def generate(self, latent: Any, num_samples: int, rng: np.random.Generator) -> list[Any]:
         x, _ = self.model.sample(num_samples, component=latent, seed=rng)
         return [x]
 
-    def check_observed(self, x, name):
+    def check_observed(self, x: ArrayLike, name: str) -> None:
         self._check_shape([x])
 
-    def terms(self):
+    def terms(self) -> Any:
         return self.model.terms()
 
-    def tensor_infer(self, inputs, prior, terms):
+    def tensor_infer(self, inputs: list[Any], prior: Any, terms: Any) -> tensors.Inference:
         x = tensors.as_gaussian(inputs[0])
         terms, heard, log_prior = terms.cast(x.mean.dtype), None, None
         variance = x.variance
@@ -267,13 +271,13 @@ class GMM(LearningModule):
         posterior = tensors.from_log(log_posterior)
         return tensors.Inference(evidence, self.tensor_decode(posterior.array, terms), posterior)
 
-    def tensor_decode(self, latent, terms):
+    def tensor_decode(self, latent: Any, terms: Any) -> list[Any]:
         return [latent @ terms.cast(latent.dtype).means]
 
-    def tensor_generate(self, latent, seed, terms):
+    def tensor_generate(self, latent: Any, seed: Any, terms: Any) -> list[Any]:
         return [rule.draw(terms, latent, seed)]
 
-    def text_files(self, inference):
+    def text_files(self, inference: Inference) -> dict[str, Any]:
         return {
             "Pdz_{mode}.txt": inference.posterior.probs,
             "class_{mode}.txt": inference.posterior.classes,

@@ -1,9 +1,12 @@
 """The Keras model: `MultimodalLDA`."""
 
+from typing import Any, Literal, Self
+
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
+from numpy.typing import ArrayLike
 
 from kserket.core.options import (
     check_choice,
@@ -15,6 +18,7 @@ from kserket.core.sweep_model import SweepModel
 from kserket.inference import document_classes, topic_learning, topic_model
 from kserket.inference.topic_weighing import Weighing, per_modality
 from kserket.mlda import data, options, rule
+from kserket.typing import Array, Callbacks, Floats, Integers, Seed, Verbose
 
 
 @keras.saving.register_keras_serializable(package="kserket")
@@ -88,18 +92,18 @@ class MultimodalLDA(SweepModel):
 
     def __init__(
         self,
-        num_topics,
+        num_topics: int,
         *,
-        alpha=None,
-        beta=0.1,
-        modality_weights=None,
-        inference="variational",
-        design_effects=None,
-        n_init=15,
-        tolerance=1e-6,
-        seed=None,
-        **kwargs,
-    ):
+        alpha: ArrayLike | None = None,
+        beta: ArrayLike = 0.1,
+        modality_weights: ArrayLike | None = None,
+        inference: Literal["variational", "gibbs"] = "variational",
+        design_effects: ArrayLike | None = None,
+        n_init: int | None = 15,
+        tolerance: float | None = 1e-6,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         check_choice("inference", inference, "variational", "gibbs")
         check_positive_int(num_topics=num_topics, n_init=n_init)
         alpha = float(inference == "gibbs") if alpha is None else alpha
@@ -119,7 +123,7 @@ class MultimodalLDA(SweepModel):
 
     # Parameters -------------------------------------------------------------------------
 
-    def build(self, input_shape, reports=None):
+    def build(self, input_shape: Any, reports: Any = None) -> None:
         """Makes the weights.
 
         Args:
@@ -131,24 +135,26 @@ class MultimodalLDA(SweepModel):
         self.vocabulary_sizes = [int(shape[-1]) for shape in shapes]
         self.reports = [False] * len(shapes) if reports is None else list(map(bool, reports))
         self._check_options(self.vocabulary_sizes)
-        sizes = {f"words_{m}": (self.num_topics, v) for m, v in enumerate(self.vocabulary_sizes)}
+        sizes: dict[str, Any] = {
+            f"words_{m}": (self.num_topics, v) for m, v in enumerate(self.vocabulary_sizes)
+        }
         sizes |= {"documents": (self.num_topics,)}
         sizes |= dict.fromkeys(("effects", "lengths"), (len(shapes),))
         self._parameters = self._add_parameters(sizes)
         self.built = True
 
     @property
-    def num_modalities(self):
+    def num_modalities(self) -> int:
         """M."""
         return len(self.vocabulary_sizes)
 
     @property
-    def is_fitted(self):
+    def is_fitted(self) -> bool:
         """Whether the parameters come from data."""
         return self.built and float(self._parameters["effects"].numpy().sum()) > 0
 
     @property
-    def state(self):
+    def state(self) -> Any:
         """What was counted, `inference.document_classes.State`; None before fit."""
         if not self.is_fitted:
             return None
@@ -158,7 +164,7 @@ class MultimodalLDA(SweepModel):
         )
 
     @property
-    def found(self):
+    def found(self) -> Any:
         """What learning found, `inference.topic_learning.Found`; None before fit."""
         state = self.state
         if state is None:
@@ -167,7 +173,7 @@ class MultimodalLDA(SweepModel):
         return topic_learning.Found(state, *arrays)
 
     @property
-    def prior(self):
+    def prior(self) -> Any:
         """Pseudo-counts beside those of `state`, `inference.document_classes.Prior`.
 
         Those of words are worth what words are worth.
@@ -175,24 +181,24 @@ class MultimodalLDA(SweepModel):
         return self.weighing.prior(self._betas(), self._effects())
 
     @property
-    def weighing(self):
+    def weighing(self) -> Any:
         """How much modalities count beside each other, `inference.topic_weighing.Weighing`."""
         return self.weigh(self.reports)
 
     @property
-    def topics(self):
+    def topics(self) -> tuple[Floats, ...]:
         """P(word | topic) of each modality: a tuple of (K, V_m)."""
         return document_classes.topics(self._fitted(), self.prior)
 
     @property
-    def topic_weights(self):
+    def topic_weights(self) -> Floats:
         """P(topic), (K,)."""
         state = self._fitted()
         if self.is_mixed:
             return self._alphas() / self._alphas().sum()
         return document_classes.class_weights(state, self.prior)
 
-    def topic_of_class(self, modality):
+    def topic_of_class(self, modality: int) -> Integers:
         """The topic of each class of a report, matched one to one by how often they meet.
 
         Args:
@@ -207,7 +213,7 @@ class MultimodalLDA(SweepModel):
         return topic_of_class
 
     @property
-    def lengths(self):
+    def lengths(self) -> Integers:
         """Number of words that a document of the data has in each modality, (M,) integers."""
         self._fitted()
         return np.maximum(np.rint(self._parameters["lengths"].numpy()), 1).astype(int)
@@ -231,7 +237,7 @@ class MultimodalLDA(SweepModel):
         )
         options.check_words(self._betas(len(sizes)), sizes)
 
-    def weigh(self, reports):
+    def weigh(self, reports: Any) -> Any:
         """How modalities count beside each other, `inference.topic_weighing.Weighing`.
 
         Args:
@@ -250,7 +256,15 @@ class MultimodalLDA(SweepModel):
 
     # Learning ---------------------------------------------------------------------------
 
-    def fit(self, x, y=None, *, epochs=100, callbacks=(), verbose="auto"):
+    def fit(
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        epochs: int = 100,
+        callbacks: Callbacks = (),
+        verbose: Verbose = "auto",
+    ) -> keras.callbacks.History:
         """Runs sweeps over the documents.
 
         Args:
@@ -270,7 +284,14 @@ class MultimodalLDA(SweepModel):
         """
         return self.learn(self.read(x), epochs, callbacks, verbose, self._make_rng())
 
-    def learn(self, documents, epochs, callbacks, verbose, rng):
+    def learn(
+        self,
+        documents: Any,
+        epochs: int,
+        callbacks: Callbacks,
+        verbose: Verbose,
+        rng: np.random.Generator,
+    ) -> Any:
         """`fit` to documents that have been read.
 
         Args:
@@ -329,7 +350,7 @@ class MultimodalLDA(SweepModel):
             figure = "log_joint" if learning.samples else "log_predictive"
         return self._sweep(run, adopt, figure, epochs, callbacks, verbose)
 
-    def partial_fit(self, x):
+    def partial_fit(self, x: Any) -> Self:
         """Adds documents to what was learned, in one pass, and forgets them.
 
         The first call starts from these documents as `fit` does, with one sweep.
@@ -346,7 +367,7 @@ class MultimodalLDA(SweepModel):
         before = document_classes.Statistics(self.state, 0.0)
         return self.merge(before, self.statistics(x))
 
-    def statistics(self, x):
+    def statistics(self, x: Any) -> Any:
         """What one sweep over these documents adds up, under the topics as they are.
 
         Args:
@@ -376,7 +397,7 @@ class MultimodalLDA(SweepModel):
 
     # Use --------------------------------------------------------------------------------
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         """P(topic | document) (N, K), as TensorFlow operations.
 
         Args:
@@ -391,7 +412,9 @@ class MultimodalLDA(SweepModel):
         values = [ops.cast(part, "float64") for part in values]
         return ops.softmax(self.tensor_beliefs(values, prior).posterior, axis=-1)
 
-    def predict(self, x, batch_size=None, verbose=0, **kwargs):
+    def predict(
+        self, x: Any, batch_size: int | None = None, verbose: Any = 0, **kwargs: Any
+    ) -> Floats:
         """P(topic | document).
 
         Args:
@@ -405,7 +428,7 @@ class MultimodalLDA(SweepModel):
         """
         return rule.probabilities(self.beliefs(x).posterior)
 
-    def beliefs(self, x):
+    def beliefs(self, x: Any) -> Any:
         """All that messages are made of: what documents, parts of them, and the prior say.
 
         Args:
@@ -417,14 +440,14 @@ class MultimodalLDA(SweepModel):
         self._fitted()
         return rule.beliefs(self.read(x), self.weighing, self.found, self.terms())
 
-    def terms(self):
+    def terms(self) -> Any:
         """What the rule needs of the parameters, `Terms` of arrays."""
         weights = np.log(self.topic_weights)
         if self.is_mixed:
             return rule.Terms(list(self.topics), weights, alphas=self._alphas())
         return rule.Terms(list(self.topics), weights, self.weighing.powers(self._effects()))
 
-    def read(self, x):
+    def read(self, x: Any) -> Any:
         """Inputs, checked once.
 
         Args:
@@ -440,7 +463,7 @@ class MultimodalLDA(SweepModel):
         known = (self.vocabulary_sizes, self.reports) if self.built else ()
         return data.read(x, self.name, self.num_topics, self.weigh, *known)
 
-    def predict_modality(self, x, modality):
+    def predict_modality(self, x: Any, modality: int) -> Floats:
         """P(word | document) of one modality from all others.
 
         Args:
@@ -460,7 +483,7 @@ class MultimodalLDA(SweepModel):
             )
         return rule.probabilities(self.beliefs(x).others[modality]) @ self.topics[modality]
 
-    def log_likelihood(self, x):
+    def log_likelihood(self, x: Any) -> Floats:
         """log probability of each document as the model weighs it, in nats.
 
         Args:
@@ -472,7 +495,7 @@ class MultimodalLDA(SweepModel):
         documents = self.read(x)
         return self.log_likelihood_of(documents, self.beliefs(documents))
 
-    def log_likelihood_of(self, documents, beliefs):
+    def log_likelihood_of(self, documents: Any, beliefs: Any) -> Floats:
         """`log_likelihood` where beliefs are known.
 
         Args:
@@ -490,7 +513,7 @@ class MultimodalLDA(SweepModel):
     def _mean_log_likelihood(self, x):
         return np.mean(self.log_likelihood(x))
 
-    def perplexity(self, x, given=None):
+    def perplexity(self, x: Any, given: Any = None) -> Floats:
         """exp of the mean negative log probability of a word, for each modality.
 
         Args:
@@ -519,7 +542,13 @@ class MultimodalLDA(SweepModel):
         words = np.array([part.sum() for part in values])
         return np.exp(-np.divide(logs, words, out=np.full(len(words), np.nan), where=words > 0))
 
-    def sample(self, num_samples, topic=None, lengths=None, seed=None):
+    def sample(
+        self,
+        num_samples: int,
+        topic: ArrayLike | None = None,
+        lengths: ArrayLike | None = None,
+        seed: Seed = None,
+    ) -> tuple[list[Array], Floats]:
         """Draws documents.
 
         Args:
@@ -561,7 +590,7 @@ class MultimodalLDA(SweepModel):
 
     # TensorFlow -------------------------------------------------------------------------
 
-    def tensor_beliefs(self, values, log_prior=None, terms=None):
+    def tensor_beliefs(self, values: Any, log_prior: Any = None, terms: Any = None) -> Any:
         """`beliefs` in TensorFlow operations.
 
         Args:
@@ -576,7 +605,7 @@ class MultimodalLDA(SweepModel):
         terms = self.constant_terms(dtype) if terms is None else terms.cast(dtype)
         return rule.tensor_beliefs(values, log_prior, self.weighing, terms)
 
-    def constant_terms(self, dtype):
+    def constant_terms(self, dtype: Any) -> Any:
         """`terms` of now as constant tensors, also while a function is being traced.
 
         Args:
@@ -601,17 +630,17 @@ class MultimodalLDA(SweepModel):
         ]
         return [specs if len(specs) > 1 else specs[0]]
 
-    def get_build_config(self):
+    def get_build_config(self) -> dict[str, Any] | None:
         if not self.built:
             return None
         shapes = [(None, size) for size in self.vocabulary_sizes]
         return {"input_shape": shapes, "reports": self.reports}
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict[str, Any]) -> None:
         if config:
             self.build(config["input_shape"], config["reports"])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_topics": self.num_topics,

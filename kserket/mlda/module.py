@@ -1,7 +1,10 @@
 """Its module: `MLDA`."""
 
+from typing import Any, Literal
+
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from kserket import storage
 from kserket.core import messages, tensors
@@ -12,6 +15,7 @@ from kserket.core.registry import register_module
 from kserket.inference.topic_weighing import Weighing
 from kserket.mlda import data
 from kserket.mlda.model import MultimodalLDA
+from kserket.typing import Mode, PathLike
 
 
 @register_module("kserket")
@@ -83,27 +87,28 @@ class MLDA(LearningModule):
 
     links_samples = False
     model_class = MultimodalLDA
+    model: MultimodalLDA | Any
     K, weights = Fixed(), Fixed()
 
     def __init__(
         self,
-        K,
-        weights=None,
-        itr=100,
-        name="mlda",
-        category=None,
-        mode="learn",
+        K: int,
+        weights: ArrayLike | None = None,
+        itr: int = 100,
+        name: str = "mlda",
+        category: ArrayLike | None = None,
+        mode: Mode = "learn",
         *,
-        alpha=None,
-        beta=0.1,
-        inference="variational",
-        n_init=15,
-        shared_classes=True,
-        save_dir=".",
-        load_dir=None,
-        seed=None,
-        **kwargs,
-    ):
+        alpha: ArrayLike | None = None,
+        beta: ArrayLike = 0.1,
+        inference: Literal["variational", "gibbs"] = "variational",
+        n_init: int | None = 15,
+        shared_classes: bool = True,
+        save_dir: PathLike | None = ".",
+        load_dir: PathLike | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         check_positive_int(K=K, itr=itr)
         check_flag(shared_classes=shared_classes)
         self._options = {
@@ -126,28 +131,28 @@ class MLDA(LearningModule):
         self._score_of_data = {}
 
     @property
-    def shared_classes(self):
+    def shared_classes(self) -> bool:
         """Whether inputs that state K classes mean the topics; may be set between updates."""
         return self._shared_classes
 
     @shared_classes.setter
-    def shared_classes(self, shared_classes):
+    def shared_classes(self, shared_classes: bool) -> None:
         check_flag(shared_classes=shared_classes)
         self._shared_classes = bool(shared_classes)
 
-    def get_state(self):
+    def get_state(self) -> dict[str, Any]:
         return {**super().get_state(), "itr": self.itr, "shared_classes": self.shared_classes}
 
-    def set_state(self, state):
+    def set_state(self, state: dict[str, Any]) -> None:
         super().set_state(state)
         self.itr = state.get("itr", self.itr)
         self.shared_classes = state.get("shared_classes", self.shared_classes)
 
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         names = ("alpha", "beta", "modality_weights", "inference")
         return {"K": self.K, **{name: self._config[name] for name in names}}
 
-    def read(self, inputs, prior):
+    def read(self, inputs: list[Any], prior: Any) -> Any:
         self._check_classes(prior, self.K)
         name, weights = self.get_name(), self.weights
         if weights is not None and np.ndim(weights) and len(weights) != len(inputs):
@@ -167,39 +172,39 @@ class MLDA(LearningModule):
         reports = self._find_reports(inputs) if self.model is None else self.model.reports
         return data.read(parts, name, self.K, self._weigh, sizes, reports, names)
 
-    def check(self, inputs, prior):
+    def check(self, inputs: list[Any], prior: Any) -> None:
         self.read(inputs, prior)
 
-    def check_observed(self, x, name):
+    def check_observed(self, x: ArrayLike, name: str) -> None:
         if not storage.every(lambda part: ~(part < 0), x):
             raise ValueError(
                 f"{self.get_name()} reads counts, which are not negative. {name} sends "
                 f"{storage.extent(x)[0]:g}. {data.CURE}"
             )
 
-    def build_model(self, documents):
+    def build_model(self, documents: Any) -> MultimodalLDA:
         model = MultimodalLDA(self.K, **self._options, name=tensors.identifier(self.name))
         model.build([part.shape for part in documents.values], documents.reports)
         return model
 
-    def learn(self, documents, rng):
+    def learn(self, documents: Any, rng: np.random.Generator) -> dict[str, float]:
         callbacks = self.fit_callbacks(self.itr, "sweep")
         history = self.model.learn(documents.seen(), self.itr, callbacks, 0, rng)
         (figure, values), *_ = history.history.items()
         return {figure: values[-1]}
 
-    def infer(self, documents):
+    def infer(self, documents: Any) -> Inference:
         return self._conclude(documents, self.model.beliefs(documents))
 
-    def infer_learned(self, documents):
+    def infer_learned(self, documents: Any) -> Inference:
         beliefs = self.model.beliefs(documents)
         self._score_of_data = self._mean_score(documents, beliefs)
         return self._conclude(documents, beliefs)
 
-    def figures(self, inference):
+    def figures(self, inference: Inference) -> dict[str, float]:
         return self._score_of_data
 
-    def evaluate(self, documents):
+    def evaluate(self, documents: Any) -> dict[str, float]:
         return self._mean_score(documents, self.model.beliefs(documents))
 
     def _mean_score(self, documents, beliefs):
@@ -226,17 +231,17 @@ class MLDA(LearningModule):
             messages.Categorical.from_log(beliefs.posterior),
         )
 
-    def generate(self, latent, num_samples, rng):
+    def generate(self, latent: Any, num_samples: int, rng: np.random.Generator) -> list[Any]:
         return self.model.sample(num_samples, topic=latent, seed=rng)[0]
 
-    def terms(self):
+    def terms(self) -> Any:
         orders = [
             self.model.topic_of_class(m) if self._shares_classes(m) else None
             for m in range(self.model.num_modalities)
         ]
         return self.model.terms()._replace(topic_of_class=orders)
 
-    def tensor_infer(self, inputs, prior, terms=None):
+    def tensor_infer(self, inputs: list[Any], prior: Any, terms: Any = None) -> tensors.Inference:
         values = [tensors.as_array(message) for message in inputs]
         terms = self._terms_as(values[0].dtype, terms)
         log_prior = None if prior is None else prior.log_probs
@@ -254,10 +259,10 @@ class MLDA(LearningModule):
         evidence = tensors.from_log(beliefs.evidence, missing)
         return tensors.Inference(evidence, downward, tensors.from_log(beliefs.posterior))
 
-    def tensor_decode(self, latent, terms=None):
+    def tensor_decode(self, latent: Any, terms: Any = None) -> list[Any]:
         return [latent @ phi for phi in self._terms_as(latent.dtype, terms).topics]
 
-    def tensor_generate(self, latent, seed, terms=None):
+    def tensor_generate(self, latent: Any, seed: Any, terms: Any = None) -> list[Any]:
         with tf.init_scope():
             lengths = self.model.lengths
         drawn = []
@@ -299,7 +304,7 @@ class MLDA(LearningModule):
             for module, message in zip(self.inputs, inputs, strict=True)
         ]
 
-    def text_files(self, inference):
+    def text_files(self, inference: Inference) -> dict[str, Any]:
         files = {
             "Pdz_{mode}.txt": inference.posterior.probs,
             "categories_{mode}.txt": inference.posterior.probs.argmax(axis=1),

@@ -1,9 +1,12 @@
 """The Keras model: `MarkovChain`."""
 
+from typing import Any, Self
+
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
+from numpy.typing import ArrayLike
 
 from kserket import floors
 from kserket.arrays import as_numbers
@@ -13,6 +16,7 @@ from kserket.core.sweep_model import SweepModel
 from kserket.inference import markov_chain, reported_chain
 from kserket.mm import rule
 from kserket.mm.data import Data, read
+from kserket.typing import Callbacks, Floats, Integers, Seed, Verbose
 
 _COUNTED = [f"counted_{name}" for name in reported_chain.Statistics._fields]  # in files
 
@@ -76,19 +80,19 @@ class MarkovChain(SweepModel):
 
     def __init__(
         self,
-        num_states,
+        num_states: int,
         *,
-        n_init=10,
-        initial_prior=1.0,
-        transition_prior=0.1,
-        report_prior=0.1,
-        trust=10.0,
-        allowed_transitions=None,
-        num_paths=None,
-        tolerance=1e-6,
-        seed=None,
-        **kwargs,
-    ):
+        n_init: int | None = 10,
+        initial_prior: float = 1.0,
+        transition_prior: float = 0.1,
+        report_prior: float = 0.1,
+        trust: float = 10.0,
+        allowed_transitions: ArrayLike | None = None,
+        num_paths: int | None = None,
+        tolerance: float | None = 1e-6,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         check_positive_int(num_states=num_states, n_init=n_init)
         if num_paths is not None:
             check_positive_int(num_paths=num_paths)
@@ -110,40 +114,50 @@ class MarkovChain(SweepModel):
 
     # Parameters -------------------------------------------------------------------------
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Any = None) -> None:
         size = self.num_states
         sizes = {"initial": (size,), "transitions": (size, size), "reports": (size, size)}
         self._parameters = self._add_parameters(sizes)
         self.built = True
 
     @property
-    def is_fitted(self):
+    def is_fitted(self) -> bool:
         """Whether the parameters come from data."""
         return float(self._parameters["initial"].numpy().sum()) > 0
 
     @property
-    def state(self):
+    def state(self) -> Any:
         """The parameters, `inference.reported_chain.State`; None before fit."""
         return self._gather(reported_chain.State) if self.is_fitted else None
 
     @property
-    def initial_distribution(self):
+    def initial_distribution(self) -> Floats:
         """P(first state), (K,)."""
         return self._fitted().initial
 
     @property
-    def transition_matrix(self):
+    def transition_matrix(self) -> Floats:
         """P(next state = column | state = row), (K, K)."""
         return self._fitted().transitions
 
     @property
-    def reports(self):
+    def reports(self) -> Floats:
         """P(class in x = column | state = row), (K, K)."""
         return self._fitted().reports
 
     # Learning ---------------------------------------------------------------------------
 
-    def fit(self, x, y=None, *, lengths=None, epochs=100, callbacks=(), verbose="auto", rng=None):
+    def fit(
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        lengths: ArrayLike | None = None,
+        epochs: int = 100,
+        callbacks: Callbacks = (),
+        verbose: Verbose = "auto",
+        rng: np.random.Generator | None = None,
+    ) -> keras.callbacks.History:
         """Runs sweeps of expectation maximisation over the data.
 
         Args:
@@ -183,7 +197,7 @@ class MarkovChain(SweepModel):
 
         return self._sweep(run, self._assign, "log_posterior", epochs, callbacks, verbose)
 
-    def partial_fit(self, x, *, lengths=None):
+    def partial_fit(self, x: Any, *, lengths: ArrayLike | None = None) -> Self:
         """Adds sequences to what was learned, in one sweep, and forgets them.
 
         The first call starts from these sequences as `fit` does, with one sweep.
@@ -211,7 +225,7 @@ class MarkovChain(SweepModel):
             )
         return self.merge(counted, self.statistics(x, lengths=lengths))
 
-    def statistics(self, x, *, lengths=None):
+    def statistics(self, x: Any, *, lengths: ArrayLike | None = None) -> Any:
         """What one sweep over these sequences adds up, under the parameters as they are.
 
         Args:
@@ -236,7 +250,7 @@ class MarkovChain(SweepModel):
 
     # Use --------------------------------------------------------------------------------
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         """P(state | all steps) (N, K) of one sequence, as TensorFlow operations.
 
         Args:
@@ -252,11 +266,19 @@ class MarkovChain(SweepModel):
         return tf.nn.softmax(log_evidence + self.tensor_context(log_evidence, initial, transitions))
 
     @property
-    def tensor_context(self):
+    def tensor_context(self) -> Any:
         """The function of `kserket.mm.rule` that suits these transitions."""
         return rule.context if self.prior.allowed is None else rule.exact_context
 
-    def predict(self, x, batch_size=None, verbose=0, *, lengths=None, **kwargs):
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: Any = 0,
+        *,
+        lengths: ArrayLike | None = None,
+        **kwargs: Any,
+    ) -> Floats:
         """P(state | all steps of its sequence).
 
         Args:
@@ -271,7 +293,7 @@ class MarkovChain(SweepModel):
         """
         return np.exp(self.smooth(x, lengths=lengths).log_marginals)
 
-    def smooth(self, x, *, lengths=None):
+    def smooth(self, x: Any, *, lengths: ArrayLike | None = None) -> Any:
         """Everything that one pass of forward-backward says.
 
         Args:
@@ -284,7 +306,7 @@ class MarkovChain(SweepModel):
         """
         return markov_chain.smooth(*self._evidence(x, lengths))
 
-    def log_likelihood(self, x, *, lengths=None):
+    def log_likelihood(self, x: Any, *, lengths: ArrayLike | None = None) -> Floats:
         """log p(step | earlier steps of its sequence), in nats.
 
         Args:
@@ -296,11 +318,11 @@ class MarkovChain(SweepModel):
         """
         return self.smooth(x, lengths=lengths).log_predictive
 
-    def score_samples(self, x, *, lengths=None):
+    def score_samples(self, x: Any, *, lengths: ArrayLike | None = None) -> Floats:
         """`log_likelihood`, by the name that scikit-learn has for it."""
         return self.log_likelihood(x, lengths=lengths)
 
-    def sequence_log_likelihood(self, x, *, lengths=None):
+    def sequence_log_likelihood(self, x: Any, *, lengths: ArrayLike | None = None) -> Floats:
         """log p(x) of each sequence, in nats.
 
         Args:
@@ -318,7 +340,7 @@ class MarkovChain(SweepModel):
     def _mean_log_likelihood(self, x, lengths=None):
         return self.log_likelihood(x, lengths=lengths).mean()
 
-    def most_likely_path(self, x, *, lengths=None):
+    def most_likely_path(self, x: Any, *, lengths: ArrayLike | None = None) -> Integers:
         """The most probable sequence of states as a whole (Viterbi).
 
         Args:
@@ -330,7 +352,7 @@ class MarkovChain(SweepModel):
         """
         return markov_chain.most_likely_path(*self._evidence(x, lengths))[0]
 
-    def segments(self, x, *, lengths=None):
+    def segments(self, x: Any, *, lengths: ArrayLike | None = None) -> list[Any]:
         """Stretches of the most probable path in which the state stays the same.
 
         Args:
@@ -343,7 +365,9 @@ class MarkovChain(SweepModel):
         data = self._read(x, lengths)
         return markov_chain.segments(self.most_likely_path(data), data.lengths)
 
-    def sample(self, num_steps=None, *, lengths=None, seed=None):
+    def sample(
+        self, num_steps: int | None = None, *, lengths: ArrayLike | None = None, seed: Seed = None
+    ) -> Integers:
         """Draws sequences of states.
 
         Args:
@@ -367,7 +391,9 @@ class MarkovChain(SweepModel):
         lengths = markov_chain.check_lengths(lengths)
         return markov_chain.sample(state.initial, state.transitions, lengths, rng)
 
-    def sample_paths(self, x, num_paths=1, *, lengths=None, seed=None):
+    def sample_paths(
+        self, x: Any, num_paths: int = 1, *, lengths: ArrayLike | None = None, seed: Seed = None
+    ) -> Integers:
         """Draws whole paths of states, given x.
 
         Args:
@@ -403,12 +429,12 @@ class MarkovChain(SweepModel):
         prior = parts.get("class_prior")
         return read(parts["x"], prior, lengths, self.num_states, name="x of MarkovChain")
 
-    def save_own_variables(self, store):
+    def save_own_variables(self, store: Any) -> None:
         super().save_own_variables(store)
         for name, value in zip(_COUNTED, self._counted or (), strict=False):
             store[name] = np.asarray(value)
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Any) -> None:
         entries = {name: store[name] for name in store.keys()}
         counted = [entries.pop(name) for name in _COUNTED if name in entries]
         super().load_own_variables(entries)
@@ -418,7 +444,7 @@ class MarkovChain(SweepModel):
         shape = (None, self.num_states)
         return [keras.layers.InputSpec(shape=shape, dtype="float32", name="x")]
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         initial_prior, transition_prior, report_prior, trust, allowed = self.prior
         return {
             **super().get_config(),

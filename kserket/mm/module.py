@@ -1,10 +1,11 @@
 """Its module: `MarkovModel`."""
 
 import warnings
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from kserket import floors
 from kserket.core import messages, tensors
@@ -15,6 +16,7 @@ from kserket.inference import markov_chain, reported_chain
 from kserket.mm import rule
 from kserket.mm.data import read
 from kserket.mm.model import MarkovChain
+from kserket.typing import Floats, Mode, PathLike
 
 
 class Terms(NamedTuple):
@@ -98,24 +100,25 @@ class MarkovModel(LearningModule):
     """
 
     model_class = MarkovChain
+    model: MarkovChain | Any
 
     def __init__(
         self,
-        num_samp=100,
-        name="mm",
-        mode="learn",
+        num_samp: int = 100,
+        name: str = "mm",
+        mode: Mode = "learn",
         *,
-        lengths=None,
-        itr=100,
-        category=None,
-        inference="exact",
-        n_init=10,
-        trust=10.0,
-        save_dir=".",
-        load_dir=None,
-        seed=None,
-        **kwargs,
-    ):
+        lengths: ArrayLike | None = None,
+        itr: int = 100,
+        category: ArrayLike | None = None,
+        inference: Literal["exact", "sampled"] = "exact",
+        n_init: int | None = 10,
+        trust: float = 10.0,
+        save_dir: PathLike | None = ".",
+        load_dir: PathLike | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         check_positive_int(num_samp=num_samp, itr=itr)
         check_choice("inference", inference, "exact", "sampled")
         num_paths = int(num_samp) if inference == "sampled" else None
@@ -140,29 +143,29 @@ class MarkovModel(LearningModule):
         self._log_likelihood = None
 
     @property
-    def lengths(self):
+    def lengths(self) -> ArrayLike | None:
         """Lengths of the sequences that the samples are, or None; may be set between updates."""
         return self._lengths
 
     @lengths.setter
-    def lengths(self, lengths):
+    def lengths(self, lengths: ArrayLike | None) -> None:
         markov_chain.check_lengths(lengths)
         self._lengths = lengths
 
-    def get_state(self):
+    def get_state(self) -> dict[str, Any]:
         return {**super().get_state(), "itr": self.itr, "lengths": self.lengths}
 
-    def set_state(self, state):
+    def set_state(self, state: dict[str, Any]) -> None:
         super().set_state(state)
         self.itr = state.get("itr", self.itr)
         self.lengths = state.get("lengths", self.lengths)
 
-    def check_options(self, num_samples):
+    def check_options(self, num_samples: int | None) -> None:
         super().check_options(num_samples)
         if self.lengths is not None and num_samples is not None and self.learnable:
             markov_chain.check_lengths(self.lengths, num_samples)
 
-    def read(self, inputs, prior):
+    def read(self, inputs: list[Any], prior: Any) -> Any:
         """`Data` of the one input and the prior; lengths that are not theirs are left out."""
         name = self.get_name()
         if len(inputs) != 1:
@@ -184,12 +187,12 @@ class MarkovModel(LearningModule):
             return data
         return data._replace(log_prior=messages.as_categorical(prior).log_probs)
 
-    def build_model(self, data):
+    def build_model(self, data: Any) -> MarkovChain:
         return MarkovChain(
             data.log_reported.shape[1], **self._options, name=tensors.identifier(self.name)
         )
 
-    def learn(self, data, rng):
+    def learn(self, data: Any, rng: np.random.Generator) -> dict[str, float]:
         history = self.model.fit(
             data,
             epochs=self.itr,
@@ -199,10 +202,10 @@ class MarkovModel(LearningModule):
         )
         return {"log_posterior": history.history["log_posterior"][-1]}
 
-    def infer(self, data):
+    def infer(self, data: Any) -> Inference:
         return self._infer(data)[0]
 
-    def infer_learned(self, data):
+    def infer_learned(self, data: Any) -> Inference:
         inference, self._log_likelihood = self._infer(data)
         return inference
 
@@ -218,21 +221,21 @@ class MarkovModel(LearningModule):
         )
         return Inference(up, [down], posterior), smoothed.log_likelihood / len(own)
 
-    def figures(self, inference):
+    def figures(self, inference: Inference) -> dict[str, Any]:
         return {"log_likelihood": self._log_likelihood}
 
-    def evaluate(self, data):
+    def evaluate(self, data: Any) -> dict[str, float]:
         self._check_lengths(len(data.log_reported), data.lengths)
         return self.model.evaluate(data, return_dict=True)
 
-    def joint_log_likelihood(self, data, log_densities):
+    def joint_log_likelihood(self, data: Any, log_densities: Floats) -> Floats | None:
         state = self.model.state
         evidence = reported_chain.state_evidence(log_densities, state.reports)
         return markov_chain.smooth(
             evidence, state.initial, state.transitions, data.lengths
         ).log_predictive
 
-    def segments(self):
+    def segments(self) -> list[Any]:
         """Stretches of time in one state, along the most probable path of what is read now.
 
         Returns:
@@ -246,20 +249,20 @@ class MarkovModel(LearningModule):
         self._check_lengths(len(data.log_reported), data.lengths)
         return self.model.segments(data)
 
-    def terms(self):
+    def terms(self) -> Any:
         return Terms(*self.model.state)
 
-    def sample_terms(self, num_samples):
+    def sample_terms(self, num_samples: int) -> dict[str, Any]:
         lengths = markov_chain.check_lengths(self.lengths)
         if lengths is None or lengths.sum() != num_samples:
             self._check_lengths(num_samples, None)
             return {}
         return {"starts": np.isin(np.arange(num_samples), np.cumsum([0, *lengths]))}
 
-    def check_observed(self, x, name):
+    def check_observed(self, x: ArrayLike, name: str) -> None:
         read(x, name=name)
 
-    def tensor_infer(self, inputs, prior, terms):
+    def tensor_infer(self, inputs: list[Any], prior: Any, terms: Any) -> tensors.Inference:
         reported = inputs[0]
         if not isinstance(reported, tensors.Categorical):
             smallest = floors.smallest(reported.dtype)
@@ -273,7 +276,7 @@ class MarkovModel(LearningModule):
         up, down, posterior = map(tensors.from_log, rule.conclude(context, own, above))
         return tensors.Inference(up, [down], posterior)
 
-    def tensor_generate(self, latent, seed, terms):
+    def tensor_generate(self, latent: Any, seed: Any, terms: Any) -> list[Any]:
         log_probs = tf.math.log(latent @ terms.reports)
         drawn = tf.random.stateless_categorical(log_probs, 1, seed)[:, 0]
         return [tf.one_hot(drawn, tf.shape(terms.reports)[1], dtype=latent.dtype)]
@@ -287,7 +290,7 @@ class MarkovModel(LearningModule):
                 "None."
             )
 
-    def generate(self, latent, num_samples, rng):
+    def generate(self, latent: Any, num_samples: int, rng: np.random.Generator) -> list[Any]:
         reports = self.model.reports
         if latent is None:
             latent = self.model.sample(num_samples, seed=rng)
@@ -296,7 +299,7 @@ class MarkovModel(LearningModule):
         drawn = rng.random((num_samples, 1)) * cumulative[:, -1:]
         return [np.sum(cumulative <= drawn, axis=1)]
 
-    def text_files(self, inference):
+    def text_files(self, inference: Inference) -> dict[str, Any]:
         files = {"msg_{mode}.txt": inference.downward[0].probs}
         if self.mode == "learn":
             files["trans_prob_learn.txt"] = self.model.transition_matrix

@@ -1,10 +1,11 @@
 """Serket's tail-to-tail node: `TtoT`."""
 
 import itertools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 from sklearn.metrics import cohen_kappa_score
 
 from kserket.core import messages, tensors
@@ -13,6 +14,7 @@ from kserket.core.options import check_classes, check_positive
 from kserket.core.registry import register_module
 from kserket.inference import experts
 from kserket.tt.data import read
+from kserket.typing import Array, Mode, PathLike
 
 
 class Vocabulary:
@@ -57,23 +59,31 @@ class Experts(LearningModule):
     links_samples = False
 
     def __init__(
-        self, name, align, category=None, mode="learn", *, save_dir=".", load_dir=None, seed=None
-    ):
+        self,
+        name: str,
+        align: bool,
+        category: ArrayLike | None = None,
+        mode: Mode = "learn",
+        *,
+        save_dir: PathLike | None = ".",
+        load_dir: PathLike | None = None,
+        seed: int | None = None,
+    ) -> None:
         super().__init__(
             name, mode, labels=category, save_dir=save_dir, load_dir=load_dir, seed=seed
         )
         self.align = bool(align)
 
-    def read(self, inputs, prior):
+    def read(self, inputs: list[Any], prior: Any) -> Any:
         return read(inputs, prior, [source.get_name() for source in self.inputs], self.get_name())
 
-    def build_model(self, data):
+    def build_model(self, data: Any) -> Vocabulary:
         return Vocabulary(len(data.log_evidence), data.log_evidence.shape[2])
 
-    def get_parameters(self):
+    def get_parameters(self) -> dict[str, Array]:
         return {"numbering": self.model.numbering}
 
-    def set_parameters(self, arrays):
+    def set_parameters(self, arrays: dict[str, Any]) -> None:
         found = arrays.get("numbering")
         shape = self.model.numbering.shape
         if found is None or found.shape != shape or (np.sort(found) != np.arange(shape[1])).any():
@@ -83,14 +93,14 @@ class Experts(LearningModule):
             )
         self.model.adopt(found.astype("int64"))
 
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         return {"align": self.align}
 
-    def aligned(self, data):
+    def aligned(self, data: Any) -> Array:
         """The experts' evidence (M, N, K) in the common numbering."""
         return experts.numbered_alike(data.log_evidence, self.model.numbering)
 
-    def infer(self, data):
+    def infer(self, data: Any) -> Inference:
         evidence = self.aligned(data)
         above = 0.0 if data.log_prior is None else data.log_prior
         total = evidence.sum(axis=0)
@@ -104,19 +114,19 @@ class Experts(LearningModule):
             messages.Categorical.from_log(total + above),
         )
 
-    def in_own_numbering(self, log_probs, order):
+    def in_own_numbering(self, log_probs: Any, order: Any) -> Any:
         """A message (N, K) to an expert that numbers the classes in this order, (K,)."""
         return messages.Categorical.from_log(experts.own_numbering(log_probs, order))
 
-    def terms(self):
+    def terms(self) -> Any:
         numbering = self.model.numbering
         return Terms(numbering, np.argsort(numbering, axis=1))
 
-    def soften(self, log_probs):
+    def soften(self, log_probs: Any) -> Any:
         """What an expert's evidence (N, K) counts as, in TensorFlow operations."""
         return log_probs
 
-    def tensor_infer(self, inputs, prior, terms):
+    def tensor_infer(self, inputs: list[Any], prior: Any, terms: Any) -> tensors.Inference:
         """`infer` in TensorFlow operations; see `Module.tensor_infer`."""
         evidence, unseen = [], []
         for message, order in zip(inputs, tf.unstack(terms.numbering), strict=True):
@@ -140,20 +150,20 @@ class Experts(LearningModule):
             tensors.from_log(everything),
         )
 
-    def tensor_decode(self, latent, terms):
+    def tensor_decode(self, latent: Any, terms: Any) -> list[Any]:
         return [tf.gather(latent, common, axis=1) for common in tf.unstack(terms.common)]
 
-    def tensor_generate(self, latent, seed, terms):
+    def tensor_generate(self, latent: Any, seed: Any, terms: Any) -> list[Any]:
         return self.tensor_decode(latent, terms)
 
-    def generate(self, latent, num_samples, rng):
+    def generate(self, latent: Any, num_samples: int, rng: np.random.Generator) -> list[Any]:
         num_classes = self.model.numbering.shape[1]
         if latent is None:
             latent = rng.integers(num_classes, size=num_samples)
         latent = check_classes("latent", latent, num_samples, num_classes)
         return [order[latent] for order in self.model.numbering]
 
-    def text_files(self, inference):
+    def text_files(self, inference: Inference) -> dict[str, Any]:
         return {
             "Pdz_{mode}.txt": inference.posterior.probs,
             "class_{mode}.txt": inference.posterior.classes,
@@ -223,33 +233,33 @@ class TtoT(Experts):
 
     def __init__(
         self,
-        name="tt",
-        align=True,
-        category=None,
-        mode="learn",
+        name: str = "tt",
+        align: bool = True,
+        category: ArrayLike | None = None,
+        mode: Mode = "learn",
         *,
-        smoothing=0.01,
-        save_dir=".",
-        load_dir=None,
-        seed=None,
-    ):
+        smoothing: float = 0.01,
+        save_dir: PathLike | None = ".",
+        load_dir: PathLike | None = None,
+        seed: int | None = None,
+    ) -> None:
         super().__init__(
             name, align, category, mode, save_dir=save_dir, load_dir=load_dir, seed=seed
         )
         check_positive(smoothing=smoothing, allow_zero=True)
         self.smoothing = float(smoothing)
 
-    def read(self, inputs, prior):
+    def read(self, inputs: list[Any], prior: Any) -> Any:
         data = super().read(inputs, prior)
         if self.smoothing == 0:
             return data
         softened = np.log(np.exp(data.log_evidence) + self.smoothing)
         return data._replace(log_evidence=np.where(data.seen[..., None], softened, 0.0))
 
-    def soften(self, log_probs):
+    def soften(self, log_probs: Any) -> Any:
         return tf.math.log(tf.exp(log_probs) + self.smoothing) if self.smoothing else log_probs
 
-    def learn(self, data, rng):
+    def learn(self, data: Any, rng: np.random.Generator) -> dict[str, float]:
         if self.align:
             before = self.model.numbering if self.model.is_matched else None
             found = experts.match_classes(data.log_evidence, data.seen, before)

@@ -1,12 +1,17 @@
 """Head-to-head: `NamingGame`."""
 
+from typing import Any, Literal
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from kserket import metrics
+from kserket.core.learning_module import Inference
 from kserket.core.options import check_choice, check_positive_int
 from kserket.core.registry import register_module
 from kserket.inference import experts, naming_game
 from kserket.tt.module import Experts, agreement
+from kserket.typing import Mode, PathLike
 
 DOUBT = 1e-6  # how probable all other signs are together, once one has been agreed on
 
@@ -92,18 +97,18 @@ class NamingGame(Experts):
 
     def __init__(
         self,
-        K=None,
-        itr=1,
-        protocol="metropolis",
-        name="naming",
-        category=None,
-        mode="learn",
+        K: int | None = None,
+        itr: int = 1,
+        protocol: Literal["metropolis", "recursive", "accept_all", "none", "gibbs"] = "metropolis",
+        name: str = "naming",
+        category: ArrayLike | None = None,
+        mode: Mode = "learn",
         *,
-        num_inner=1,
-        save_dir=".",
-        load_dir=None,
-        seed=None,
-    ):
+        num_inner: int = 1,
+        save_dir: PathLike | None = ".",
+        load_dir: PathLike | None = None,
+        seed: int | None = None,
+    ) -> None:
         check_positive_int(K=1 if K is None else K, itr=itr, num_inner=num_inner)
         check_choice("protocol", protocol, *naming_game.PROTOCOLS)
         super().__init__(
@@ -114,18 +119,18 @@ class NamingGame(Experts):
         self.signs = None
         self._acceptance = None
 
-    def get_state(self):
+    def get_state(self) -> dict[str, Any]:
         return {**super().get_state(), "itr": self.itr, "signs": self.signs}
 
-    def set_state(self, state):
+    def set_state(self, state: dict[str, Any]) -> None:
         super().set_state(state)
         self.itr, self.signs = state.get("itr", self.itr), state.get("signs")
 
-    def forget_samples(self):
+    def forget_samples(self) -> None:
         super().forget_samples()
         self.signs = None
 
-    def read(self, inputs, prior):
+    def read(self, inputs: list[Any], prior: Any) -> Any:
         data = super().read(inputs, prior)
         found = data.log_evidence.shape[2]
         if self.K not in (None, found):
@@ -135,7 +140,7 @@ class NamingGame(Experts):
             )
         return data
 
-    def learn(self, data, rng):
+    def learn(self, data: Any, rng: np.random.Generator) -> dict[str, float]:
         if not self.model.is_matched:
             self.model.adopt(experts.match_classes(data.log_evidence, data.seen))
         evidence = self.aligned(data)
@@ -153,7 +158,7 @@ class NamingGame(Experts):
         )
         return {"acceptance": acceptance, **self._agreement(data, evidence)}
 
-    def infer_learned(self, data):
+    def infer_learned(self, data: Any) -> Inference:
         """As `infer`, with the signs that were agreed on."""
         found = self.infer(data)
         if self.signs is None:
@@ -197,6 +202,6 @@ class NamingGame(Experts):
         """Adjusted Rand index of classes (N,) and labels, on the rows of a mask."""
         return metrics.adjusted_rand_index(np.asarray(self.labels)[rows], classes[rows])
 
-    def text_files(self, inference):
+    def text_files(self, inference: Inference) -> dict[str, Any]:
         signs = inference.posterior.classes if self.mode == "recog" else self.signs
         return {**super().text_files(inference), "signs_{mode}.txt": signs}

@@ -4,11 +4,13 @@ import math
 import operator
 import warnings
 import zlib
+from typing import Any, Literal, Self
 
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
+from numpy.typing import ArrayLike
 
 from kserket import storage
 from kserket.core import compiled_loop
@@ -23,6 +25,7 @@ from kserket.core.options import (
     check_seed,
     keywords,
 )
+from kserket.typing import Floats, PathLike, Seed
 from kserket.vae import batches, decoder_output, fitting
 from kserket.vae.inputs import by_name, check, check_latent, is_arrays, is_shape, sample_shape
 from kserket.vae.networks import Networks, check_network
@@ -98,18 +101,18 @@ class VariationalAutoencoder(keras.Model):
 
     def __init__(
         self,
-        latent_dim,
+        latent_dim: int,
         *,
-        encoder=None,
-        decoder=None,
-        encoder_units=100,
-        decoder_units=100,
-        kernel_stddev=0.1,
-        likelihood="bernoulli",
-        kl_weight=1.0,
-        seed=None,
-        **kwargs,
-    ):
+        encoder: keras.Model | None = None,
+        decoder: keras.Model | None = None,
+        encoder_units: int = 100,
+        decoder_units: int = 100,
+        kernel_stddev: float = 0.1,
+        likelihood: Literal["bernoulli", "gaussian"] = "bernoulli",
+        kl_weight: float = 1.0,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         check_keywords(type(self).__name__, kwargs, keywords(type(self)) | KERAS_OPTIONS)
         check_choice("likelihood", likelihood, "bernoulli", "gaussian")
         check_network(encoder=encoder, decoder=decoder)
@@ -154,7 +157,7 @@ class VariationalAutoencoder(keras.Model):
     seed = property(operator.attrgetter("_seed"), doc="What it was given, or None.")
 
     @property
-    def reads_given_logits(self):
+    def reads_given_logits(self) -> bool:
         """Whether the user's decoder is taken to return logits."""
         has_own = self._networks.given["decoder"] is not None
         return has_own and self.likelihood == "bernoulli" and self._activation is None
@@ -165,7 +168,7 @@ class VariationalAutoencoder(keras.Model):
 
     # Networks ---------------------------------------------------------------------------
 
-    def build(self, input_shape):
+    def build(self, input_shape: Any) -> None:
         self._data_shape = sample_shape(by_name(input_shape, is_leaf=is_shape)["x"])
         self.encoder = self._networks.encoder(self.data_shape, self.encoder_units)
         self.decoder = self._networks.decoder(self.data_shape, self.decoder_units)
@@ -189,7 +192,7 @@ class VariationalAutoencoder(keras.Model):
         self._compiled_decode = tf.function(self._decode, autograph=False, reduce_retracing=True)
         self.built = True
 
-    def get_build_config(self):
+    def get_build_config(self) -> dict[str, Any] | None:
         if not self.built:
             return None
         return {
@@ -197,7 +200,7 @@ class VariationalAutoencoder(keras.Model):
             "frozen": [not layer.trainable for layer in self._network_layers()],
         }
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: dict[str, Any]) -> None:
         super().build_from_config(config)
         for layer, is_frozen in zip(self._network_layers(), config.get("frozen", ()), strict=False):
             if is_frozen:
@@ -209,7 +212,7 @@ class VariationalAutoencoder(keras.Model):
 
     # Objective --------------------------------------------------------------------------
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: Any, training: bool = False) -> Any:
         """Posterior and reconstruction.
 
         Args:
@@ -231,7 +234,7 @@ class VariationalAutoencoder(keras.Model):
         is_finite = _finite_rows(outputs["x"])
         return {name: _where(is_finite, part, np.nan) for name, part in results.items()}
 
-    def encode_tensor(self, x):
+    def encode_tensor(self, x: Any) -> Any:
         """`encode` in TensorFlow operations, without checks.
 
         Args:
@@ -245,7 +248,7 @@ class VariationalAutoencoder(keras.Model):
         is_finite = _finite_rows(x)
         return _where(is_finite, mean, np.nan), _where(is_finite, ops.exp(log_variance), np.nan)
 
-    def decode_tensor(self, z):
+    def decode_tensor(self, z: Any) -> Any:
         """`decode` in TensorFlow operations, without checks.
 
         Args:
@@ -326,7 +329,14 @@ class VariationalAutoencoder(keras.Model):
         )
         return reconstruction, kl
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
         """The negative bound: mean over samples of reconstruction + kl_weight * kl.
 
         To it come the penalties of the networks' layers: regularizers, `add_loss`.
@@ -353,7 +363,7 @@ class VariationalAutoencoder(keras.Model):
             total = total + ops.cast(self._aggregate_additional_loss(penalty), total.dtype)
         return total
 
-    def train_step(self, data):
+    def train_step(self, data: Any) -> Any:
         """One step of the optimizer on one batch."""
         x, y, sample_weight = self._unpack(data)
         with tf.GradientTape() as tape:
@@ -367,7 +377,7 @@ class VariationalAutoencoder(keras.Model):
             warnings.warn("The model has no trainable weights: it learns nothing.", stacklevel=2)
         return self._figures(loss, x, y, outputs, sample_weight)
 
-    def test_step(self, data):
+    def test_step(self, data: Any) -> Any:
         """The figures of one batch, at the posterior mean."""
         x, y, sample_weight = self._unpack(data)
         outputs = self._propagate(x, training=False)
@@ -381,7 +391,7 @@ class VariationalAutoencoder(keras.Model):
         predictions = {"reconstruction": self._reconstruct(outputs["decoded"])}
         return self.compute_metrics(x, y, predictions, sample_weight)
 
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Metrics given to `compile` compare x (or y, where there is one) with `reconstruction`."""
         target = by_name(x)["x"] if y is None else y
         return super().compute_metrics(x, target, y_pred["reconstruction"], sample_weight)
@@ -417,7 +427,9 @@ class VariationalAutoencoder(keras.Model):
 
     # Use --------------------------------------------------------------------------------
 
-    def compile(self, optimizer="rmsprop", loss=None, loss_weights=None, **kwargs):
+    def compile(
+        self, optimizer: Any = "rmsprop", loss: Any = None, loss_weights: Any = None, **kwargs: Any
+    ) -> None:
         """`keras.Model.compile`; the loss is always the negative bound.
 
         Args:
@@ -437,7 +449,7 @@ class VariationalAutoencoder(keras.Model):
         super().compile(optimizer, **kwargs)
         compiled_loop.reset(self)
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles a loaded model as it was; Keras leaves this to models with their own `compile`.
 
         Args:
@@ -447,7 +459,7 @@ class VariationalAutoencoder(keras.Model):
         if self.built:
             self.optimizer.build(self.trainable_variables)
 
-    def adapt(self, x, sample_weight=None):
+    def adapt(self, x: Any, sample_weight: ArrayLike | None = None) -> None:
         """Finds location and scale of each feature, which `fit` does once if you do not.
 
         Nothing happens under the Bernoulli likelihood.
@@ -466,15 +478,15 @@ class VariationalAutoencoder(keras.Model):
 
     def fit(
         self,
-        x=None,
-        y=None,
+        x: Any = None,
+        y: Any = None,
         *,
-        sample_weight=None,
-        validation_data=None,
-        validation_split=0.0,
-        class_weight=None,
-        **kwargs,
-    ):
+        sample_weight: ArrayLike | None = None,
+        validation_data: Any = None,
+        validation_split: float = 0.0,
+        class_weight: Any = None,
+        **kwargs: Any,
+    ) -> keras.callbacks.History:
         """`keras.Model.fit` with mu among the inputs.
 
         Arrays are trained on in one compiled loop, unless a callback has work to do at each batch,
@@ -508,7 +520,9 @@ class VariationalAutoencoder(keras.Model):
             self, x, y, sample_weight, validation_data, validation_split, class_weight, kwargs
         )
 
-    def evaluate(self, x=None, y=None, *, sample_weight=None, **kwargs):
+    def evaluate(
+        self, x: Any = None, y: Any = None, *, sample_weight: ArrayLike | None = None, **kwargs: Any
+    ) -> Any:
         """Mean loss, reconstruction and kl, at the posterior mean.
 
         Args:
@@ -529,7 +543,7 @@ class VariationalAutoencoder(keras.Model):
         with batches.own_errors():
             return super().evaluate(x, y, sample_weight=sample_weight, **kwargs)
 
-    def predict(self, x, **kwargs):
+    def predict(self, x: Any, **kwargs: Any) -> Any:
         """Posterior and reconstruction.
 
         Args:
@@ -548,7 +562,7 @@ class VariationalAutoencoder(keras.Model):
         with batches.own_errors():
             return super().predict(x, **kwargs)
 
-    def encode(self, x):
+    def encode(self, x: ArrayLike) -> tuple[Floats, Floats]:
         """Mean and variance of q(z|x).
 
         Args:
@@ -565,7 +579,7 @@ class VariationalAutoencoder(keras.Model):
         self._build_for(x)
         return self.encode_unchecked(x)
 
-    def encode_unchecked(self, x):
+    def encode_unchecked(self, x: Any) -> Any:
         """`encode` of an array (N, ...) that was checked. Values that are NaN count as missing:
         a feature at its location under the Gaussian likelihood, at 0 under the Bernoulli one."""
 
@@ -578,7 +592,7 @@ class VariationalAutoencoder(keras.Model):
 
         return storage.apply(run, x, chunk_rows=CHUNK)
 
-    def decode(self, z):
+    def decode(self, z: ArrayLike) -> Floats:
         """Probabilities (Bernoulli) or means (Gaussian) of x given z.
 
         Args:
@@ -604,7 +618,13 @@ class VariationalAutoencoder(keras.Model):
 
         return storage.apply(run, z, chunk_rows=CHUNK)
 
-    def sample(self, num_samples, mu=None, mu_variance=None, seed=None):
+    def sample(
+        self,
+        num_samples: int,
+        mu: ArrayLike | None = None,
+        mu_variance: ArrayLike | None = None,
+        seed: Seed = None,
+    ) -> Floats:
         """Generates data: z from the prior, then the decoder's probabilities or means.
 
         Args:
@@ -638,7 +658,16 @@ class VariationalAutoencoder(keras.Model):
             return np.zeros((0, *self.data_shape), "float32")
         return self.decode(z.astype("float32"))
 
-    def bound(self, x, mu=None, mu_variance=None, *, num_samples=1, noise=None, seed=None):
+    def bound(
+        self,
+        x: ArrayLike,
+        mu: ArrayLike | None = None,
+        mu_variance: ArrayLike | None = None,
+        *,
+        num_samples: int = 1,
+        noise: ArrayLike | None = None,
+        seed: Seed = None,
+    ) -> Floats:
         """Monte Carlo estimate of each sample's bound L.
 
         Args:
@@ -700,7 +729,13 @@ class VariationalAutoencoder(keras.Model):
         state = ops.convert_to_numpy(self.seed_generator.state)
         return zlib.crc32(state.tobytes()) % 2**31
 
-    def export(self, filepath, format="tf_saved_model", input_signature=None, **kwargs):
+    def export(
+        self,
+        filepath: PathLike,
+        format: str = "tf_saved_model",
+        input_signature: Any = None,
+        **kwargs: Any,
+    ) -> None:
         """Exports inference with x as the only input.
 
         Args:
@@ -716,7 +751,7 @@ class VariationalAutoencoder(keras.Model):
             input_signature = [keras.layers.InputSpec(shape=shape, dtype="float32", name="x")]
         super().export(filepath, format=format, input_signature=input_signature, **kwargs)
 
-    def save(self, filepath, *args, **kwargs):
+    def save(self, filepath: PathLike, *args: Any, **kwargs: Any) -> None:
         """`keras.Model.save`, to a `.keras` file."""
         if str(filepath).endswith((".h5", ".hdf5")):
             raise ValueError(
@@ -725,18 +760,18 @@ class VariationalAutoencoder(keras.Model):
             )
         super().save(filepath, *args, **kwargs)
 
-    def save_own_variables(self, store):
+    def save_own_variables(self, store: Any) -> None:
         super().save_own_variables(store)
         store["seed_state"] = self.seed_generator.state.numpy()
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Any) -> None:
         entries = {name: store[name] for name in store.keys()}
         state = entries.pop("seed_state", None)
         super().load_own_variables(entries)
         if state is not None:
             self.seed_generator.state.assign(np.asarray(state))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "latent_dim": self.latent_dim,
@@ -753,7 +788,9 @@ class VariationalAutoencoder(keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
+    ) -> Self:
         config = dict(config)
         for name in ("encoder", "decoder"):
             if config.get(name) is not None:

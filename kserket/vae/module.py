@@ -2,16 +2,19 @@
 
 import collections
 import contextlib
+from typing import Any, Literal
 
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 
 from kserket import storage
 from kserket.core import compiled_loop, messages, tensors
 from kserket.core.learning_module import Inference, LearningModule
 from kserket.core.options import Fixed, check_positive, check_positive_int, in_words_of
 from kserket.core.registry import register_module
+from kserket.typing import Array, Mode, PathLike
 from kserket.vae import fitting
 from kserket.vae.data import as_data
 from kserket.vae.inputs import check_unit_interval
@@ -81,6 +84,7 @@ class VAE(LearningModule):
     """
 
     model_class = VariationalAutoencoder
+    model: VariationalAutoencoder | Any
     parameters_file = "model.ckpt"
     links_samples = False
     evidence_uses_prior = False
@@ -89,27 +93,27 @@ class VAE(LearningModule):
 
     def __init__(
         self,
-        latent_dim,
-        weight_stddev=0.1,
-        itr=5000,
-        name="vae",
-        hidden_encoder_dim=100,
-        hidden_decoder_dim=100,
-        batch_size=None,
-        KL_param=1,
-        mode="learn",
+        latent_dim: int,
+        weight_stddev: float = 0.1,
+        itr: int = 5000,
+        name: str = "vae",
+        hidden_encoder_dim: int = 100,
+        hidden_decoder_dim: int = 100,
+        batch_size: int | None = None,
+        KL_param: float = 1,
+        mode: Mode = "learn",
         *,
-        encoder=None,
-        decoder=None,
-        likelihood="bernoulli",
-        learning_rate=0.01,
-        save_dir=".",
-        load_dir=None,
-        seed=None,
-    ):
+        encoder: keras.Model | None = None,
+        decoder: keras.Model | None = None,
+        likelihood: Literal["bernoulli", "gaussian"] = "bernoulli",
+        learning_rate: float = 0.01,
+        save_dir: PathLike | None = ".",
+        load_dir: PathLike | None = None,
+        seed: int | None = None,
+    ) -> None:
         check_positive_int(itr=itr, batch_size=1 if batch_size is None else batch_size)
         check_positive(learning_rate=learning_rate)
-        self._options = {
+        self._options: dict[str, Any] = {
             "latent_dim": latent_dim,
             "kernel_stddev": weight_stddev,
             "encoder_units": hidden_encoder_dim,
@@ -132,36 +136,36 @@ class VAE(LearningModule):
     build_decoder = None
 
     @property
-    def kl_weight(self):
+    def kl_weight(self) -> float:
         """alpha, the weight of the KL divergence."""
         if self.model is None:
             return self._options["kl_weight"]
         return float(self.model.kl_weight.numpy())
 
     @kl_weight.setter
-    def kl_weight(self, value):
+    def kl_weight(self, value: float) -> None:
         check_positive(kl_weight=value, allow_zero=True)
         self._options["kl_weight"] = float(value)
         if self.model is not None:
             self.model.kl_weight.assign(value)
 
     @property
-    def learning_rate(self):
+    def learning_rate(self) -> float:
         """Step size of Adam; may be set between updates."""
         return self._learning_rate
 
     @learning_rate.setter
-    def learning_rate(self, value):
+    def learning_rate(self, value: float) -> None:
         check_positive(learning_rate=value)
         self._learning_rate = float(value)
         if self.model is not None:
             self.model.optimizer.learning_rate = self._learning_rate
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         return config | ({"KL_param": self.kl_weight} if "KL_param" in config else {})
 
-    def get_state(self):
+    def get_state(self) -> dict[str, Any]:
         return {
             **super().get_state(),
             "itr": self.itr,
@@ -171,17 +175,17 @@ class VAE(LearningModule):
             "kl_weight": self.kl_weight,
         }
 
-    def set_state(self, state):
+    def set_state(self, state: dict[str, Any]) -> None:
         super().set_state(state)
         self.itr = state.get("itr", self.itr)
         self.batch_size = state.get("batch_size", self.batch_size)
         self._learning_rate = state.get("learning_rate", self._learning_rate)
         self._losses, self.kl_weight = state["losses"], state["kl_weight"]
 
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         return {"latent_dim": self.latent_dim, "likelihood": self.likelihood}
 
-    def read(self, inputs, prior):
+    def read(self, inputs: list[Any], prior: Any) -> Any:
         check_positive_int(itr=self.itr, batch_size=self.batch_size or 1)  # may have been set since
         if len(inputs) != 1:
             raise ValueError(
@@ -203,11 +207,11 @@ class VAE(LearningModule):
         self.check_observed(np.asarray(inputs[0]), self.inputs[0].get_name())
         return as_data(inputs[0], prior)
 
-    def check_observed(self, x, name):
+    def check_observed(self, x: ArrayLike, name: str) -> None:
         if self.likelihood == "bernoulli":
             check_unit_interval(x, name)
 
-    def build_model(self, data):
+    def build_model(self, data: Any) -> VariationalAutoencoder:
         shape = data.x.shape[1:]
         seed = int(self._make_rng().integers(2**31 - 8))
         model = VariationalAutoencoder(
@@ -234,7 +238,7 @@ class VAE(LearningModule):
             networks["decoder"] = keras.Model(z, decoded)
         return networks
 
-    def learn(self, data, rng):
+    def learn(self, data: Any, rng: np.random.Generator) -> dict[str, float]:
         parts = data.observed(self.latent_dim)
         self.model.seed_generator.state.assign([int(rng.integers(2**31)), 0])
         with self._rate_kept():
@@ -262,7 +266,7 @@ class VAE(LearningModule):
             if own and isinstance(optimizer.learning_rate, keras.Variable):  # else a user's own
                 optimizer.learning_rate = self.learning_rate
 
-    def infer(self, data):
+    def infer(self, data: Any) -> Inference:
         missing = data.missing
         mean, variance = self.model.encode_unchecked(data.x)
         if not storage.every(lambda part: np.isfinite(part).all(axis=1), mean):
@@ -281,7 +285,7 @@ class VAE(LearningModule):
         reconstruction = messages.Deferred(data.x.shape, lambda: self.model.decode(latent))
         return Inference(messages.Gaussian(mean, variance), [reconstruction])
 
-    def figures(self, inference):
+    def figures(self, inference: Inference) -> dict[str, float]:
         """Latent dimensions that carry something: whose means vary by more than 0.01.
 
         Reference: Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders", 2016.
@@ -297,7 +301,7 @@ class VAE(LearningModule):
             )
         return {"active_units": active}
 
-    def evaluate(self, data):
+    def evaluate(self, data: Any) -> dict[str, float]:
         parts = data.observed(self.latent_dim)
         if len(parts["x"]) == 0:
             return {}
@@ -308,28 +312,28 @@ class VAE(LearningModule):
             sums.update({name: value * len(part["x"]) for name, value in figures.items()})
         return {name: value / len(parts["x"]) for name, value in sums.items()}
 
-    def generate(self, latent, num_samples, rng):
+    def generate(self, latent: Any, num_samples: int, rng: np.random.Generator) -> list[Any]:
         if latent is None:
             return [self.model.sample(num_samples, seed=rng)]
         return [self.model.decode(np.asarray(latent, "float32"))]
 
-    def terms(self):
+    def terms(self) -> Any:
         return ()
 
-    def tensor_infer(self, inputs, prior):
+    def tensor_infer(self, inputs: list[Any], prior: Any) -> tensors.Inference:
         x = tensors.as_gaussian(inputs[0])
         mean, variance = self.model.encode_tensor(x.mean)
         if x.missing is not None:  # as messages.Gaussian has it
             mean = ops.where(x.missing[:, None], ops.zeros_like(mean), mean)
         return tensors.Inference(tensors.Gaussian(mean, variance, x.missing), [None])
 
-    def tensor_decode(self, latent):
+    def tensor_decode(self, latent: Any) -> list[Any]:
         return [self.model.decode_tensor(latent)]
 
-    def tensor_generate(self, latent, seed):
+    def tensor_generate(self, latent: Any, seed: Any) -> list[Any]:
         return self.tensor_decode(latent)
 
-    def text_files(self, inference):
+    def text_files(self, inference: Inference) -> dict[str, Any]:
         files = {
             "z_{mode}.txt": inference.evidence.mean,
             "x_hat_{mode}.txt": inference.downward[0],
@@ -338,11 +342,11 @@ class VAE(LearningModule):
             files["loss.txt"] = np.array(self._losses)
         return files
 
-    def get_parameters(self):
+    def get_parameters(self) -> dict[str, Array]:
         state = _optimizer_state(self.model)
         return {**super().get_parameters(), **{name: part.numpy() for name, part in state.items()}}
 
-    def set_parameters(self, arrays):
+    def set_parameters(self, arrays: dict[str, Any]) -> None:
         alpha = self.kl_weight
         if self.likelihood == "gaussian":  # files without location and scale
             arrays = {**self.model.standardization.unchanged(), **arrays}
