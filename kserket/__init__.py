@@ -2,10 +2,18 @@
 
 import kserket.core.backend  # noqa: F401  (first: imports TensorFlow without its chatter)
 from kserket import datasets, gmm, metrics, mlda, mm, plotting, preprocessing, tt, utils, vae
+from kserket.core import tensors
 from kserket.core.graph import Graph
 from kserket.core.learning_module import Inference, LearningModule
 from kserket.core.loading import load_graph
-from kserket.core.messages import Categorical, Deferred, Gaussian, Mixture, product
+from kserket.core.messages import (
+    Categorical,
+    Deferred,
+    Gaussian,
+    Mixture,
+    missing_rows,
+    product,
+)
 from kserket.core.module import Module, Observation
 from kserket.core.registry import register_module
 from kserket.gmm import GaussianMixture
@@ -33,12 +41,14 @@ __all__ = [
     "gmm",
     "load_graph",
     "metrics",
+    "missing_rows",
     "mlda",
     "mm",
     "plotting",
     "preprocessing",
     "product",
     "register_module",
+    "tensors",
     "tt",
     "utils",
     "vae",

@@ -1,6 +1,8 @@
 """What every module promises, whatever its family. A new module is one more entry in CONFIGS."""
 
+import importlib.util
 import inspect
+import pathlib
 import re
 import shutil
 from typing import NamedTuple
@@ -49,6 +51,18 @@ class Halves(srk.LearningModule):
 
     def text_files(self, inference):
         return {"Pdz_{mode}.txt": inference.posterior.probs}
+
+
+def load_example(name):
+    """A file of examples/ as a module."""
+    path = pathlib.Path(__file__).parent.parent / "examples" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    return example
+
+
+PoissonMixture = load_example("poisson_family").PoissonMixture
 
 
 class Config(NamedTuple):
@@ -173,6 +187,12 @@ CONFIGS = {
         experts,
         probabilities,
         {"parameters.h5", "Pdz_learn.txt", "class_learn.txt", "signs_learn.txt"},
+    ),
+    "after the template": Config(
+        lambda **options: PoissonMixture(2, itr=5, **options),
+        lambda n: documents(n)[:1],
+        probabilities,
+        {"parameters.h5", "Pdz_learn.txt"},
     ),
     "of one's own": Config(Halves, vectors, probabilities, {"parameters.h5", "Pdz_learn.txt"}),
 }
