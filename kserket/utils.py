@@ -352,12 +352,25 @@ class Buffer(_Passage):
         self.set_backward_msg(None)
         self.set_forward_msg(held)
 
+    def infer(self, inputs: list[Any], prior: Any) -> Inference:
+        """What goes up and down. Changes nothing.
+
+        Args:
+            inputs: List of one message or array; columns that it lacks are zeros.
+            prior: The message from above, or None.
+        """
+        evidence, (down,) = super().infer(inputs, prior)[:2]
+        if self.held is not None and _kind(evidence) is np.ndarray and evidence.ndim == 2:
+            evidence = _widened(evidence, max(evidence.shape[1], self.held.shape[1]))
+        return Inference(evidence, [None if down is None else _narrowed(down, inputs[0])])
+
     def forget_samples(self) -> None:
         """Takes back what was said of the last part; what is held, and said of it, stays."""
         self._withdraw()
 
     def _rows_below(self, prior):
-        return _take(prior, slice(len(self.held) - self.num_last, len(self.held)))
+        rows = _take(prior, slice(len(self.held) - self.num_last, len(self.held)))
+        return _narrowed(rows, self.inputs[0].get_forward_msg())
 
 
 def _data_below(module):
@@ -403,6 +416,13 @@ def _stack(first, second):
         means = np.concatenate([first.mean, second.mean])
         return messages.Gaussian(means, np.concatenate(variances))
     return np.concatenate([np.asarray(first), np.asarray(second)])
+
+
+def _narrowed(rows, like):
+    """Rows (N, D) of a message without the columns at the end that another one lacks."""
+    if like is None or len(rows.shape) != 2 or rows.shape[1] <= like.shape[1]:
+        return rows
+    return np.asarray(rows)[:, : like.shape[1]]
 
 
 def _widened(rows, width):

@@ -8,7 +8,7 @@ import numpy as np
 
 from kserket.core import messages
 from kserket.core.learning_module import as_inference, check_learned
-from kserket.core.mailbox import DataBox, Mailbox
+from kserket.core.mailbox import DataBox, Mailbox, seats
 from kserket.core.module import Observation, call
 
 
@@ -39,10 +39,11 @@ class Beliefs:
         change = messages.change(self.boxes[module].forward, inference.evidence)
         self.boxes[module].forward = inference.evidence
         if module.sends_back:
-            for source, message in zip(module.inputs, inference.downward, strict=True):
+            parts = zip(module.inputs, seats(module), inference.downward, strict=True)
+            for source, seat, message in parts:
                 if message is not None:
-                    source.check_backward(message, module, self.boxes[source].forward)
-                    self.boxes[source].backward[module] = message
+                    source.check_backward(message, seat, self.boxes[source].forward)
+                    self.boxes[source].backward[seat] = message
         return change
 
     def answer(self, module):

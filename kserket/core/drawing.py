@@ -3,6 +3,7 @@
 import numpy as np
 
 from kserket.core import messages
+from kserket.core.mailbox import seats
 from kserket.core.module import Observation
 
 BOX_WIDTH, BOX_HEIGHT = 1.7, 0.55
@@ -115,9 +116,9 @@ def _places(graph):
 def _edges(graph):
     """Source, reader, what goes up and what comes down, as text."""
     for reader in graph.modules:
-        for source in reader.inputs:
+        for source, seat in zip(reader.inputs, seats(reader), strict=True):
             up = _text(source.get_forward_msg())
-            down = _text(source.mailbox.backward.get(reader))
+            down = _text(source.mailbox.backward.get(seat))
             yield source, reader, up, down
 
 

@@ -114,6 +114,8 @@ class LearningModule(Module):
             default from the folder this module would write); learning starts from them.
         seed: Integer that, with `name` and the round, determines all randomness. None draws
             one at the first update, so that `keras.utils.set_random_seed` is honoured.
+        keep_rounds: Whether the files of every update are kept, too, in folders `000`, `001`, ...
+            beside those of the last one. May be set between updates.
 
     Attributes:
         text_limit: Most numbers in one text file, 10 million. A larger array, such as the
@@ -127,6 +129,7 @@ class LearningModule(Module):
     model_class = keras.Model  # what `build_model` makes, if it is a Keras model
     text_limit = 10_000_000
     save_dir, load_dir = Folder(), Folder()
+    former_names = {"catogory": "category"}  # a misprint of Serket's manual
 
     def __init__(
         self,
@@ -137,11 +140,13 @@ class LearningModule(Module):
         save_dir: PathLike | None = ".",
         load_dir: PathLike | None = None,
         seed: int | None = None,
+        keep_rounds: bool = False,
     ) -> None:
         check_choice("mode", mode, "learn", "recog")
         for option, folder in {"save_dir": save_dir, "load_dir": load_dir}.items():
             if folder is not None:
                 check_path(**{option: folder})
+        check_flag(keep_rounds=keep_rounds)
         seed, labels = check_seed(seed), check_labels(labels)  # before a number is taken
         super().__init__(name)
         self.mode = mode
@@ -149,6 +154,7 @@ class LearningModule(Module):
         self.save_dir, self.load_dir = save_dir, load_dir
         self.seed = seed
         self.seed_key = name
+        self.keep_rounds = keep_rounds
         self.model = None
         self.trainable = True
         self.callbacks: list[keras.callbacks.Callback] = []
@@ -242,6 +248,7 @@ class LearningModule(Module):
         config = super().get_config()
         now = {**self.get_state(), "save_dir": self.save_dir, "load_dir": self.load_dir}
         now |= dict.fromkeys(("labels", "category"), self.labels)
+        now["keep_rounds"] = self.keep_rounds
         return config | {name: value for name, value in now.items() if name in config}
 
     def write_below(self, folder: PathLike | None) -> None:
@@ -359,11 +366,7 @@ class LearningModule(Module):
         """
         if self.model is not None:
             if shapes != self._input_shapes:
-                raise ValueError(
-                    f"{self.get_name()} was built for samples of shape "
-                    f"{_join(self._input_shapes)} and now reads {_join(shapes)}. "
-                    "Use a new module for other data."
-                )
+                self._take_shapes(shapes)
             return self.model
         must_load = self.mode == "recog" or not self.trainable or self.load_dir is not None
         found = result_folder.read_parameters(self, shapes) if must_load else None
@@ -378,6 +381,58 @@ class LearningModule(Module):
             self.fingerprint = self._belongs_to = found.fingerprint
         self._input_shapes = shapes
         return self.model
+
+    def recog(self, load_dir: PathLike | None = None) -> None:
+        """One update in mode "recog": infers, writes files named `_recog`, and sends messages.
+
+        Args:
+            load_dir: A module's own folder to take parameters from first. By default it keeps those
+                that it has, or takes them from where `load_dir` of the module says.
+
+        Raises:
+            ValueError: And what else `update()` raises. The module is then what it was.
+        """
+        if load_dir is not None:
+            check_path(load_dir=load_dir)
+        before = {name: vars(self)[name] for name in ("_mode", "load_dir", "model")}
+        self.mode = "recog"
+        if load_dir is not None:
+            self.load_dir, self.model = load_dir, None
+        try:
+            LearningModule.update(self)
+        except Exception:
+            vars(self).update(before)
+            raise
+        self.mode = before["_mode"]
+
+    def predict(self) -> list[Any]:
+        """What the module predicts of its inputs from the message from above alone.
+
+        Without such a message, from what it has learned alone. The predictions are sent down, and
+        nothing else is changed.
+
+        Returns:
+            List with an array per input.
+
+        Raises:
+            RuntimeError: If nothing has been learned.
+        """
+        check_learned(self)
+        inputs, prior = self.get_messages()
+        silent = [messages.silent(message) for message in inputs]
+        inference = as_inference(self, call(self.infer, self.read(silent, prior)))
+        self.send_backward_msgs(inference.downward)
+        return [None if part is None else np.array(part) for part in inference.downward]
+
+    @property
+    def keep_rounds(self) -> bool:
+        """Whether the files of every update are kept; may be set between updates."""
+        return self._keep_rounds
+
+    @keep_rounds.setter
+    def keep_rounds(self, keep_rounds: bool) -> None:
+        check_flag(keep_rounds=keep_rounds)
+        self._keep_rounds = bool(keep_rounds)
 
     @property
     def mode(self) -> Mode:
@@ -480,6 +535,47 @@ class LearningModule(Module):
         self.model.set_weights([arrays[name] for name in names])
 
     # Private ----------------------------------------------------------------------------
+
+    def widen(self, shapes: list[list[int]]) -> bool:
+        """Makes the model read samples of more features than before, and keeps what it learned.
+
+        Args:
+            shapes: Shape of a sample of each input, lists.
+
+        Returns:
+            Whether it could. By default no model can.
+        """
+        return False
+
+    def takes_shape(self, before: tuple[int, ...], now: tuple[int, ...]) -> bool:
+        can_widen = type(self).widen is not LearningModule.widen
+        return super().takes_shape(before, now) or (can_widen and _is_wider([before], [now]))
+
+    def _take_shapes(self, shapes):
+        """Widens the model where samples have more features now; else raises ValueError."""
+        if not (_is_wider(self._input_shapes, shapes) and self.widen(shapes)):
+            raise ValueError(
+                f"{self.get_name()} was built for samples of shape "
+                f"{_join(self._input_shapes)} and now reads {_join(shapes)}. "
+                "Use a new module for other data."
+            )
+        self._input_shapes = shapes
+
+    def class_names(self, classes: Any) -> Any:
+        """Classes in the names of the labels, as files hold them; their numbers where none fit.
+
+        Args:
+            classes: Integers (N,), negative where there is none.
+
+        Returns:
+            Array (N,). Labels that are no numbers name nothing.
+        """
+        if self.labels is None or self.labels.dtype.kind not in "biuf":
+            return classes
+        known = np.asarray(classes) >= 0  # else it has none
+        names = np.array(classes, dtype=np.result_type(classes, self.labels))
+        names[known] = metrics.match_labels(self.labels[known], names[known])[0]
+        return names
 
     def _build(self, data):
         """`build_model`, which takes inputs alone where the module has no `read` of its own."""
@@ -590,6 +686,13 @@ def _all_missing(inputs):
     """Whether no row of any input was observed."""
     missing = [messages.missing_rows(message) for message in inputs]
     return all(mask is not None and mask.all() for mask in missing)
+
+
+def _is_wider(before, now):
+    """Whether all samples are vectors, none shorter than before."""
+    if len(before) != len(now) or any(len(shape) != 1 for shape in (*before, *now)):
+        return False
+    return all(old[0] <= new[0] for old, new in zip(before, now, strict=True))
 
 
 def _is_cast(array, weight):

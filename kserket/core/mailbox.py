@@ -1,6 +1,45 @@
 """Where the messages of one module wait to be read."""
 
+from typing import Any, NamedTuple
+
 from kserket.core import messages
+
+
+class Seat(NamedTuple):
+    """A further connection of a reader to an observation that it reads already.
+
+    Attributes:
+        reader: The module that reads.
+        number: Which of its connections to that observation, from 1.
+    """
+
+    reader: Any
+    number: int
+
+    def get_name(self) -> str:
+        """The reader's name."""
+        return self.reader.get_name()
+
+
+def seats(reader: Any) -> list[Any]:
+    """Under what each input of a module keeps what the module sends it.
+
+    Args:
+        reader: The `Module`.
+
+    Returns:
+        List, one entry per input: the module itself, or a `Seat` where it reads one again.
+    """
+    seen, places = {}, []
+    for source in reader.inputs:
+        number = seen[source] = seen.get(source, -1) + 1
+        places.append(Seat(reader, number) if number else reader)
+    return places
+
+
+def reader_of(seat: Any) -> Any:
+    """The module that sends under what `seats` returned; None of a message set by hand."""
+    return seat.reader if isinstance(seat, Seat) else seat
 
 
 class Mailbox:
@@ -12,8 +51,8 @@ class Mailbox:
 
     Attributes:
         forward: The module's evidence, a message or an array; None before its first update.
-        backward: Dict from reader to the message that it sent down. The key None holds one
-            that was set by hand.
+        backward: Dict from reader, or `Seat`, to the message that it sent down. The key None
+            holds one that was set by hand.
     """
 
     algebra = messages  # how messages of this kind are read and multiplied

@@ -6,7 +6,7 @@ import inspect
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,7 +15,8 @@ from kserket import storage
 from kserket.arrays import as_numbers
 from kserket.core.checking import check_data
 from kserket.core.devices import capture_strategy_scope
-from kserket.core.mailbox import DataBox, Mailbox
+from kserket.core.former import former_names, in_words_of_today, understood
+from kserket.core.mailbox import DataBox, Mailbox, seats
 from kserket.core.messages import Categorical, Message, as_categorical
 from kserket.core.options import check_flag, check_keywords, keywords, refuse_change
 from kserket.core.registry import register_module
@@ -77,6 +78,10 @@ class Module:
             None.
         links_samples: Whether what it concludes of a sample depends on the other samples it reads.
             Where no module does, large data are predicted in blocks.
+        waits_for_inputs: Whether an input that has sent nothing yet is an error. Else, and for
+            modules that write `update()` themselves, it reads None there.
+        former_names: Dict from names that arguments of the constructor had in Serket to those
+            they have now. They are read, with a warning.
 
     Example:
 
@@ -111,18 +116,26 @@ class Module:
     hands_down = False
     links_samples = True
     num_rows: int | None = None  # how many rows it reads and sends, where these are its own: a pair
+    waits_for_inputs: bool = True
     tensor_decode: Callable[..., list[Any]] | None = None
     tensor_generate: Callable[..., list[Any]] | None = None
 
     # Whose options the constructor takes, too, if it takes any by **kwargs.
     model_class: type | None = None
+    former_names: ClassVar[dict[str, Any]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "__init__" in vars(cls):
+            cls.__init__ = understood(cls.__init__, cls)  # type: ignore[method-assign]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        args, kwargs = in_words_of_today(cls, args, kwargs)
         parameters = inspect.signature(cls.__init__).parameters.values()
         passes_on = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters)
         passed_on = keywords(cls.model_class) if passes_on and cls.model_class else frozenset()
         if passed_on or not passes_on:
-            known = keywords(cls) | passed_on | ({"catogory"} if passed_on else set())
+            known = keywords(cls) | passed_on | former_names(cls)
             check_keywords(cls.__name__, kwargs, known)
         self = super().__new__(cls)
         self._arguments = args, kwargs  # for get_config
@@ -451,7 +464,8 @@ class Module:
 
         Raises:
             TypeError: If something is not a module.
-            ValueError: If nothing, or one module twice, is given, or a cycle would arise.
+            ValueError: If nothing is given, or twice a module that is no observation, or a cycle
+                would arise.
         """
         check_flag(backward=backward)
         if not modules:
@@ -468,8 +482,12 @@ class Module:
                 raise ValueError(
                     f"The graph has a cycle: {names}. Connect modules from data upwards."
                 )
-        if len(set(modules)) != len(modules):
-            raise ValueError(f"{self.get_name()} was given the same module twice.")
+        learned = [module for module in modules if not isinstance(module, Observation)]
+        if len(set(learned)) != len(learned):
+            raise ValueError(
+                f"{self.get_name()} was given the same module twice: it would hear what it said "
+                "itself. Only an observation may be read twice."
+            )
         self.disconnect()
         for module in modules:
             if not isinstance(module, Observation):
@@ -507,8 +525,8 @@ class Module:
 
     def _withdraw(self):
         """Takes back the messages sent to the modules below."""
-        for module in self._inputs:
-            module.withdraw_backward_msg(self)
+        for module, seat in zip(self._inputs, seats(self), strict=True):
+            module.withdraw_backward_msg(seat)
 
     def get_observations(self) -> list[Any]:
         """What the connected modules say to this one.
@@ -517,7 +535,8 @@ class Module:
             A list, one entry per connected module, each with one row per sample. A module that
             writes `update()` itself gets new arrays, which it may write to; modules of the
             library get messages or read-only arrays. Class probabilities include what *other*
-            readers told that module, never what this one did.
+            readers told that module, never what this one did. None stands for a module that has
+            said nothing yet, where that is no error (`waits_for_inputs`).
 
         Raises:
             RuntimeError: If nothing is connected or an input has not been updated yet.
@@ -555,17 +574,22 @@ class Module:
         received = []
         for module in self._inputs:
             message = mailboxes[module].forward_for(self)
-            if message is None:
+            if message is None and self.waits_for_inputs and not self._writes_update:
                 raise RuntimeError(
                     f"{module.get_name()} has sent nothing to {name} yet. "
                     f"Call its update() before {name}'s."
                 )
             received.append(message)
-        lengths = [len(message) for message in received]
-        for module, length in zip(self._inputs, lengths, strict=True):
-            if length != lengths[0]:
+        spoken = [
+            (module, len(message))
+            for module, message in zip(self._inputs, received, strict=True)
+            if message is not None
+        ]
+        for module, length in spoken:
+            first, expected = spoken[0]
+            if length != expected:
                 raise ValueError(
-                    f"{name} reads {lengths[0]} samples from {self._inputs[0].get_name()} and "
+                    f"{name} reads {expected} samples from {first.get_name()} and "
                     f"{length} from {module.get_name()}. "
                     "All inputs need the same number of samples."
                 )
@@ -596,10 +620,15 @@ class Module:
 
     def _as_heard(self, inputs, prior):
         """`Received` in the form that this module works on: new arrays, or what was sent."""
-        if type(self).update.__module__.partition(".")[0] != __name__.partition(".")[0]:
+        if self._writes_update:
             inputs = [_writable(message) for message in inputs]
-            prior = None if prior is None else _writable(prior)
+            prior = _writable(prior)
         return Received(inputs, prior)
+
+    @property
+    def _writes_update(self):
+        """Whether `update` is a user's own."""
+        return type(self).update.__module__.partition(".")[0] != __name__.partition(".")[0]
 
     def set_backward_msg(self, message: Any, sender: Module | None = None) -> None:
         """Receives a message from above.
@@ -672,15 +701,38 @@ class Module:
                 f"{self.get_name()} sent {len(messages)} backward messages, but is connected to "
                 f"{len(self._inputs)} modules. Send one per connected module."
             )
-        pairs = [
-            (module, _as_message(message, f"A message to {module.get_name()}"))
-            for module, message in zip(self._inputs, messages, strict=True)
+        sent = [
+            (module, seat, _as_message(message, f"A message to {module.get_name()}"))
+            for module, seat, message in zip(self._inputs, seats(self), messages, strict=True)
             if message is not None
         ]
-        for module, message in pairs:
-            module.check_backward(message, sender=self)
-        for module, message in pairs:
-            module.set_backward_msg(message, sender=self)
+        if self._writes_update:
+            sent = [one for one in sent if not self._says_something_else(one[0], one[2])]
+        for module, seat, message in sent:
+            module.check_backward(message, sender=seat)
+        for module, seat, message in sent:
+            module.set_backward_msg(message, sender=seat)
+
+    def _says_something_else(self, module, message):
+        """Whether a message to an observation has another shape than its data: then a warning."""
+        if not isinstance(module, Observation) or np.shape(message) == np.shape(module.data):
+            return False
+        warnings.warn(
+            f"{self.get_name()} sent {module.get_name()} a message of shape {np.shape(message)}, "
+            f"and its data have {np.shape(module.data)}. It is left out: an observation keeps "
+            "predictions of its data only.",
+            stacklevel=4,
+        )
+        return True
+
+    def takes_shape(self, before: tuple[int, ...], now: tuple[int, ...]) -> bool:
+        """Whether samples of an input may come in another shape.
+
+        Args:
+            before: The shape that they had.
+            now: The shape that they would have.
+        """
+        return self._input_shapes is None
 
     def update(self) -> None:
         """Reads, learns, and sends messages. A subclass says how."""
@@ -715,6 +767,13 @@ class Observation(Module):
 
     def __init__(self, data: Data, name: str = "obs", *, allow_missing: bool = False) -> None:
         check_flag(allow_missing=allow_missing)
+        if data is None:
+            raise TypeError(
+                f"{name} needs data. For a modality that was not observed give rows of NaN: "
+                "Observation(np.full((N, D), np.nan), allow_missing=True). For data that come "
+                "later give the first of them now, and the others by set_data() or "
+                "set_forward_msg()."
+            )
         data = check_data(data, name, allow_missing=bool(allow_missing))
         super().__init__(name, learnable=False)
         self.allow_missing = bool(allow_missing)
@@ -765,7 +824,7 @@ class Observation(Module):
         """Raises ValueError if samples are of another shape than a reader was built for."""
         before, now = self.data.shape[1:], data.shape[1:]
         for reader in self._readers:
-            if now != before and reader._input_shapes is not None:
+            if now != before and not reader.takes_shape(before, now):
                 raise ValueError(
                     f"{self.get_name()} holds samples of shape {before}, for which "
                     f"{reader.get_name()} was built. Received: {now}. Give data of that shape, or "
@@ -805,7 +864,9 @@ def _as_message(message, name):
 
 
 def _writable(message):
-    """A new array of what a message stands for: in a scratch file if it is large."""
+    """A new array of what a message stands for, in a scratch file if it is large; None of None."""
+    if message is None:
+        return None
     return storage.apply(np.array, np.asarray(message))
 
 

@@ -27,6 +27,7 @@ _ELSEWHERE = {  # what other libraries call an option
     "n_components": ("K", "num_components"),
     "num_topics": ("K",),
     "labels": ("category",),
+    "learnable": ("mode",),
     "kl_weight": ("KL_param",),
     "tol": ("tolerance",),
     "random_state": ("seed",),

@@ -9,7 +9,7 @@ import copy
 import tensorflow as tf
 
 from kserket.core import messages, tensors
-from kserket.core.mailbox import DataBox, Mailbox
+from kserket.core.mailbox import DataBox, Mailbox, reader_of, seats
 
 MAX_PASSES, TOLERANCE = 50, 1e-8  # of a served graph: settled better than predict's
 
@@ -161,9 +161,9 @@ class Passing:
                 expected = tf.cast(expected, latent.dtype)
                 latent = tf.where(evidence.missing[:, None], expected, latent)
             decoded = conclude(module.tensor_decode, terms, latent)
-        for source, other in zip(module.inputs, decoded, strict=True):
+        for source, seat, other in zip(module.inputs, seats(module), decoded, strict=True):
             if source in self.observations:
-                message = state.boxes[source].backward.get(module, other)
+                message = state.boxes[source].backward.get(seat, other)
                 if message is not None:
                     yield source, tensors.as_array(message)
 
@@ -178,14 +178,15 @@ class Passing:
             boxes[module].forward = tensors.cast(evidence, self.dtype)
             answer = evidence if inference.posterior is None else inference.posterior
             state.answers[module] = tensors.as_array(answer)
-            for source, message in zip(module.inputs, inference.downward, strict=True):
+            parts = zip(module.inputs, seats(module), inference.downward, strict=True)
+            for source, seat, message in parts:
                 is_wanted = source not in self._of_data or (
                     source in self.observations and self.predicts_data
                 )
                 if message is not None and module.sends_back and is_wanted:
                     if tensors.is_categorical(message):
                         message = tensors.Categorical(message.log_probs)  # a prior of every row
-                    boxes[source].backward[module] = tensors.cast(message, self.dtype)
+                    boxes[source].backward[seat] = tensors.cast(message, self.dtype)
 
     def _settle(self, state, terms, passes, max_passes, tolerance, size):
         """Passes on, until no row changes by more than `tolerance`."""
@@ -233,7 +234,7 @@ class Passing:
         parts = [state.boxes[module].forward for module in self.moving]
         parts += [state.answers[module] for module in self.moving]
         for box in state.boxes.values():
-            parts += [part for reader, part in box.backward.items() if reader in self.moving]
+            parts += [part for seat, part in box.backward.items() if reader_of(seat) in self.moving]
         return parts
 
     def _flatten(self, state):
@@ -255,8 +256,8 @@ class Passing:
             state.answers[module] = next(parts)
         for box in state.boxes.values():
             box.backward = {
-                reader: next(parts) if reader in self.moving else part
-                for reader, part in box.backward.items()
+                seat: next(parts) if reader_of(seat) in self.moving else part
+                for seat, part in box.backward.items()
             }
         return state
 

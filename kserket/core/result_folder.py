@@ -30,11 +30,17 @@ def write(module, inference):
     with files.naming(module.folder):
         module.folder.mkdir(parents=True, exist_ok=True)
     learns = module.mode == "learn"
+    folders, texts = [module.folder], _texts(module, inference)
+    if module.keep_rounds:
+        folders.append(module.folder / f"{module.rounds:03d}")
+        with files.naming(folders[1]):
+            folders[1].mkdir(exist_ok=True)
     with files.replacing() as open_new:
-        if learns:
-            fingerprint = _write_parameters(module, open_new)
-        for path, array in _texts(module, inference).items():
-            results.write_text(path, array, open_new)
+        for folder in folders:
+            if learns:
+                fingerprint = _write_parameters(module, folder, open_new)
+            for name, array in texts.items():
+                results.write_text(folder / name, array, open_new)
         if learns and (module._is_read or not module._readers):
             _keep_newest(module)
     if learns:
@@ -43,14 +49,14 @@ def write(module, inference):
             below._is_read = True
 
 
-def _write_parameters(module, open_new):
+def _write_parameters(module, folder, open_new):
     metadata = {
         "module": type(module).__name__,
         "settings": module.settings(),
         "input_shapes": module._input_shapes,
         "inputs": [getattr(below, "fingerprint", None) for below in module.inputs],
     }
-    path = module.folder / module.parameters_file
+    path = folder / module.parameters_file
     return results.write_parameters(path, module.get_parameters(), metadata, open_new)
 
 
@@ -63,7 +69,7 @@ def _keep_newest(module):
 
 
 def _texts(module, inference):
-    """Dict from path to array; files of those that are too large are removed."""
+    """Dict from file name to array; files of those that are too large are removed."""
     arrays = module.text_files(inference)
     if "accuracy" in module.logs:
         arrays["acc_{mode}.txt"] = np.array([module.logs["accuracy"]])
@@ -72,7 +78,7 @@ def _texts(module, inference):
         path = module.folder / pattern.format(mode=module.mode)
         size = math.prod(np.shape(array))
         if module.text_limit is None or size <= module.text_limit:
-            texts[path] = array
+            texts[path.name] = array
             continue
         path.unlink(missing_ok=True)  # that of an earlier round would be taken for this one
         module._warn_once(

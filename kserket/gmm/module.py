@@ -1,6 +1,5 @@
 """Its module: `GMM`."""
 
-import warnings
 from typing import Any, Literal
 
 import numpy as np
@@ -44,6 +43,7 @@ class GMM(LearningModule):
         save_dir: Folder in which `module002_gmm/` is made; None writes nothing.
         load_dir: A module's own folder to take parameters from.
         seed: Integer that determines all randomness.
+        keep_rounds: Whether the files of every update are kept, see `LearningModule`.
         **kwargs: Further options of `GaussianMixture`, such as `warm_start` and `keep_groups`.
 
     Messages:
@@ -96,19 +96,21 @@ class GMM(LearningModule):
         save_dir: PathLike | None = ".",
         load_dir: PathLike | None = None,
         seed: int | None = None,
+        keep_rounds: bool = False,
         **kwargs: Any,
     ) -> None:
-        if "catogory" in kwargs:  # as the original's documentation has it
-            warnings.warn(
-                "GMM takes `category`; `catogory`, a misprint, is read as that.", stacklevel=2
-            )
-            category = kwargs.pop("catogory") if category is None else category
         check_positive_int(itr=itr)
         self._options = {"inference": inference, "init": init, "n_init": n_init, **kwargs}
         with in_words_of(GMM, GaussianMixture, num_components="K"):
             GaussianMixture(K, **self._options)  # a wrong option is an error here, not in update()
         super().__init__(
-            name, mode, labels=category, save_dir=save_dir, load_dir=load_dir, seed=seed
+            name,
+            mode,
+            labels=category,
+            save_dir=save_dir,
+            load_dir=load_dir,
+            seed=seed,
+            keep_rounds=keep_rounds,
         )
         self.K, self.itr = int(K), int(itr)
         self._groups = self._classes = None  # of the samples, (N,), -1 where not known
@@ -280,6 +282,6 @@ class GMM(LearningModule):
     def text_files(self, inference: Inference) -> dict[str, Any]:
         return {
             "Pdz_{mode}.txt": inference.posterior.probs,
-            "class_{mode}.txt": inference.posterior.classes,
+            "class_{mode}.txt": self.class_names(inference.posterior.classes),
             "mu_{mode}.txt": inference.downward[0],
         }

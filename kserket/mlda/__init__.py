@@ -14,6 +14,6 @@ allocation-based multimodal concepts", Advanced Robotics 25, 2011; Nakamura, Nag
 """
 
 from kserket.mlda.model import MultimodalLDA
-from kserket.mlda.module import MLDA
+from kserket.mlda.module import MLDA, load_model
 
-__all__ = ["MLDA", "MultimodalLDA"]
+__all__ = ["MLDA", "MultimodalLDA", "load_model"]

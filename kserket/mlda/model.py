@@ -143,6 +143,28 @@ class MultimodalLDA(SweepModel):
         self._parameters = self._add_parameters(sizes)
         self.built = True
 
+    def widened(self, vocabulary_sizes: list[int]) -> Self:
+        """A copy that knows more words, of which it has seen none: their topics are the prior.
+
+        Args:
+            vocabulary_sizes: Number of words of each modality, as many as now or more. The first
+                are those that it knows.
+
+        Returns:
+            A `MultimodalLDA`.
+
+        Raises:
+            ValueError: If `beta` holds a number for each word.
+        """
+        wider = type(self).from_config(self.get_config())
+        wider.build([(None, size) for size in vocabulary_sizes], self.reports)
+        for name, value in self._parameters.items():
+            value, weight = value.numpy(), wider._parameters[name]
+            added = np.subtract(weight.shape, value.shape)
+            weight.assign(np.pad(value, [(0, count) for count in added]))
+        wider._num_fits = self._num_fits
+        return wider
+
     @property
     def num_modalities(self) -> int:
         """M."""

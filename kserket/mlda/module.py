@@ -1,5 +1,6 @@
 """Its module: `MLDA`."""
 
+import pathlib
 from typing import Any, Literal
 
 import numpy as np
@@ -7,7 +8,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from kserket import storage
-from kserket.core import messages, tensors
+from kserket.core import messages, results, tensors
 from kserket.core.learning_module import Inference, LearningModule
 from kserket.core.module import Observation
 from kserket.core.options import Fixed, check_flag, check_positive_int, in_words_of
@@ -15,7 +16,7 @@ from kserket.core.registry import register_module
 from kserket.inference.topic_weighing import Weighing
 from kserket.mlda import data
 from kserket.mlda.model import MultimodalLDA
-from kserket.typing import Mode, PathLike
+from kserket.typing import Floats, Mode, PathLike
 
 
 @register_module("kserket")
@@ -50,6 +51,7 @@ class MLDA(LearningModule):
         save_dir: Folder in which `module003_mlda/` is made; None writes nothing.
         load_dir: A module's own folder to take parameters from.
         seed: Integer that determines all randomness.
+        keep_rounds: Whether the files of every update are kept, see `LearningModule`.
         **kwargs: Other options of `MultimodalLDA`.
 
     Messages:
@@ -107,6 +109,7 @@ class MLDA(LearningModule):
         save_dir: PathLike | None = ".",
         load_dir: PathLike | None = None,
         seed: int | None = None,
+        keep_rounds: bool = False,
         **kwargs: Any,
     ) -> None:
         check_positive_int(K=K, itr=itr)
@@ -122,7 +125,13 @@ class MLDA(LearningModule):
         with in_words_of(MLDA, MultimodalLDA, num_topics="K", modality_weights="weights"):
             model = MultimodalLDA(K, **self._options)  # a wrong option is an error here
         super().__init__(
-            name, mode, labels=category, save_dir=save_dir, load_dir=load_dir, seed=seed
+            name,
+            mode,
+            labels=category,
+            save_dir=save_dir,
+            load_dir=load_dir,
+            seed=seed,
+            keep_rounds=keep_rounds,
         )
         self.K, self.weights, self.itr = int(K), weights, int(itr)
         self.shared_classes = shared_classes
@@ -181,6 +190,29 @@ class MLDA(LearningModule):
                 f"{self.get_name()} reads counts, which are not negative. {name} sends "
                 f"{storage.extent(x)[0]:g}. {data.CURE}"
             )
+
+    def update(self, load_trained_model: PathLike | None = None) -> None:
+        """One round; see `LearningModule.update`.
+
+        Args:
+            load_trained_model: A module's own folder: recognizes with the parameters there,
+                as `recog(load_dir)`. None learns or recognizes as `mode` says.
+        """
+        if load_trained_model is None:
+            super().update()
+        else:
+            self.recog(load_trained_model)
+
+    def widen(self, shapes: list[list[int]]) -> bool:
+        """Takes words into the vocabulary that came after the others, as new columns of zeros."""
+        sizes = [size for (size,) in shapes]
+        for is_report, before, now in zip(
+            self.model.reports, self.model.vocabulary_sizes, sizes, strict=True
+        ):
+            if is_report and before != now:
+                return False
+        self.model = self.model.widened(sizes)
+        return True
 
     def build_model(self, documents: Any) -> MultimodalLDA:
         model = MultimodalLDA(self.K, **self._options, name=tensors.identifier(self.name))
@@ -307,11 +339,32 @@ class MLDA(LearningModule):
     def text_files(self, inference: Inference) -> dict[str, Any]:
         files = {
             "Pdz_{mode}.txt": inference.posterior.probs,
-            "categories_{mode}.txt": inference.posterior.probs.argmax(axis=1),
+            "categories_{mode}.txt": self.class_names(inference.posterior.classes),
         }
         for m, message in enumerate(inference.downward):
             files[f"Pmdw[{m}]_{{mode}}.txt"] = np.asarray(message)
         return files
+
+
+def load_model(load_dir: PathLike) -> list[Floats]:
+    """How often each word of a saved MLDA had each topic, as Serket's `load_model` returns it.
+
+    Args:
+        load_dir: The folder of an `MLDA`, such as "module004_mlda".
+
+    Returns:
+        List with an array (V, K) per modality.
+
+    Raises:
+        FileNotFoundError: If there are no parameters.
+        ValueError: If they are not those of an MLDA.
+    """
+    path = pathlib.Path(load_dir) / MLDA.parameters_file
+    arrays, _ = results.read_parameters(path)
+    words = [arrays[f"words_{m}"].T for m in range(len(arrays)) if f"words_{m}" in arrays]
+    if not words:
+        raise ValueError(f"{path} holds no counts of words: it is of another kind of module.")
+    return words
 
 
 def _states_classes(message):

@@ -60,6 +60,7 @@ class MarkovModel(LearningModule):
         save_dir: Folder in which `module003_mm/` is made; None writes nothing.
         load_dir: A module's own folder to take parameters from.
         seed: Integer that determines all randomness.
+        keep_rounds: Whether the files of every update are kept, see `LearningModule`.
         **kwargs: Other options of `MarkovChain`.
 
     Messages:
@@ -117,6 +118,7 @@ class MarkovModel(LearningModule):
         save_dir: PathLike | None = ".",
         load_dir: PathLike | None = None,
         seed: int | None = None,
+        keep_rounds: bool = False,
         **kwargs: Any,
     ) -> None:
         check_positive_int(num_samp=num_samp, itr=itr)
@@ -133,11 +135,17 @@ class MarkovModel(LearningModule):
                 f"MarkovModel({num_samp}) sets `num_samp`, the number of sampled paths, which "
                 "inference='exact' does not use. The number of states is that of the classes it "
                 "reads. Leave it out, or pass inference='sampled'.",
-                stacklevel=2,
+                stacklevel=3,
             )
         markov_chain.check_lengths(lengths)  # before a number is taken
         super().__init__(
-            name, mode, labels=category, save_dir=save_dir, load_dir=load_dir, seed=seed
+            name,
+            mode,
+            labels=category,
+            save_dir=save_dir,
+            load_dir=load_dir,
+            seed=seed,
+            keep_rounds=keep_rounds,
         )
         self.lengths, self.itr = lengths, int(itr)
         self._log_likelihood = None

@@ -57,6 +57,7 @@ class Experts(LearningModule):
     """
 
     links_samples = False
+    waits_for_inputs = False  # who has said nothing yet has not seen the samples
 
     def __init__(
         self,
@@ -68,11 +69,29 @@ class Experts(LearningModule):
         save_dir: PathLike | None = ".",
         load_dir: PathLike | None = None,
         seed: int | None = None,
+        keep_rounds: bool = False,
     ) -> None:
         super().__init__(
-            name, mode, labels=category, save_dir=save_dir, load_dir=load_dir, seed=seed
+            name,
+            mode,
+            labels=category,
+            save_dir=save_dir,
+            load_dir=load_dir,
+            seed=seed,
+            keep_rounds=keep_rounds,
         )
         self.align = bool(align)
+
+    def receive(self, mailboxes: dict[Any, Any]) -> list[Any]:
+        inputs = super().receive(mailboxes)
+        spoken = [message for message in inputs if message is not None]
+        if not spoken:
+            names = " and ".join(source.get_name() for source in self.inputs)
+            raise RuntimeError(
+                f"{names} have sent nothing to {self.get_name()} yet. Call update() of one of them "
+                "first."
+            )
+        return [messages.silent(spoken[0]) if part is None else part for part in inputs]
 
     def read(self, inputs: list[Any], prior: Any) -> Any:
         return read(inputs, prior, [source.get_name() for source in self.inputs], self.get_name())
@@ -166,7 +185,7 @@ class Experts(LearningModule):
     def text_files(self, inference: Inference) -> dict[str, Any]:
         return {
             "Pdz_{mode}.txt": inference.posterior.probs,
-            "class_{mode}.txt": inference.posterior.classes,
+            "class_{mode}.txt": self.class_names(inference.posterior.classes),
         }
 
 
@@ -188,6 +207,7 @@ class TtoT(Experts):
         save_dir: Folder in which `module003_tt/` is made; None writes nothing.
         load_dir: A module's own folder to take the matching from.
         seed: Accepted like everywhere; nothing here is random.
+        keep_rounds: Whether the files of every update are kept, see `LearningModule`.
 
     Messages:
         Reads: `Categorical` (N, K), from two modules or more; missing rows are samples that an
@@ -242,9 +262,17 @@ class TtoT(Experts):
         save_dir: PathLike | None = ".",
         load_dir: PathLike | None = None,
         seed: int | None = None,
+        keep_rounds: bool = False,
     ) -> None:
         super().__init__(
-            name, align, category, mode, save_dir=save_dir, load_dir=load_dir, seed=seed
+            name,
+            align,
+            category,
+            mode,
+            save_dir=save_dir,
+            load_dir=load_dir,
+            seed=seed,
+            keep_rounds=keep_rounds,
         )
         check_positive(smoothing=smoothing, allow_zero=True)
         self.smoothing = float(smoothing)

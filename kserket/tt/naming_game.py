@@ -40,6 +40,7 @@ class NamingGame(Experts):
         save_dir: Folder in which `module005_naming/` is made; None writes nothing.
         load_dir: A module's own folder to take the agents' vocabulary from.
         seed: Integer that determines all randomness.
+        keep_rounds: Whether the files of every update are kept, see `LearningModule`.
 
     Attributes:
         signs: Integers (N,), the sign of each sample; -1 where no agent has seen it. None before
@@ -108,11 +109,19 @@ class NamingGame(Experts):
         save_dir: PathLike | None = ".",
         load_dir: PathLike | None = None,
         seed: int | None = None,
+        keep_rounds: bool = False,
     ) -> None:
         check_positive_int(K=1 if K is None else K, itr=itr, num_inner=num_inner)
         check_choice("protocol", protocol, *naming_game.PROTOCOLS)
         super().__init__(
-            name, True, category, mode, save_dir=save_dir, load_dir=load_dir, seed=seed
+            name,
+            True,
+            category,
+            mode,
+            save_dir=save_dir,
+            load_dir=load_dir,
+            seed=seed,
+            keep_rounds=keep_rounds,
         )
         self.K = None if K is None else int(K)
         self.itr, self.protocol, self.num_inner = int(itr), protocol, int(num_inner)
@@ -204,4 +213,4 @@ class NamingGame(Experts):
 
     def text_files(self, inference: Inference) -> dict[str, Any]:
         signs = inference.posterior.classes if self.mode == "recog" else self.signs
-        return {**super().text_files(inference), "signs_{mode}.txt": signs}
+        return {**super().text_files(inference), "signs_{mode}.txt": self.class_names(signs)}

@@ -109,6 +109,7 @@ class VariationalAutoencoder(keras.Model):
         decoder_units: int = 100,
         kernel_stddev: float = 0.1,
         likelihood: Literal["bernoulli", "gaussian"] = "bernoulli",
+        variance: float | None = None,
         kl_weight: float = 1.0,
         seed: int | None = None,
         **kwargs: Any,
@@ -121,10 +122,14 @@ class VariationalAutoencoder(keras.Model):
         )
         check_positive(kernel_stddev=kernel_stddev)
         check_positive(kl_weight=kl_weight, allow_zero=True)
+        check_positive(variance=1.0 if variance is None else variance)
+        if variance is not None and likelihood != "gaussian":
+            raise ValueError("`variance` needs likelihood='gaussian': bits have none of their own.")
         super().__init__(autocast=False, **kwargs)  # data are centered before they are rounded
         self._latent_dim = int(latent_dim)
         self._encoder_units, self._decoder_units = int(encoder_units), int(decoder_units)
         self._likelihood, self._seed = likelihood, check_seed(seed)
+        self._variance = None if variance is None else float(variance)
         given = {"encoder": encoder, "decoder": decoder}
         # Keras tracks them from here on; optimizers in files follow this order of the weights.
         self.given_encoder, self.given_decoder = encoder, decoder
@@ -145,6 +150,9 @@ class VariationalAutoencoder(keras.Model):
 
     latent_dim = property(operator.attrgetter("_latent_dim"), doc="Number of latent dimensions L.")
     likelihood = property(operator.attrgetter("_likelihood"), doc='"bernoulli" or "gaussian".')
+    variance = property(
+        operator.attrgetter("_variance"), doc="Of the Gaussian likelihood, or None: it is learned."
+    )
     encoder_units = property(
         operator.attrgetter("_encoder_units"), doc="Width of the default network."
     )
@@ -178,7 +186,11 @@ class VariationalAutoencoder(keras.Model):
             )
         if self.likelihood == "gaussian":
             self.log_variance = self.add_weight(
-                name="log_variance", shape=(), initializer="zeros", dtype="float32"
+                name="log_variance",
+                shape=(),
+                initializer="zeros",
+                dtype="float32",
+                trainable=self.variance is None,
             )
             self.standardization.build((None, *self.data_shape))
         elif self._activation in decoder_output.BOUNDED:
@@ -322,12 +334,19 @@ class VariationalAutoencoder(keras.Model):
         if self.likelihood == "bernoulli":
             reconstruction = cross_entropy(x, decoded)
         else:
-            reconstruction = gaussian_cost(x, decoded, bounded(self.log_variance))
+            reconstruction = gaussian_cost(x, decoded, self._log_variance())
             reconstruction = reconstruction + self.standardization.log_volume()
         kl = kl_divergence(
             outputs["z_mean"], outputs["z_log_variance"], parts["mu"], parts["mu_variance"]
         )
         return reconstruction, kl
+
+    def _log_variance(self):
+        """Of standardized data: the one that is learned, or of each feature (D,) the given one."""
+        if self.variance is None:
+            return bounded(self.log_variance)
+        scale = ops.reshape(self.standardization.scale, (-1,))
+        return math.log(self.variance) - 2.0 * ops.log(scale)
 
     def compute_loss(
         self,
@@ -783,6 +802,7 @@ class VariationalAutoencoder(keras.Model):
             "decoder_units": self.decoder_units,
             "kernel_stddev": self.kernel_stddev,
             "likelihood": self.likelihood,
+            "variance": self.variance,
             "kl_weight": float(self.kl_weight.numpy()),
             "seed": self.seed,
         }

@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import numbers
 from typing import Any, Literal
 
 import keras
@@ -12,13 +13,24 @@ from numpy.typing import ArrayLike
 from kserket import storage
 from kserket.core import compiled_loop, messages, tensors
 from kserket.core.learning_module import Inference, LearningModule
-from kserket.core.options import Fixed, check_positive, check_positive_int, in_words_of
+from kserket.core.options import (
+    Fixed,
+    check_positive,
+    check_positive_int,
+    in_words_of,
+    is_whole,
+)
 from kserket.core.registry import register_module
 from kserket.typing import Array, Mode, PathLike
 from kserket.vae import fitting
 from kserket.vae.data import as_data
 from kserket.vae.inputs import check_unit_interval
 from kserket.vae.model import VariationalAutoencoder
+from kserket.vae.optimizers import as_keras_optimizer
+
+_FORMER_ORDER = (
+    *("latent_dim", "epoch", "name", "batch_size", "KLD_weight", "RE", "load_dir", "loss_step"),
+)
 
 
 @register_module("kserket")
@@ -44,12 +56,15 @@ class VAE(LearningModule):
             `VariationalAutoencoder`. Subclasses may define `build_encoder(x, latent_dim)`
             instead, which returns mean and log variance, or what else such a model may.
         decoder: Likewise; subclasses may define `build_decoder(z)`, which returns logits
-            (Bernoulli) or the mean (Gaussian).
+            (Bernoulli) or the mean (Gaussian), or a pair of these and the optimizer to use.
         likelihood: "bernoulli" for data in [0, 1], or "gaussian".
+        variance: Variance of the Gaussian likelihood, in the units of the data squared; None
+            learns one.
         learning_rate: Step size of Adam; also on parameters that were learned with another.
         save_dir: Folder in which `module001_vae/` is made; None writes nothing.
         load_dir: A module's own folder to take parameters from.
         seed: Integer that determines all randomness.
+        keep_rounds: Whether the files of every update are kept, see `LearningModule`.
 
     Messages:
         Reads: x (N, ...), from one module; class probabilities with `backward=False` only.
@@ -90,6 +105,16 @@ class VAE(LearningModule):
     evidence_uses_prior = False
 
     latent_dim, likelihood, encoder, decoder = Fixed(), Fixed(), Fixed(), Fixed()
+    variance = Fixed()
+    former_names = {
+        "epoch": "itr",
+        "KLD_weight": "KL_param",
+        "RE": {
+            "BCE": {"likelihood": "bernoulli"},
+            "MSE": {"likelihood": "gaussian", "variance": 1.0},
+        },
+        "loss_step": None,  # losses of every epoch are kept
+    }
 
     def __init__(
         self,
@@ -106,10 +131,12 @@ class VAE(LearningModule):
         encoder: keras.Model | None = None,
         decoder: keras.Model | None = None,
         likelihood: Literal["bernoulli", "gaussian"] = "bernoulli",
+        variance: float | None = None,
         learning_rate: float = 0.01,
         save_dir: PathLike | None = ".",
         load_dir: PathLike | None = None,
         seed: int | None = None,
+        keep_rounds: bool = False,
     ) -> None:
         check_positive_int(itr=itr, batch_size=1 if batch_size is None else batch_size)
         check_positive(learning_rate=learning_rate)
@@ -120,20 +147,37 @@ class VAE(LearningModule):
             "decoder_units": hidden_decoder_dim,
             "kl_weight": KL_param,
             "likelihood": likelihood,
+            "variance": variance,
         }
         words = {"kernel_stddev": "weight_stddev", "kl_weight": "KL_param"}
         words |= {f"{side}_units": f"hidden_{side}_dim" for side in ("encoder", "decoder")}
         with in_words_of(VAE, VariationalAutoencoder, **words):  # a wrong one is an error here
             VariationalAutoencoder(encoder=encoder, decoder=decoder, **self._options)
-        super().__init__(name, mode, save_dir=save_dir, load_dir=load_dir, seed=seed)
+        super().__init__(
+            name, mode, save_dir=save_dir, load_dir=load_dir, seed=seed, keep_rounds=keep_rounds
+        )
         self.itr, self.batch_size = int(itr), batch_size and int(batch_size)
         self._learning_rate = float(learning_rate)
-        self.latent_dim, self.likelihood = int(latent_dim), likelihood
+        self.latent_dim, self.likelihood, self.variance = int(latent_dim), likelihood, variance
         self.encoder, self.decoder = encoder, decoder
         self._losses = []
 
     build_encoder = None
     build_decoder = None
+
+    @staticmethod
+    def former_order(args: tuple[Any, ...]) -> tuple[str, ...] | None:
+        """Names of positional arguments in Serket's order since 2019, if they come in it.
+
+        There a number of epochs stands second: any whole number but 1.0. Here it is a standard
+        deviation.
+
+        Args:
+            args: Tuple.
+        """
+        if len(args) < 2 or not is_whole(args[1], least=1):
+            return None
+        return _FORMER_ORDER if args[1] > 1 or isinstance(args[1], numbers.Integral) else None
 
     @property
     def kl_weight(self) -> float:
@@ -183,7 +227,8 @@ class VAE(LearningModule):
         self._losses, self.kl_weight = state["losses"], state["kl_weight"]
 
     def settings(self) -> dict[str, Any]:
-        return {"latent_dim": self.latent_dim, "likelihood": self.likelihood}
+        names = "latent_dim", "likelihood", "variance"
+        return {name: getattr(self, name) for name in names}
 
     def read(self, inputs: list[Any], prior: Any) -> Any:
         check_positive_int(itr=self.itr, batch_size=self.batch_size or 1)  # may have been set since
@@ -214,15 +259,22 @@ class VAE(LearningModule):
     def build_model(self, data: Any) -> VariationalAutoencoder:
         shape = data.x.shape[1:]
         seed = int(self._make_rng().integers(2**31 - 8))
+        networks, optimizer = self._networks(shape)
         model = VariationalAutoencoder(
-            **self._options, **self._networks(shape), seed=seed, name=tensors.identifier(self.name)
+            **self._options, **networks, seed=seed, name=tensors.identifier(self.name)
         )
         model.adapt(data.observed(self.latent_dim)["x"])
-        model.compile(keras.optimizers.Adam(self.learning_rate))
+        model.compile(optimizer or keras.optimizers.Adam(self.learning_rate))
+        self._learning_rate = float(model.optimizer.learning_rate)
         return model
 
     def _networks(self, shape):
-        """The user's networks, given as models or by `build_encoder` and `build_decoder`."""
+        """The user's networks, given as models or by `build_encoder` and `build_decoder`.
+
+        Returns:
+            Dict of `encoder` and `decoder`, and the optimizer that came with the latter, or None.
+        """
+        optimizer = None
         networks = {"encoder": self.encoder, "decoder": self.decoder}
         if self.build_encoder is not None:
             x = keras.Input(shape)
@@ -233,10 +285,11 @@ class VAE(LearningModule):
         if self.build_decoder is not None:
             z = keras.Input((self.latent_dim,))
             decoded = self.build_decoder(z)
-            if isinstance(decoded, tuple):  # Serket's (logits, optimizer)
-                decoded, _ = decoded
+            if isinstance(decoded, (tuple, list)) and len(decoded) == 2:
+                decoded, given = decoded  # Serket's (logits, optimizer)
+                optimizer = as_keras_optimizer(given, self.learning_rate)
             networks["decoder"] = keras.Model(z, decoded)
-        return networks
+        return networks, optimizer
 
     def learn(self, data: Any, rng: np.random.Generator) -> dict[str, float]:
         parts = data.observed(self.latent_dim)
@@ -360,7 +413,8 @@ class VAE(LearningModule):
         if _shapes(saved) == _shapes(state):
             for name, variable in state.items():
                 variable.assign(saved[name])
-            self.model.optimizer.learning_rate = self.learning_rate
+            if isinstance(self.model.optimizer.learning_rate, keras.Variable):
+                self.model.optimizer.learning_rate = self.learning_rate
         elif self.mode == "learn":
             self._warn_once(
                 "takes the saved weights, but starts its optimizer afresh: the one that was saved "

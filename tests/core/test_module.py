@@ -185,9 +185,9 @@ class TestConnect:
             module.connect()
         with pytest.raises(TypeError, match=r"Observation\(data\).*ndarray"):
             module.connect(np.ones((2, 2)))
-        observation = srk.Observation([[1.0]])
+        other = srk.Module("b")
         with pytest.raises(ValueError, match="twice"):
-            module.connect(observation, observation)
+            module.connect(other, other)
 
     def test_refuses_cycles_and_keeps_the_connections(self):
         observation = srk.Observation([[1.0]])

@@ -68,7 +68,8 @@ def test_files_hold_what_they_are_named_after(run):
     assert_allclose(probs, module.posterior, rtol=1e-10, atol=1e-12)
     assert probs.shape == (N, K)
     classes = np.loadtxt(folder / "class_learn.txt")
-    assert_array_equal(classes, probs.argmax(axis=1))
+    assert_array_equal(classes, srk.metrics.match_labels(module.labels, probs.argmax(axis=1))[0])
+    assert (classes == module.labels).mean() == module.logs["accuracy"]
     assert "." not in (folder / "class_learn.txt").read_text()
     mu = np.loadtxt(folder / "mu_learn.txt")
     assert_allclose(mu, probs @ module.model.means, rtol=1e-6, atol=1e-9)
@@ -82,7 +83,7 @@ def test_files_hold_what_they_are_named_after(run):
 
 
 def test_the_documents_misprint_is_accepted_with_a_warning():
-    with pytest.warns(UserWarning, match="`category`"):
+    with pytest.warns(UserWarning, match="category="):
         module = gmm.GMM(3, catogory=[0.0, 1.0])
     assert_array_equal(module.labels, [0, 1])
     with warnings.catch_warnings():

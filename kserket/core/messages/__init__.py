@@ -14,6 +14,7 @@ from kserket.core.messages.combining import (
     is_categorical,
     missing_rows,
     product,
+    silent,
 )
 from kserket.core.messages.kinds import (
     SUM_TOLERANCE,
@@ -37,4 +38,5 @@ __all__ = [
     "is_categorical",
     "missing_rows",
     "product",
+    "silent",
 ]

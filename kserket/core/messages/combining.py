@@ -112,6 +112,20 @@ def missing_rows(message: ArrayLike) -> Booleans | None:
     return mask if mask.any() else None
 
 
+def silent(message: ArrayLike) -> Any:
+    """A message or array of the same kind and shape that says nothing in any row.
+
+    Args:
+        message: A message or an array (N, ...).
+    """
+    shape = np.shape(message)
+    if is_categorical(message):
+        return Categorical(np.full(shape, 1.0 / shape[1]), np.full(shape[:1], True))
+    if isinstance(message, Gaussian):
+        return Gaussian(np.zeros(shape), np.full(shape, np.inf))
+    return np.full(shape, np.nan, "float32")
+
+
 def change(before: Any, after: Any) -> float:
     """How much a message changed: the mean absolute difference, relative for real vectors.
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from kserket.core import loaded, messages
 from kserket.core.learning_module import LearningModule
+from kserket.core.mailbox import Seat, reader_of
 from kserket.core.module import Module, Observation
 from kserket.core.registry import registered_name
 from kserket.core.saving import archive
@@ -187,15 +188,13 @@ def _pack_module(graph, module, packer):
 
 
 def _backward(graph, module):
-    """Pairs of the sender's index and its message; None is a hand, or modules not in the graph."""
-    others = [
-        message for sender, message in module.mailbox.backward.items() if sender not in graph.names
-    ]
-    pairs = [
-        (graph.modules.index(sender), message)
-        for sender, message in module.mailbox.backward.items()
-        if sender in graph.names
-    ]
+    """Pairs of the sender's index and its message; None is a hand, or modules not in the graph.
+
+    A module that reads an observation twice is there twice, in the order of its connections.
+    """
+    said = [(reader_of(seat), message) for seat, message in module.mailbox.backward.items()]
+    others = [message for sender, message in said if sender not in graph.names]
+    pairs = [(graph.modules.index(s), message) for s, message in said if s in graph.names]
     return pairs + [(None, messages.product(others))] * bool(others)
 
 
@@ -213,10 +212,12 @@ def _check_part(graph, module, part):
 
 def _restore_module(graph, module, part):
     _base_of(module).set_state(module, part["state"])
-    module.mailbox.backward = {
-        None if sender is None else graph.modules[sender]: message
-        for sender, message in part["backward"]
-    }
+    module.mailbox.backward, seen = {}, []
+    for sender, message in part["backward"]:
+        reader = None if sender is None else graph.modules[sender]
+        seat = Seat(reader, seen.count(reader)) if reader in seen else reader
+        seen.append(reader)
+        module.mailbox.backward[seat] = message
     if "forward" in part:
         module.mailbox.forward = part["forward"]
     if "model" in part:

@@ -1,0 +1,42 @@
+"""The optimizer that a user's `build_decoder` returns beside the logits."""
+
+import warnings
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+_SINCE_KERAS = {  # TensorFlow 1's optimizers by name
+    "Adam": keras.optimizers.Adam,
+    "GradientDescent": keras.optimizers.SGD,
+    "RMSProp": keras.optimizers.RMSprop,
+    "Adagrad": keras.optimizers.Adagrad,
+}
+
+
+def as_keras_optimizer(given: Any, learning_rate: float) -> keras.optimizers.Optimizer:
+    """An optimizer of Keras in the place of what a user's network came with.
+
+    Args:
+        given: An optimizer of Keras or of `tf.compat.v1.train`, or None.
+        learning_rate: The rate of the Adam that stands for None, and for anything else, of which
+            it warns.
+
+    Returns:
+        A `keras.optimizers.Optimizer` that no other model trains with.
+    """
+    if isinstance(given, keras.optimizers.Optimizer):
+        return type(given).from_config(given.get_config()) if given.built else given
+    if isinstance(given, tf.compat.v1.train.Optimizer):
+        rate = getattr(given, "_lr", getattr(given, "_learning_rate", None))
+        kind = _SINCE_KERAS.get(given.get_name())
+        if kind is not None and isinstance(rate, (int, float)):
+            return kind(float(rate))
+    if given is not None:
+        warnings.warn(
+            f"build_decoder() returned {type(given).__name__} beside the logits, which is no "
+            f"optimizer that Keras could use. Adam({learning_rate:g}) is taken. Return one of "
+            "keras.optimizers.",
+            stacklevel=2,
+        )
+    return keras.optimizers.Adam(learning_rate)
