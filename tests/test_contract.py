@@ -481,11 +481,11 @@ def test_labels_score_and_change_nothing(config):
     module.update()
     forward, scores = np.array(module.get_forward_msg()), []
     for names in ([0, 1], [1, 0], ["left", "right"]):
-        labelled, _ = connected(config, save_dir=None, category=np.array(names)[np.arange(N) % 2])
-        labelled.update()
-        assert_array_equal(np.array(labelled.get_forward_msg()), forward)
-        scores.append([labelled.logs[name] for name in ("accuracy", "nmi", "ari")])
-        assert {name: labelled.logs[name] for name in module.logs} == module.logs
+        labeled, _ = connected(config, save_dir=None, category=np.array(names)[np.arange(N) % 2])
+        labeled.update()
+        assert_array_equal(np.array(labeled.get_forward_msg()), forward)
+        scores.append([labeled.logs[name] for name in ("accuracy", "nmi", "ari")])
+        assert {name: labeled.logs[name] for name in module.logs} == module.logs
     assert_allclose(scores[1:], [scores[0]] * 2)
 
 

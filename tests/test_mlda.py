@@ -77,7 +77,7 @@ def test_messages_and_posterior_equal_enumeration(with_prior):
         above = prior[d] if with_prior else weights
 
         def joint(leave_out, use_prior, d=d, above=above):
-            """(K, 4, 2) of the topic and both classes below, unnormalised."""
+            """(K, 4, 2) of the topic and both classes below, unnormalized."""
             table = np.ones((K, 4, 2))
             for k, i, j in itertools.product(range(K), range(4), range(2)):
                 table[k, i, j] = phi[1][k, i] * phi[2][k, j]
@@ -419,7 +419,7 @@ def test_parts_of_the_documents_add_up(alpha):
 
 
 @pytest.mark.parametrize("alpha", [0, 0.3])
-def test_documents_do_not_depend_on_their_neighbours(alpha):
+def test_documents_do_not_depend_on_their_neighbors(alpha):
     _, words, _, reports = documents()
     model = fitted(alpha)
     whole = model.predict([words, reports])
@@ -846,8 +846,8 @@ def composed(num_documents=240):
     """Points and words of the same objects: points blur two classes, words another two."""
     rng = np.random.default_rng(1)
     labels = np.arange(num_documents) % 4
-    centres = np.array([[0.0, 0.0], [1.2, 0.0], [4.0, 0.0], [4.0, 4.0]])
-    points = centres[labels] + 0.5 * rng.normal(size=(num_documents, 2))
+    centers = np.array([[0.0, 0.0], [1.2, 0.0], [4.0, 0.0], [4.0, 4.0]])
+    points = centers[labels] + 0.5 * rng.normal(size=(num_documents, 2))
     topics = np.full((4, 8), 0.02)
     for k, words in enumerate([(0, 1), (2, 3), (4, 5), (4, 5)]):
         topics[k, words] += 0.42

@@ -9,13 +9,13 @@ from kserket.mm import rule
 
 
 def context(log_evidence, initial, transitions, lengths=None, dtype="float64", of=rule.context):
-    """`rule.context`, normalised, of sequences of these lengths."""
+    """`rule.context`, normalized, of sequences of these lengths."""
     starts = None
     if lengths is not None:
         starts = np.zeros(len(log_evidence), bool)
         starts[np.cumsum(lengths, dtype=int) - np.array(lengths, int)] = True
     arguments = (tf.constant(part, dtype) for part in (log_evidence, initial, transitions))
-    return markov_chain.normalise(of(*arguments, starts).numpy().astype("float64"))
+    return markov_chain.normalize(of(*arguments, starts).numpy().astype("float64"))
 
 
 def chain(num_states, concentration=1.0, seed=0):
@@ -121,4 +121,4 @@ def test_the_rule_needs_built_in_operations_only(of):
         interpreter.invoke()
         found = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
         expected = context(log_evidence, initial, transitions)
-        np.testing.assert_allclose(markov_chain.normalise(found), expected, atol=1e-4)
+        np.testing.assert_allclose(markov_chain.normalize(found), expected, atol=1e-4)

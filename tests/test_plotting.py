@@ -97,15 +97,15 @@ def test_ellipses_are_projected_with_the_points(mixture):
     ellipses = ax.patches
     assert len(ellipses) == 6
     # The third direction hardly varies: distances of means survive, and so do the round ellipses.
-    centres = np.array([ellipse.center for ellipse in ellipses[::2]])
-    distances = np.linalg.norm(centres[:, None] - centres, axis=-1)
+    centers = np.array([ellipse.center for ellipse in ellipses[::2]])
+    distances = np.linalg.norm(centers[:, None] - centers, axis=-1)
     np.testing.assert_allclose(
         distances, np.linalg.norm(means[:, None] - means, axis=-1), rtol=1e-3
     )
     assert (ellipses[2].width, ellipses[2].height) == pytest.approx((2 / 3, 2 / 3), rel=1e-3)
 
 
-def test_responsibilities_give_colour_and_certainty():
+def test_responsibilities_give_color_and_certainty():
     z = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
     responsibilities = np.array([[1.0, 0.0, 0.0], [0.4, 0.6, 0.0], [0.0, 1.0, 0.0]])
     means, covariances = np.zeros((3, 2)), np.tile(np.eye(2), (3, 1, 1))

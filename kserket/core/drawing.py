@@ -87,7 +87,7 @@ def _arrow(ax, start, end, offset, text, side, style, color):
 
 
 def _places(graph):
-    """Centre of each module's box: levels from the data upwards, readers above what they read."""
+    """Center of each module's box: levels from the data upwards, readers above what they read."""
     level, rows = {}, {}
     for module in graph.modules:
         level[module] = 1 + max((level[source] for source in module.inputs), default=-1)

@@ -8,7 +8,7 @@ def log_likelihood(graph, beliefs):
     """log p(data) of a whole graph, where it is known exactly.
 
     That is where one module of classes reads one observation, and one module reads it, such as a
-    Markov model over a mixture. Messages are normalised and have lost how probable the data are;
+    Markov model over a mixture. Messages are normalized and have lost how probable the data are;
     so what the module below gives here is the density itself.
 
     Args:

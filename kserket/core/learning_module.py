@@ -113,7 +113,7 @@ class LearningModule(Module):
             is not `trainable` when it is first updated, read their parameters from there (by
             default from the folder this module would write); learning starts from them.
         seed: Integer that, with `name` and the round, determines all randomness. None draws
-            one at the first update, so that `keras.utils.set_random_seed` is honoured.
+            one at the first update, so that `keras.utils.set_random_seed` is honored.
         keep_rounds: Whether the files of every update are kept, too, in folders `000`, `001`, ...
             beside those of the last one. May be set between updates.
 

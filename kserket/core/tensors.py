@@ -16,7 +16,7 @@ from kserket.floors import LOG_ZERO
 
 
 class Categorical(NamedTuple):
-    """Probabilities of K classes, as normalised logarithms (N, K), and missing rows."""
+    """Probabilities of K classes, as normalized logarithms (N, K), and missing rows."""
 
     log_probs: Any
     missing: Any = None
@@ -50,7 +50,7 @@ class Inference(NamedTuple):
 
 
 def from_log(log_probs: Any, missing: Any = None) -> Categorical:
-    """A `Categorical` from logarithms that need not be normalised; missing rows are uniform."""
+    """A `Categorical` from logarithms that need not be normalized; missing rows are uniform."""
     if missing is not None:
         log_probs = tf.where(missing[:, None], tf.zeros_like(log_probs), log_probs)
     log_probs = log_probs - tf.reduce_max(log_probs, axis=-1, keepdims=True)

@@ -8,7 +8,7 @@ probabilities that a module below states. Then the class below, j, is itself unk
 
     P(report_d | c_d = k) = sum_j topics_m[k, j] report_d(j),
 
-which is the message that belief propagation has here. Learning is expectation maximisation under
+which is the message that belief propagation has here. Learning is expectation maximization under
 Dirichlet priors, which never lowers the posterior density. Statistics are sums over documents:
 those of parts add up to those of the whole.
 
@@ -328,9 +328,9 @@ def start(features, num_topics, rng):
         sample = rng.choice(num_documents, MAX_START_DOCUMENTS, replace=False)
     seed = int(rng.integers(2**31))
     _, chosen = kmeans_plusplus(features[sample], min(num_topics, len(sample)), random_state=seed)
-    centres = features[sample[chosen]]
-    squares = np.asarray(centres.multiply(centres).sum(axis=1)).ravel()
-    distance = squares - 2.0 * (features @ centres.T).toarray()
+    centers = features[sample[chosen]]
+    squares = np.asarray(centers.multiply(centers).sum(axis=1)).ravel()
+    distance = squares - 2.0 * (features @ centers.T).toarray()
     result = np.zeros((num_documents, num_topics))
     result[np.arange(num_documents), distance.argmin(axis=1)] = 1.0
     return result

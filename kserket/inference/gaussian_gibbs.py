@@ -49,7 +49,7 @@ def sample(
         num_sweeps: how often each class is drawn anew.
         rng: `numpy.random.Generator`, or a seed.
         assignments: (N,) classes to go on from, or None for a start by
-            `gaussian_mixture.initialise` (k-means, or a draw from the class prior).
+            `gaussian_mixture.initialize` (k-means, or a draw from the class prior).
         log_prior: (N, K) log class probabilities that stand in place of the weights, or None.
         callback: called after each sweep as `callback(sweep, num_sweeps, log_joint, state)`, sweeps
             counted from 1. `StopIteration` ends the run with what is reached; other exceptions
@@ -68,7 +68,7 @@ def sample(
         num_components = np.shape(log_prior)[-1]
     _check(x, prior, assignments, log_prior, num_components)
     if assignments is None:
-        responsibilities = gaussian_mixture.initialise(x, None, num_components, rng, log_prior)
+        responsibilities = gaussian_mixture.initialize(x, None, num_components, rng, log_prior)
         cumulative = np.cumsum(responsibilities, axis=1)
         below = cumulative < rng.random((len(x), 1)) * cumulative[:, -1:]
         assignments = below.sum(axis=1)

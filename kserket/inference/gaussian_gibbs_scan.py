@@ -328,17 +328,17 @@ def _rebuild(
         means[i, k] = mean[i]
     # The prior's mean, the origin, counts as `mean_precision` data there.
     scatter = prior_scatter.copy()
-    centred = np.empty(num_features)
+    centered = np.empty(num_features)
     for i in range(num_features):
         for j in range(i + 1):
             scatter[i, j] += mean_precision * mean[i] * mean[j]
     for n in range(len(assignments)):
         if assignments[n] == k:
             for i in range(num_features):
-                centred[i] = deviations[n, i] - mean[i]
+                centered[i] = deviations[n, i] - mean[i]
             for i in range(num_features):
                 for j in range(i + 1):
-                    scatter[i, j] += centred[i] * centred[j]
+                    scatter[i, j] += centered[i] * centered[j]
     half_log_det = 0.0
     for j in range(num_features):
         pivot = scatter[j, j]

@@ -2,7 +2,7 @@
 
     z_1 ~ initial,   z_t | z_{t-1} ~ transitions[z_{t-1}],   evidence_t(k) ∝ P(x_t | z_t = k)
 
-What the data say arrives as log evidence, one row a step, unnormalised: a row may be shifted by
+What the data say arrives as log evidence, one row a step, unnormalized: a row may be shifted by
 any constant, and a row of equal values says nothing (a missing step). A per-step class prior is
 added to the evidence before calling: to the chain they are the same thing.
 
@@ -56,7 +56,7 @@ class Segment(NamedTuple):
     state: int
 
 
-def normalise(log_weights):
+def normalize(log_weights):
     """Shift rows so that their exponentials sum to one.
 
     Args:
@@ -85,7 +85,7 @@ def smooth(log_evidence, initial, transitions, lengths=None):
     """Forward-backward: what all steps say about each step, exactly.
 
     Args:
-        log_evidence: (N, K), unnormalised; -inf for the impossible, one finite value a row.
+        log_evidence: (N, K), unnormalized; -inf for the impossible, one finite value a row.
         initial: (K,) P(z_1).
         transitions: (K, K) P(z_{t+1} = column | z_t = row); zeros are impossible.
         lengths: lengths of the sequences, summing to N. Default: one sequence.
@@ -98,8 +98,8 @@ def smooth(log_evidence, initial, transitions, lengths=None):
     """
     log_evidence, lengths = _checked(log_evidence, initial, lengths)
     passes = _passes(log_evidence, initial, transitions, lengths)
-    log_context = normalise(passes.log_predicted + passes.log_future)
-    log_marginals = normalise(log_context + log_evidence)
+    log_context = normalize(passes.log_predicted + passes.log_future)
+    log_marginals = normalize(log_context + log_evidence)
     starts, _ = steps(lengths)
     counts = Counts(np.exp(log_marginals[starts]).sum(axis=0), passes.pairs)
     return Smoothed(

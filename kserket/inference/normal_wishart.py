@@ -120,7 +120,7 @@ def expected_log_det(stack, scatter_log_det=None):
 
 
 def log_normalizer(stack, scatter_log_det=None):
-    """Log of the integral of the unnormalised density, (K,), up to the same constant for all.
+    """Log of the integral of the unnormalized density, (K,), up to the same constant for all.
 
     The ratio of posterior's and prior's normalizers is the marginal likelihood (Murphy, eq. 266),
     see `log_marginal_likelihood`.

@@ -35,7 +35,7 @@ class PowerTransform(NamedTuple):
         return cls(ones, zeros, ones, zeros, ones)
 
     @classmethod
-    def standardising(cls, z, power, weight):
+    def standardizing(cls, z, power, weight):
         """The transform of given powers after which data have zero mean and unit variance.
 
         Args:

@@ -218,8 +218,8 @@ class TriangularSolves:
         deviations, variance = block
         density = np.empty((len(shift), deviations.shape[1])) if out is None else out
         for k, root in enumerate(roots):
-            centred = np.subtract(deviations, shift[k][:, None], order="F")
-            solved = dtrmm(1.0, root, centred, trans_a=1, overwrite_b=1)
+            centered = np.subtract(deviations, shift[k][:, None], order="F")
+            solved = dtrmm(1.0, root, centered, trans_a=1, overwrite_b=1)
             np.einsum("dn,dn->n", solved, solved, out=density[k])
         density *= -0.5 * freedom[:, None]
         density += constant[:, None]

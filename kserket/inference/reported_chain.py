@@ -8,10 +8,10 @@ With `reports` the identity this is a hidden Markov model whose emissions are th
 a reporter (a mixture, a topic model) is often sure and wrong: it takes two states for one class
 and splits a third in two, with odds of e^100 that no transition can speak against. Learning how
 far its word goes keeps the chain in charge of the order of things: what it then says of a step
-comes from the order, not from echoing the reporter. The prior leans towards taking the reporter
+comes from the order, not from echoing the reporter. The prior leans toward taking the reporter
 at its word, so without any order in the data states and classes stay the same.
 
-Learning is expectation maximisation with Dirichlet priors, from the best of several starts.
+Learning is expectation maximization with Dirichlet priors, from the best of several starts.
 States carry the numbers of the classes that report them.
 
 Reference: Rabiner (1989), A tutorial on hidden Markov models, section III.C; Dawid and Skene
@@ -92,12 +92,12 @@ def state_evidence(log_reported, reports, log_prior=None):
     """What the reports say about states: log sum_k reports[z, k] exp(log_reported[t, k]).
 
     Args:
-        log_reported: (N, K), unnormalised; a row of equal values says nothing.
+        log_reported: (N, K), unnormalized; a row of equal values says nothing.
         reports: (K, K) P(class = column | state = row).
         log_prior: (N, K) log class prior of each step, or None.
 
     Returns:
-        (N, K), unnormalised.
+        (N, K), unnormalized.
     """
     if np.array_equal(reports, np.eye(len(reports))):
         evidence = log_reported
@@ -147,7 +147,7 @@ def merge(*statistics):
     return Statistics(*(sum(parts[1:], start=parts[0]) for parts in zip(*statistics, strict=True)))
 
 
-def maximise(statistics, prior):
+def maximize(statistics, prior):
     """M step: the most probable `State` given the statistics, under Dirichlets.
 
     Each distribution is (count + pseudo-count) / (their sum): the mode under a
@@ -229,7 +229,7 @@ def climb(
     for sweep in range(1, max_sweeps + 1):
         statistics = expect(log_reported, state, lengths, log_prior, num_paths, rng)
         objectives.append(objective(statistics.log_likelihood, state, prior))
-        state = maximise(statistics, prior)
+        state = maximize(statistics, prior)
         if callback is not None:
             try:
                 callback(sweep, max_sweeps, objectives[-1], state)
@@ -246,7 +246,7 @@ def fit(log_reported, prior, *, n_init=10, rng, log_prior=None, lengths=None, **
     """Learns from nothing: the best of several starts, numbered like the classes.
 
     One start takes reports almost at their word. The others sort steps by what is reported around
-    them, 1, 2 or 3 steps to either side (`neighbourhood_start`), since what tells two states
+    them, 1, 2 or 3 steps to either side (`neighborhood_start`), since what tells two states
     apart that go by one name is what comes before and after. Short runs of all compete by the
     objective; the first wins unless another is better by more than log N, since the best of
     several gains a few nats by chance. With infinite trust there is one start: the evidence
@@ -276,7 +276,7 @@ def fit(log_reported, prior, *, n_init=10, rng, log_prior=None, lengths=None, **
             starts.append(state._replace(reports=first[order]))
         for index in range(n_init - 1):
             reach = 1 + index % 3
-            start = neighbourhood_start(log_reported, reach, rng, **data)
+            start = neighborhood_start(log_reported, reach, rng, **data)
             starts.append(_constrained(start, prior))
         runs = [climb(log_reported, start, prior, tolerance=1e-4, **data) for start in starts]
         gains = [run.objectives[-1] - runs[0].objectives[-1] for run in runs]
@@ -287,7 +287,7 @@ def fit(log_reported, prior, *, n_init=10, rng, log_prior=None, lengths=None, **
     return climb(log_reported, state, prior, rng=rng, **data, **options)
 
 
-def neighbourhood_start(log_reported, reach, rng, *, lengths=None, log_prior=None):
+def neighborhood_start(log_reported, reach, rng, *, lengths=None, log_prior=None):
     """A first `State` from k-means on what is reported from `reach` steps before to after.
 
     Args:
@@ -306,7 +306,7 @@ def neighbourhood_start(log_reported, reach, rng, *, lengths=None, log_prior=Non
     from sklearn.exceptions import ConvergenceWarning
 
     num_steps, num_states = log_reported.shape
-    reported = np.exp(markov_chain.normalise(log_reported))
+    reported = np.exp(markov_chain.normalize(log_reported))
     lengths = markov_chain.check_lengths(lengths, num_steps)
     sequence = np.repeat(np.arange(len(lengths)), lengths)
     steps = np.arange(num_steps)[:, None] + np.arange(-reach, reach + 1)
@@ -326,7 +326,7 @@ def neighbourhood_start(log_reported, reach, rng, *, lengths=None, log_prior=Non
         clusters = kmeans.fit(sample).predict(windows)
     guess = 0.8 * np.eye(num_states)[clusters] + 0.2 / num_states
     starts, after = markov_chain.steps(lengths)
-    named = reported if log_prior is None else np.exp(markov_chain.normalise(log_prior))
+    named = reported if log_prior is None else np.exp(markov_chain.normalize(log_prior))
     state = State(
         _to_probabilities(guess[starts].sum(axis=0)),
         _to_probabilities(guess[after - 1].T @ guess[after] + 1.0 / num_states),
@@ -344,7 +344,7 @@ def _constrained(state, prior):
 
 def _order_in_time(log_reported, lengths):
     """Classes (K,) in the order of their mean place in a sequence."""
-    reported = np.exp(markov_chain.normalise(log_reported))
+    reported = np.exp(markov_chain.normalize(log_reported))
     lengths = markov_chain.check_lengths(lengths, len(reported))
     place = np.concatenate([(np.arange(length) + 0.5) / length for length in lengths])
     return np.argsort(place @ reported / np.maximum(reported.sum(axis=0), SMALLEST))

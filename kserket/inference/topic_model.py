@@ -4,9 +4,9 @@
     phi_mk  ~ Dirichlet(beta_m)                      the words of topic k in modality m
     z_n ~ theta_d (times class_prior_d), w_n ~ phi_mz    for each word n of d in modality m
 
-Learned by collapsed variational inference with zero-order terms (CVB0), vectorised over the cells
+Learned by collapsed variational inference with zero-order terms (CVB0), vectorized over the cells
 in use. Counts may be fractions: a cell of c words has min(c, 1) of them taken out where it is
-asked what the others say. With topics fixed, the proportions of a document maximise a concave
+asked what the others say. With topics fixed, the proportions of a document maximize a concave
 function (`proportions`), so that messages depend on nothing but the document and the topics.
 
 Reference:
@@ -172,9 +172,9 @@ class _Cells:
 
 
 def proportions(counts, topics, alpha, *, class_prior=None, max_sweeps=200, tolerance=1e-7):
-    """P(topic | document) with topics fixed: (expected words + alpha), normalised.
+    """P(topic | document) with topics fixed: (expected words + alpha), normalized.
 
-    They maximise sum_w count_w log sum_k theta_k phi_kw + sum_k alpha_k log theta_k, a concave
+    They maximize sum_w count_w log sum_k theta_k phi_kw + sum_k alpha_k log theta_k, a concave
     function; each document stops on its own, so that chunks of documents give what the whole does.
 
     Args:

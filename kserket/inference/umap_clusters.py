@@ -1,8 +1,8 @@
-"""Where a mixture may start from: groups of data that hang together through their neighbours.
+"""Where a mixture may start from: groups of data that hang together through their neighbors.
 
 k-means looks for round groups in the space itself. Data such as images lie on curved sheets, where
-near neighbours belong together and distant points of one group need not be alike. UMAP lays such
-sheets out flat, from the graph of nearest neighbours alone, and an ordinary mixture finds the
+near neighbors belong together and distant points of one group need not be alike. UMAP lays such
+sheets out flat, from the graph of nearest neighbors alone, and an ordinary mixture finds the
 groups there.
 
 Reference:
@@ -54,7 +54,7 @@ def umap_clusters(x, num_clusters, rng, counted=None):
         chosen = np.sort(rng.choice(chosen, MAX_SAMPLES, replace=False))
     if len(chosen) < max(num_clusters, NUM_FEATURES, NUM_NEIGHBORS) + 3:
         raise ValueError(
-            f"A start by UMAP needs more data than it has neighbours ({NUM_NEIGHBORS}), features "
+            f"A start by UMAP needs more data than it has neighbors ({NUM_NEIGHBORS}), features "
             f"({NUM_FEATURES}) and components ({num_clusters}). Received: {len(chosen)} data. "
             "Use init='kmeans'."
         )
@@ -80,7 +80,7 @@ def _single_precision(x):
     """Data (N, D) in the precision that UMAP works in, without loss.
 
     Features far from 0 are taken about their mean, and all of them by one factor where squares
-    would overflow or vanish: neighbours stay neighbours.
+    would overflow or vanish: neighbors stay neighbors.
     """
     mean = x.mean(axis=0, dtype="float64")
     far = np.abs(mean) > 1e3 * x.std(axis=0, dtype="float64")

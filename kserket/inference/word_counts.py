@@ -128,7 +128,7 @@ def design_effect(counts, responsibilities, beta):
 
     Words of a document come in bunches: its scores of one class against another vary more between
     documents of one class than a multinomial has it. The factor, in the direction of scores in
-    which it is largest, is the largest generalised design effect: divided by it, counts say no
+    which it is largest, is the largest generalized design effect: divided by it, counts say no
     more than they know. It is 1 for counts that are multinomial, and the total of a document that
     repeats a single word. The largest of several effects that were estimated from n documents is
     too large; what it is on average is known (Baik and Silverstein, Eigenvalues of large sample

@@ -38,7 +38,7 @@ class MultimodalLDA(SweepModel):
 
     `alpha` is how much a document mixes its topics. At 0 it has one topic, a class: words then
     pull together, and each modality counts for as many independent words as its documents show
-    (`design_effects`); learning is expectation maximisation. Above 0 every word has a topic of
+    (`design_effects`); learning is expectation maximization. Above 0 every word has a topic of
     its own; learning is collapsed variational inference (CVB0) or Serket's Gibbs sampling, started
     from classes, and P(topic | document) are the proportions of topics in the document.
 

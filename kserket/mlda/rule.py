@@ -14,7 +14,7 @@ _TINY = np.finfo("float32").tiny
 
 
 class Beliefs(NamedTuple):
-    """Logarithms (N, K), not normalised, as arrays or tensors.
+    """Logarithms (N, K), not normalized, as arrays or tensors.
 
     Attributes:
         evidence: What the document says, without any class prior.

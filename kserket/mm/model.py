@@ -23,7 +23,7 @@ _COUNTED = [f"counted_{name}" for name in reported_chain.Statistics._fields]  # 
 
 @keras.saving.register_keras_serializable(package="kserket")
 class MarkovChain(SweepModel):
-    """A Markov chain over classes that somebody else recognises, more or less well.
+    """A Markov chain over classes that somebody else recognizes, more or less well.
 
     A model without gradients: `fit` counts EM sweeps as epochs, its parameters are non-trainable
     weights. `predict` gives P(state | all steps) (N, K). Inputs are x (N, K), the class
@@ -158,7 +158,7 @@ class MarkovChain(SweepModel):
         verbose: Verbose = "auto",
         rng: np.random.Generator | None = None,
     ) -> keras.callbacks.History:
-        """Runs sweeps of expectation maximisation over the data.
+        """Runs sweeps of expectation maximization over the data.
 
         Args:
             x: Class probabilities (N, K), in which a row of NaN is a missing step, a `Categorical`
@@ -217,7 +217,7 @@ class MarkovChain(SweepModel):
             return self
         counted = self._counted
         if counted is None or not all(
-            map(np.allclose, reported_chain.maximise(counted, self.prior), self.state)
+            map(np.allclose, reported_chain.maximize(counted, self.prior), self.state)
         ):
             raise RuntimeError(
                 f"{self.name} has parameters that were set by hand, and nothing is known of data "
@@ -245,7 +245,7 @@ class MarkovChain(SweepModel):
                 "merge() needs finite statistics, as statistics(x) returns them. The model is what "
                 "it was."
             )
-        self._assign(reported_chain.maximise(counted, self.prior))
+        self._assign(reported_chain.maximize(counted, self.prior))
         self._counted = counted
 
     # Use --------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ def conclude(context, own, above):
 
     Returns:
         What goes up (without `above`), what goes down (without `own`), and the posterior;
-        logarithms, unnormalised.
+        logarithms, unnormalized.
     """
     return context + own, context + above, context + own + above
 
@@ -42,11 +42,11 @@ def state_evidence(log_reported, reports):
     """What is reported of each step's class, as evidence of its state.
 
     Args:
-        log_reported: (N, K), unnormalised logarithms.
+        log_reported: (N, K), unnormalized logarithms.
         reports: (K, K) P(class = column | state = row).
 
     Returns:
-        (N, K), unnormalised logarithms.
+        (N, K), unnormalized logarithms.
     """
     peak = tf.reduce_max(log_reported, axis=1, keepdims=True)
     weights = tf.exp(log_reported - peak) @ tf.transpose(reports)
@@ -59,14 +59,14 @@ def context(log_evidence, initial, transitions, starts=None):
     """log P(state | evidence of all other steps of its sequence).
 
     Args:
-        log_evidence: (N, K), unnormalised; a row of equal values says nothing.
+        log_evidence: (N, K), unnormalized; a row of equal values says nothing.
         initial: (K,) P(first state).
         transitions: (K, K) P(next state = column | state = row).
         starts: (N,) booleans, true where a sequence starts. The first step always starts one.
             None is one sequence.
 
     Returns:
-        (N, K), unnormalised.
+        (N, K), unnormalized.
     """
     dtype, num_states = log_evidence.dtype, log_evidence.shape[1]
     pack, unpack = _blocks(log_evidence)
@@ -132,13 +132,13 @@ def exact_context(log_evidence, initial, transitions, starts=None):
     One step after another, in logarithms, of which those of zero are -inf.
 
     Args:
-        log_evidence: (N, K), unnormalised and finite.
+        log_evidence: (N, K), unnormalized and finite.
         initial: (K,) P(first state).
         transitions: (K, K) P(next state = column | state = row).
         starts: As in `context`.
 
     Returns:
-        (N, K), unnormalised; -inf for a state that no path leads to.
+        (N, K), unnormalized; -inf for a state that no path leads to.
     """
     peak = tf.reduce_max(log_evidence, axis=1, keepdims=True)
     num_steps, log_transitions = tf.shape(log_evidence)[0], tf.math.log(transitions)

@@ -2,8 +2,8 @@
 
 Every function takes arrays, and those that say so also a module or a graph to take the arrays
 from. It draws on the Axes `ax` or on a new figure, returns the Axes, never calls `show()`, and
-changes no global style. Colours are Petroff's ten, made to be told apart by colour-blind readers;
-clusters beyond ten differ by marker, and all are labelled where they are, so that no legend has
+changes no global style. Colors are Petroff's ten, made to be told apart by color-blind readers;
+clusters beyond ten differ by marker, and all are labeled where they are, so that no legend has
 to be decoded.
 
 Reference: M. A. Petroff, "Accessible color sequences for data visualization", 2021.

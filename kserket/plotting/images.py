@@ -128,7 +128,7 @@ def _draw_mosaic(ax, rows, names, image_shape, title, like=None):
     like = np.asarray(rows if like is None else like, float)
     seen = like[np.isfinite(like)]
     low, high = seen.min(initial=0), seen.max(initial=1)
-    if canvas.ndim == 3:  # colours: imshow scales none and draws no gap by itself
+    if canvas.ndim == 3:  # colors: imshow scales none and draws no gap by itself
         canvas = np.nan_to_num(np.clip((canvas - low) / (high - low), 0, 1), nan=1.0)
     ax.imshow(canvas, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
     ax.set_yticks(step[0] * np.arange(num_rows) + (height - 1) / 2, names)

@@ -45,11 +45,11 @@ def plot_latent(
     Args:
         z: (N, D) points, D >= 2; or a module: its forward message, and the `Mixture` that came to
             it from above as the default of what follows; or a graph: its first such module.
-        labels: (N,) labels of any kind, or (N, K) responsibilities. Responsibilities colour a point
+        labels: (N,) labels of any kind, or (N, K) responsibilities. Responsibilities color a point
             by its most probable component, paler the less certain it is.
         means: (K, D) component means.
         covariances: (K, D, D) component covariances, drawn at 1 and 2 standard deviations in the
-            colours of their components; in grey if `labels` are (N,), since those need not number
+            colors of their components; in gray if `labels` are (N,), since those need not number
             components. Components that are nobody's most probable one are left out.
         names: what to write at each label, in sorted order, or at each of the K components.
             Default: itself.
@@ -75,8 +75,8 @@ def plot_latent(
     shades = values if responsibilities is not None else np.arange(len(values))
 
     ax = new_axes(ax, (6.4, 5.6))
-    centre, axes, axis_names = _projection(z)
-    points = (z - centre) @ axes
+    center, axes, axis_names = _projection(z)
+    points = (z - center) @ axes
     colors = np.array([color_of(shade) for shade in shades])[positions]
     colors[:, 3] = 0.75 if responsibilities is None else 0.12 + 0.68 * responsibilities.max(axis=1)
     size = np.clip(24_000 / len(z), 2, 22)
@@ -92,7 +92,7 @@ def plot_latent(
         drawn = [k for k in drawn if k in values]
     anchors = [np.median(points[positions == i], axis=0) for i in range(len(values))]
     for k in drawn:
-        mean = (np.asarray(means)[k] - centre) @ axes
+        mean = (np.asarray(means)[k] - center) @ axes
         color = INK if responsibilities is None else line_color(k)
         if covariances is not None:
             _draw_ellipses(ax, mean, axes.T @ np.asarray(covariances)[k] @ axes, color)
@@ -195,16 +195,16 @@ def _texts(names, values, num_components):
 
 
 def _projection(z):
-    """Centre (D,), two axes (D, 2) and their names: principal components, or z itself if D = 2."""
+    """Center (D,), two axes (D, 2) and their names: principal components, or z itself if D = 2."""
     if z.shape[1] == 2:
         return np.zeros(2), np.eye(2), ("latent dimension 0", "latent dimension 1")
-    centre = z.mean(axis=0)
+    center = z.mean(axis=0)
     variances, vectors = np.linalg.eigh(np.cov(z, rowvar=False, bias=True))
     axes = vectors[:, [-1, -2]]
     axes *= np.sign(axes[np.abs(axes).argmax(axis=0), range(2)])  # the same picture every time
     shares = variances[[-1, -2]] / max(variances.sum(), np.finfo(float).tiny)
     names = [f"PCA {i} ({100 * share:.0f} % of variance)" for i, share in enumerate(shares, 1)]
-    return centre, axes, names
+    return center, axes, names
 
 
 def _kl_per_dim(gaussian, prior):

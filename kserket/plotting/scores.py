@@ -30,7 +30,7 @@ def plot_history(history: Any, *, title: str | None = None, axes: Any = None) ->
     Args:
         history: dict from name ("gmm/accuracy") to one value per round; or what has such a dict as
             its `history`: a graph, or what `fit` returned. Values that are not finite are left
-            out. Colours stand for modules.
+            out. Colors stand for modules.
         title: text above the panels.
         axes: as many Axes as there are panels. Default: a new figure with the panels in one row.
 

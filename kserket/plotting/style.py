@@ -1,4 +1,4 @@
-"""What all pictures share: figures, colours, grids, and labels that do not overlap."""
+"""What all pictures share: figures, colors, grids, and labels that do not overlap."""
 
 import itertools
 
@@ -28,7 +28,7 @@ def new_axes(ax, figsize):
 
 
 def color_of(index):
-    """Colour of the class with this number, (4,)."""
+    """Color of the class with this number, (4,)."""
     import matplotlib
 
     colors = matplotlib.color_sequences["petroff10"]
@@ -65,7 +65,7 @@ def finish(ax, title, xlabel, ylabel, grid=True):
 
 
 def spread(places, sizes, low, high, rounds=200):
-    """Centres (K, 2) of boxes (K, 2), pushed apart until none overlap, kept inside low..high."""
+    """Centers (K, 2) of boxes (K, 2), pushed apart until none overlap, kept inside low..high."""
     places = np.clip(places, np.asarray(low) + sizes / 2, np.asarray(high) - sizes / 2)
     for _ in range(rounds):
         crowded = False

@@ -206,7 +206,7 @@ def test_a_graph_without_its_data_is_exported_too():
 
 
 class Opinion(srk.LearningModule):
-    """Draws each class message towards the mean of all, and says so to the module below."""
+    """Draws each class message toward the mean of all, and says so to the module below."""
 
     def __init__(self, name, strength):
         super().__init__(name, save_dir=None)

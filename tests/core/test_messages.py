@@ -90,7 +90,7 @@ def test_mixture_as_an_array_is_the_expected_mean(rng):
 
 
 class TestCategorical:
-    def test_product_is_the_normalised_product(self, rng):
+    def test_product_is_the_normalized_product(self, rng):
         parts = [rng.dirichlet(np.ones(4), 7) for _ in range(3)]
         together = messages.product([Categorical(parts[0]), parts[1], Categorical(parts[2])])
         expected = parts[0] * parts[1] * parts[2]

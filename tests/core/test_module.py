@@ -23,7 +23,7 @@ def probabilities(seed, num_samples=4, num_classes=3):
     return np.random.default_rng(seed).dirichlet(np.ones(num_classes), num_samples)
 
 
-def normalised(array):
+def normalized(array):
     return array / array.sum(axis=1, keepdims=True)
 
 
@@ -284,12 +284,12 @@ class TestMessages:
             reader.connect(sender)
             reader.send_backward_msgs([message])
         assert_allclose(
-            np.asarray(sender.get_backward_msg()), normalised(np.prod(list(told.values()), axis=0))
+            np.asarray(sender.get_backward_msg()), normalized(np.prod(list(told.values()), axis=0))
         )
         for reader in told:
             others = np.prod([told[other] for other in told if other is not reader], axis=0)
             (heard,) = reader.get_observations()
-            assert_allclose(np.asarray(heard), normalised(evidence * others))
+            assert_allclose(np.asarray(heard), normalized(evidence * others))
 
     def test_a_later_message_replaces_the_readers_own(self):
         sender, reader = Sender(probabilities(0)), srk.Module("reader")
@@ -303,10 +303,10 @@ class TestMessages:
         reader.connect(sender)
         reader.send_backward_msgs([probabilities(1)])
         sender.set_backward_msg(probabilities(2))
-        expected = normalised(probabilities(1) * probabilities(2))
+        expected = normalized(probabilities(1) * probabilities(2))
         assert_allclose(np.asarray(sender.get_backward_msg()), expected)
         (heard,) = reader.get_observations()
-        assert_allclose(np.asarray(heard), normalised(probabilities(0) * probabilities(2)))
+        assert_allclose(np.asarray(heard), normalized(probabilities(0) * probabilities(2)))
         sender.set_backward_msg(None)
         assert sender.get_backward_msg() is None
         (heard,) = reader.get_observations()

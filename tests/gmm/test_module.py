@@ -19,8 +19,8 @@ N, D, K = 60, 2, 3
 def make_data(num_samples=N, seed=0):
     rng = np.random.default_rng(seed)
     labels = np.arange(num_samples) % 3.0
-    centres = np.array([[0, 0], [5, 0], [0, 5]])
-    return centres[labels.astype(int)] + rng.normal(size=(num_samples, D)), labels
+    centers = np.array([[0, 0], [5, 0], [0, 5]])
+    return centers[labels.astype(int)] + rng.normal(size=(num_samples, D)), labels
 
 
 def make(message=None, **options):

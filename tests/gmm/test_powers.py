@@ -244,7 +244,7 @@ def test_parameters_of_a_mixture_with_powers_are_refused_without(skewed, tmp_pat
 @pytest.mark.parametrize("power", [0.0, 2e-6, 1e-4, 1.0, 2.0 - 1e-5, 2.0])
 def test_curves_in_tensorflow_are_those_in_numpy(power):
     x = np.random.default_rng(0).normal(size=(50, 1)) * 3.0
-    transform = PowerTransform.standardising(x, np.array([power]), np.ones(50))
+    transform = PowerTransform.standardizing(x, np.array([power]), np.ones(50))
     constants = PowerTransform(*(tf.constant(part) for part in transform))
     y, variance = tensors.transformed(constants, tf.constant(x), tf.ones_like(x))
     assert_allclose(y, transform.forward(x), rtol=1e-6, atol=1e-8)

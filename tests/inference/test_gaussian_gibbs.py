@@ -33,10 +33,10 @@ def backend(request, monkeypatch):
 
 def clusters(rng, num_samples=60, num_components=3, num_features=2, distance=2.0):
     angles = 2 * np.pi * np.arange(num_components) / num_components
-    centres = np.zeros((num_components, num_features))
-    centres[:, :2] = distance * np.c_[np.cos(angles), np.sin(angles)]
+    centers = np.zeros((num_components, num_features))
+    centers[:, :2] = distance * np.c_[np.cos(angles), np.sin(angles)]
     classes = np.arange(num_samples) % num_components
-    return centres[classes] + rng.normal(size=(num_samples, num_features)), classes
+    return centers[classes] + rng.normal(size=(num_samples, num_features)), classes
 
 
 def prior_of(x, num_components=3):

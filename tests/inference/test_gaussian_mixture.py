@@ -22,11 +22,11 @@ def rng():
 
 
 def clusters(rng, num_samples=240, num_components=3, num_features=4, distance=2.0):
-    centres = distance * rng.normal(size=(num_components, num_features))
+    centers = distance * rng.normal(size=(num_components, num_features))
     classes = np.arange(num_samples) % num_components
     mixing = rng.normal(size=(num_components, num_features, num_features))
     noise = np.einsum("nij,nj->ni", mixing[classes], rng.normal(size=(num_samples, num_features)))
-    return centres[classes] + 0.5 * noise, classes
+    return centers[classes] + 0.5 * noise, classes
 
 
 def prior_of(x, num_components=3, variance=0.0):
@@ -132,9 +132,9 @@ def test_e_step_equals_the_formulas_point_by_point(rng, way):
     for spread in (None, variance):
         log_weights, density = bishop_e_step(state, x, spread)
         np.testing.assert_allclose(gm.log_likelihood(state, x, spread), density, rtol=1e-9)
-        log_r, normaliser = gm.log_responsibilities(state, x, spread)
-        np.testing.assert_allclose(normaliser, logsumexp(density + log_weights, axis=1), rtol=1e-9)
-        expected = density + log_weights - normaliser[:, None]
+        log_r, normalizer = gm.log_responsibilities(state, x, spread)
+        np.testing.assert_allclose(normalizer, logsumexp(density + log_weights, axis=1), rtol=1e-9)
+        expected = density + log_weights - normalizer[:, None]
         np.testing.assert_allclose(log_r, expected, rtol=1e-8, atol=1e-8)
 
 
@@ -357,8 +357,8 @@ def sound(state, x, **messages):
     for field in state:
         assert np.isfinite(field).all()
     np.linalg.cholesky(state.scatter)
-    log_r, normaliser = gm.log_responsibilities(state, x, **messages)
-    assert np.isfinite(normaliser).all()
+    log_r, normalizer = gm.log_responsibilities(state, x, **messages)
+    assert np.isfinite(normalizer).all()
     np.testing.assert_allclose(np.exp(log_r).sum(1), 1.0, rtol=1e-9)
 
 
@@ -429,15 +429,15 @@ def test_rows_of_infinite_variance_say_nothing(rng, way, with_class_prior):
     with_them = gm.statistics(prior, state, x, variance, logs(class_prior))
     for a, b in zip(without, with_them, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
-    log_r, normaliser = gm.log_responsibilities(state, x, variance, logs(class_prior))
+    log_r, normalizer = gm.log_responsibilities(state, x, variance, logs(class_prior))
     expected = np.exp(gm.expected_log_weights(state))
     expected = np.tile(expected / expected.sum(), (len(x), 1))
     if with_class_prior:
         expected = class_prior
     np.testing.assert_allclose(np.exp(log_r[lost]), expected[lost], rtol=1e-9)
-    assert (normaliser[lost] == 0).all()
+    assert (normalizer[lost] == 0).all()
     assert (gm.log_likelihood(state, x, variance)[lost] == 0).all()
-    started = gm.initialise(x, variance, 3, np.random.default_rng(0))
+    started = gm.initialize(x, variance, 3, np.random.default_rng(0))
     np.testing.assert_allclose(started[lost], 1 / 3)
     sound(gm.fit(x, prior, None, variance, logs(class_prior), num_components=3, rng=0)[0], x[~lost])
 
@@ -473,10 +473,10 @@ def test_a_class_prior_stands_in_place_of_the_mixing_weights(rng):
     x, _ = clusters(rng, 60)
     state = some_state(rng, x, prior_of(x))
     class_prior = rng.dirichlet(np.ones(3), len(x))
-    log_r, normaliser = gm.log_responsibilities(state, x, log_prior=logs(class_prior))
+    log_r, normalizer = gm.log_responsibilities(state, x, log_prior=logs(class_prior))
     joint = gm.log_likelihood(state, x) + np.log(class_prior)
-    np.testing.assert_allclose(normaliser, logsumexp(joint, axis=1), rtol=1e-10)
-    np.testing.assert_allclose(log_r, joint - normaliser[:, None], rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(normalizer, logsumexp(joint, axis=1), rtol=1e-10)
+    np.testing.assert_allclose(log_r, joint - normalizer[:, None], rtol=1e-9, atol=1e-9)
 
 
 def test_a_start_under_a_class_prior_keeps_its_ids(rng):

@@ -97,7 +97,7 @@ def test_lengths_equal_separate_runs():
     np.testing.assert_allclose(score, sum(total for _, total in separate))
 
 
-def test_a_missing_step_is_marginalised():
+def test_a_missing_step_is_marginalized():
     rng = np.random.default_rng(3)
     initial, transitions = make_chain(rng, 3)
     log_evidence = rng.normal(size=(5, 3))
@@ -222,7 +222,7 @@ def test_ways_to_pass_agree(scans, num_states, lengths):
     )
     for one, other in zip(chunks, by_step, strict=True):
         if one is chunks.log_future:  # up to a constant a row
-            one, other = markov_chain.normalise(one), markov_chain.normalise(other)
+            one, other = markov_chain.normalize(one), markov_chain.normalize(other)
         np.testing.assert_allclose(one, other, atol=1e-9)
     path, score = markov_chain.most_likely_path(log_evidence, initial, transitions, lengths)
     best = np.empty_like(path)

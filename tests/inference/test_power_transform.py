@@ -19,7 +19,7 @@ def z():
 
 @pytest.fixture
 def transform(z):
-    transform = PowerTransform.standardising(z, POWERS, np.ones(len(z)))
+    transform = PowerTransform.standardizing(z, POWERS, np.ones(len(z)))
     return transform._replace(location=np.arange(7.0), scale=np.arange(1.0, 8.0))
 
 
@@ -61,7 +61,7 @@ def test_the_identity_changes_nothing(z):
 def evidence(power, z, weights, prior):
     """log p(z, sorted softly, power) of transformed data, by the formula of the Normal-Wishart."""
     each = weights.sum(axis=1)
-    transform = PowerTransform.standardising(z, power, each)
+    transform = PowerTransform.standardizing(z, power, each)
     y = transform.forward(z)
     state = gaussian_mixture.maximize(
         prior, gaussian_mixture.statistics_from_responsibilities(prior, weights, y)

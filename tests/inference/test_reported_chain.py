@@ -99,11 +99,11 @@ def test_statistics_of_parts_add_up():
 def test_one_sweep_is_counts_plus_pseudo_counts():
     counts = np.array([[8.0, 0.0], [1.0, 3.0]])
     statistics = reported_chain.Statistics(np.array([1.0, 0.0]), counts, counts, 0.0)
-    state = reported_chain.maximise(statistics, Prior(transitions=0.5, reports=1.0, trust=2.0))
+    state = reported_chain.maximize(statistics, Prior(transitions=0.5, reports=1.0, trust=2.0))
     np.testing.assert_allclose(state.transitions, [[8.5 / 9, 0.5 / 9], [1.5 / 5, 3.5 / 5]])
     np.testing.assert_allclose(state.reports, [[11 / 12, 1 / 12], [2 / 8, 6 / 8]])
     np.testing.assert_allclose(state.initial, [2 / 3, 1 / 3])
-    trusting = reported_chain.maximise(statistics, Prior(trust=np.inf))
+    trusting = reported_chain.maximize(statistics, Prior(trust=np.inf))
     np.testing.assert_array_equal(trusting.reports, np.eye(2))
 
 

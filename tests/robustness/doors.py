@@ -211,7 +211,7 @@ def trained_on(value):
     return made.predict(REAL)
 
 
-def labelled(made, value):
+def labeled(made, value):
     made["gmm"].labels = value
     made.fit(1, verbose=0)
     return made.history.history["gmm/accuracy"][-1]
@@ -578,7 +578,7 @@ def common_doors():
         ("None", *CLASSES),
     )
     yield Door(
-        room, "module.labels", LABELS, graph, labelled, ("`category`", "label"), ("None", *CLASSES)
+        room, "module.labels", LABELS, graph, labeled, ("`category`", "label"), ("None", *CLASSES)
     )
     yield Door(
         room, "graph.set_weights(weights)", REAL[[0, 6]], graph, weighted, ("weight",), ANY_REAL

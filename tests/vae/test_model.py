@@ -402,9 +402,9 @@ def test_double_precision_learns_the_same(arrays):
 # Networks of the user's ----------------------------------------------------------------------
 
 
-def convolutional(batch_normalisation=False):
+def convolutional(batch_normalization=False):
     layers = [keras.layers.Conv2D(3, 3, 2, "same", activation="relu")]
-    if batch_normalisation:
+    if batch_normalization:
         layers += [keras.layers.BatchNormalization(), keras.layers.Dropout(0.5)]
     encoder = keras.Sequential([keras.Input((8, 8, 1)), *layers, keras.layers.Flatten()])
     decoder = keras.Sequential(
@@ -421,13 +421,13 @@ def convolutional(batch_normalisation=False):
 def test_convolutional_networks_learn_and_are_saved(tmp_path):
     keras.utils.set_random_seed(0)  # their initial weights and dropout
     x = np.random.default_rng(0).random((9, 8, 8, 1)).astype("float32")
-    model = make(optimizer=keras.optimizers.Adam, **convolutional(batch_normalisation=True))
+    model = make(optimizer=keras.optimizers.Adam, **convolutional(batch_normalization=True))
     losses = model.fit(x, epochs=5, batch_size=4, verbose=0).history["loss"]
     assert losses[-1] < losses[0]
     answer = model.predict(x, verbose=0)
     assert answer["reconstruction"].shape == x.shape and answer["z_mean"].shape == (9, L)
     moving = [w for w in model.weights if w.name == "moving_mean"]
-    assert np.abs(moving[0].numpy()).max() > 0  # batch normalisation was in training mode
+    assert np.abs(moving[0].numpy()).max() > 0  # batch normalization was in training mode
     model.save(tmp_path / "m.keras")
     loaded = keras.saving.load_model(tmp_path / "m.keras")
     for name, expected in loaded.predict(x, verbose=0).items():

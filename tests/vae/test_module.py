@@ -308,7 +308,7 @@ def test_build_encoder_may_name_its_outputs():
     assert_allclose(variance, 1.0)
 
 
-RECOGNISE = """
+RECOGNIZE = """
 import sys
 import numpy as np
 import kserket as srk
@@ -342,7 +342,7 @@ def test_recognition_in_another_process(run, tmp_path):
                 (tmp_path / name / file.name).write_bytes(file.read_bytes())
     np.save(tmp_path / "x.npy", obs.data)
     np.save(tmp_path / "new_x.npy", new)
-    subprocess.run([sys.executable, "-c", RECOGNISE, tmp_path], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-c", RECOGNIZE, tmp_path], check=True, capture_output=True)
     assert_allclose(np.load(tmp_path / "same.npy"), gmm1.posterior, rtol=1e-4, atol=1e-6)
     assert_allclose(
         np.load(tmp_path / "new.npy"), srk.Graph(gmm1).predict(new), rtol=1e-4, atol=1e-6
@@ -352,7 +352,7 @@ def test_recognition_in_another_process(run, tmp_path):
     assert not (tmp_path / "module002_gmm" / "acc_recog.txt").exists()
 
 
-def recognise(vae_folder, gmm_folder, latent_dim=L, num_components=3):
+def recognize(vae_folder, gmm_folder, latent_dim=L, num_components=3):
     vae1 = vae.VAE(latent_dim, mode="recog", load_dir=vae_folder, save_dir=None)
     gmm1 = gmm.GMM(num_components, mode="recog", load_dir=gmm_folder, save_dir=None)
     vae1.connect(srk.Observation(make_data()[0]))
@@ -364,21 +364,21 @@ def recognise(vae_folder, gmm_folder, latent_dim=L, num_components=3):
 def test_files_of_two_runs_are_refused(run, tmp_path):
     folder, obs, _, _ = run
     mine = folder / "module001_vae", folder / "module002_gmm"
-    recognise(*mine)
+    recognize(*mine)
     Module.reset_names()
     vae2 = make(save_dir=tmp_path, seed=8)
     vae2.update()
     with pytest.raises(ValueError, match="does not belong together.*one run"):
-        recognise(tmp_path / "module001_vae", mine[1])
+        recognize(tmp_path / "module001_vae", mine[1])
     with pytest.raises(ValueError, match="latent_dim=2.*latent_dim=4"):
-        recognise(*mine, latent_dim=4)
+        recognize(*mine, latent_dim=4)
     with pytest.raises(ValueError, match="K=3.*K=5"):
-        recognise(*mine, num_components=5)
+        recognize(*mine, num_components=5)
     # Half of a checkpoint from the other run.
     part = "model.ckpt.index"
     (tmp_path / "module001_vae" / part).write_bytes((mine[0] / part).read_bytes())
     with pytest.raises(ValueError, match="do not belong together|cannot be read"):
-        recognise(tmp_path / "module001_vae", mine[1])
+        recognize(tmp_path / "module001_vae", mine[1])
 
 
 @pytest.mark.parametrize(

@@ -152,13 +152,13 @@ class Categorical(Message):
                 f"{np.array2string(probs[row], precision=4, threshold=8)} with sum {sums[row]:g}. "
                 f"{mend}"
             )
-        log_probs, probs = storage.apply(_normalise, probs, sums)
+        log_probs, probs = storage.apply(_normalize, probs, sums)
         self._log_probs, self._probs = _frozen(log_probs), _frozen(probs)
         self.missing = missing
 
     @classmethod
     def from_log(cls, log_probs: ArrayLike, missing: ArrayLike | None = None) -> Categorical:
-        """A message from logarithms of probabilities that need not be normalised.
+        """A message from logarithms of probabilities that need not be normalized.
 
         Args:
             log_probs: Array (N, K). Minus infinity is allowed, NaN and infinity are not.
@@ -184,7 +184,7 @@ class Categorical(Message):
                 f"Received: {wrong} such values."
             )
         missing = _as_mask(missing, len(log_probs))
-        log_probs, probs = storage.apply(_normalise_log, log_probs, missing)
+        log_probs, probs = storage.apply(_normalize_log, log_probs, missing)
         self = cls.__new__(cls)
         self._log_probs, self._probs = _frozen(log_probs), _frozen(probs)
         self.missing = missing
@@ -407,15 +407,15 @@ def _row_sums(probs):
     return sums, ~(np.abs(sums - 1.0) < SUM_TOLERANCE) | (probs < 0).any(axis=1)
 
 
-def _normalise(probs, sums):
+def _normalize(probs, sums):
     """Logarithms, floored, and probabilities of rows (n, K) with these sums."""
     with np.errstate(divide="ignore"):
         log_probs = np.log(probs) - np.log(sums)[:, None]
     return np.maximum(log_probs, LOG_ZERO), probs / sums[:, None]
 
 
-def _normalise_log(log_probs, missing):
-    """Normalised logarithms, floored, and probabilities; uniform where `missing` (n,)."""
+def _normalize_log(log_probs, missing):
+    """Normalized logarithms, floored, and probabilities; uniform where `missing` (n,)."""
     log_probs = np.array(log_probs, dtype="float64")
     if missing is not None:
         log_probs[missing] = 0.0

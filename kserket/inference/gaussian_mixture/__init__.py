@@ -34,7 +34,7 @@ from kserket.inference.gaussian_mixture.parameters import (
 )
 from kserket.inference.gaussian_mixture.starts import (
     Start,
-    initialise,
+    initialize,
     start,
 )
 from kserket.inference.gaussian_mixture.sweep import (
@@ -53,7 +53,7 @@ __all__ = [
     "default_prior",
     "expected_log_weights",
     "fit",
-    "initialise",
+    "initialize",
     "log_likelihood",
     "log_responsibilities",
     "lower_bound",

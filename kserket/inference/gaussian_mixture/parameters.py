@@ -108,7 +108,7 @@ def merge(*statistics):
 
 
 def maximize(prior, statistics):
-    """M step: the `State` that maximises the bound, given the statistics (Bishop 10.58-10.63)."""
+    """M step: the `State` that maximizes the bound, given the statistics (Bishop 10.58-10.63)."""
     components = nw.update(
         prior.normal_wishart, statistics.counts, statistics.sums, statistics.scatters
     )

@@ -91,7 +91,7 @@ def learn(z, weights, prior, power, variance=None):
         bounds=[(LOWEST, HIGHEST) if each else (1.0, 1.0) for each in varies],
         options={"maxiter": 50},
     )
-    return PowerTransform.standardising(z, found.x, weights.sum(axis=1))
+    return PowerTransform.standardizing(z, found.x, weights.sum(axis=1))
 
 
 def _climb(run, data, run_sweeps):
@@ -141,7 +141,7 @@ def _loss(power, z, weights, prior, variance=None):
     the power; its slope by the power is that of the curve less its drift and growth.
     """
     total, each, counts = weights.sum(), weights.sum(axis=1), weights.sum(axis=0)
-    transform = PowerTransform.standardising(z, power, each)
+    transform = PowerTransform.standardizing(z, power, each)
     y = transform.forward(z)
     shifted = y - prior.mean
     scatters = np.stack([(shifted * column[:, None]).T @ shifted for column in weights.T])

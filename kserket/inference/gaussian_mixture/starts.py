@@ -138,14 +138,14 @@ def start(
     return Start(maximize(best.prior, best.sums), best.prior, np.array(bounds), transform)
 
 
-def initialise(
+def initialize(
     x,
     variance,
     num_components,
     rng,
     log_prior=None,
     sample_weight=None,
-    standardise=False,
+    standardize=False,
 ):
     """First responsibilities: from a class prior that decides, else from k-means.
 
@@ -161,14 +161,14 @@ def initialise(
         rng: `numpy.random.Generator`.
         log_prior: (N, K) log class probabilities or None.
         sample_weight: (N,) or None; rows of weight 0 do not move the centers.
-        standardise: whether k-means sees all features at unit variance, or as they are.
+        standardize: whether k-means sees all features at unit variance, or as they are.
 
     Returns:
         (N, K) rows summing to one.
     """
     probabilities = None if log_prior is None else storage.apply(np.exp, log_prior)
     if class_prior.decides(probabilities):
-        return storage.apply(_normalise, probabilities)
+        return storage.apply(_normalize, probabilities)
     num_samples = len(x)
     counted = np.ones(num_samples, bool)
     if sample_weight is not None:
@@ -186,7 +186,7 @@ def initialise(
     sample = take_rows(x, chosen)
     spread = None if variance is None else take_rows(variance, chosen)
     center, scale = _center_and_scale(sample, spread)
-    if not standardise:
+    if not standardize:
         scale = scale.max()
     weight = None if sample_weight is None else np.asarray(sample_weight, np.float64)[chosen]
     num_clusters = num_components
@@ -235,20 +235,20 @@ def _class_start(data, prior, information, num_sweeps, learner):
     weight = information
     if data.sample_weight is not None:
         weight = weight * data.sample_weight
-    responsibilities = storage.apply(lambda part: _normalise(np.exp(part)), data.log_prior)
+    responsibilities = storage.apply(lambda part: _normalize(np.exp(part)), data.log_prior)
     return _short_run(data, prior, responsibilities, weight, num_sweeps, learner)
 
 
-def _kmeans_start(data, prior, num_components, standardise, rng, learner):
+def _kmeans_start(data, prior, num_components, standardize, rng, learner):
     """A run from k-means."""
-    responsibilities = initialise(
+    responsibilities = initialize(
         data.x,
         data.variance,
         num_components,
         rng,
         data.log_prior,
         data.sample_weight,
-        standardise,
+        standardize,
     )
     return _short_run(data, prior, responsibilities, data.sample_weight, START_SWEEPS, learner)
 
@@ -272,7 +272,7 @@ def _short_run(data, prior, responsibilities, weight, num_sweeps, learner):
     return _Run(prior, sums, bound)
 
 
-def _normalise(rows):
+def _normalize(rows):
     """Rows (n, K) in double precision, summing to one."""
     rows = np.asarray(rows, np.float64)
     return rows / rows.sum(axis=1, keepdims=True)
@@ -306,7 +306,7 @@ def _max_start_samples(num_features):
 
 
 def _kmeans(x, num_components, weight, rng):
-    """scikit-learn's k-means, fitted to (N, D), with as many centres as there is data for."""
+    """scikit-learn's k-means, fitted to (N, D), with as many centers as there is data for."""
     import warnings
 
     from sklearn.cluster import KMeans
@@ -319,5 +319,5 @@ def _kmeans(x, num_components, weight, rng):
         random_state=int(rng.integers(2**31 - 1)),
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different data than centres
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different data than centers
         return kmeans.fit(x, sample_weight=weight)

@@ -38,7 +38,7 @@ def log_likelihood(state, x, variance=None, chunk_size=None):
 
 
 def log_responsibilities(state, x, variance=None, log_prior=None, chunk_size=None):
-    """Log posterior class probabilities of each datum, and what normalises them (Bishop 10.46).
+    """Log posterior class probabilities of each datum, and what normalizes them (Bishop 10.46).
 
     Args:
         state: `State`.
@@ -49,20 +49,20 @@ def log_responsibilities(state, x, variance=None, log_prior=None, chunk_size=Non
         chunk_size: how many rows to work on at a time.
 
     Returns:
-        (N, K) normalised log probabilities; (N,) their log normaliser, log sum_k exp E[log p(x_n,
+        (N, K) normalized log probabilities; (N,) their log normalizer, log sum_k exp E[log p(x_n,
         z_n = k)], 0 for rows that say nothing.
     """
     prediction = Prediction(state, variance, chunk_size)
     log_weights = expected_log_weights(state)[:, None]
-    result, normaliser = storage.empty((len(x), len(state.mean))), np.empty(len(x))
+    result, normalizer = storage.empty((len(x), len(state.mean))), np.empty(len(x))
     for rows, block in prediction.blocks(x, log_prior):
         joint = prediction.log_density(block)
         joint += log_weights if block.log_prior is None else block.log_prior
         total = _log_sum_exp(joint)
         result[rows] = (joint - total).T
-        normaliser[rows] = total if block.missing is None else np.where(block.missing, 0.0, total)
+        normalizer[rows] = total if block.missing is None else np.where(block.missing, 0.0, total)
         storage.release(result)
-    return result, normaliser
+    return result, normalizer
 
 
 def statistics(prior, state, x, variance=None, log_prior=None, sample_weight=None, chunk_size=None):
