@@ -356,7 +356,7 @@ def main(argv=None):
     parser.add_argument("--learning-rate", type=float, default=0.01)
     parser.add_argument("--init", default="kmeans", choices=["kmeans", "umap"])
     parser.add_argument(
-        "--afresh", action="store_true", help="the mixture starts anew in every round"
+        "--afresh", action="store_true", help="the mixture starts afresh in every round"
     )
     parser.add_argument(
         "--sweeps",

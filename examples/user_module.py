@@ -1,8 +1,8 @@
 """A module of your own: scikit-learn's Bayesian mixture above a VAE.
 
-Two methods make a module. `infer` says what the estimator, as it is, concludes from its inputs, and
-changes nothing: `Graph.predict` calls it for new data. `update` lets it learn, then sends what it
-concludes up and down.
+Two methods make a module. `infer` returns what the estimator concludes from its inputs and changes
+nothing: `Graph.predict` calls it for new data. `update` lets it learn, then sends what it concludes
+up and down.
 
     python examples/user_module.py
 """

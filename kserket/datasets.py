@@ -53,7 +53,7 @@ def load_mnist(
     """Loads MNIST from a local file, or else through `keras.datasets`, which may download it.
 
     Args:
-        path: an `mnist.npz` with `x_train`, `y_train`, `x_test`, `y_test` as Keras distributes it.
+        path: An `mnist.npz` with `x_train`, `y_train`, `x_test`, `y_test` as Keras distributes it.
             Default: the file that the environment variable `KSERKET_MNIST` names, if it is set.
         flatten: True gives images (N, 784), False (N, 28, 28).
 
@@ -62,9 +62,9 @@ def load_mnist(
         their labels, int64 in 0..9.
 
     Raises:
-        FileNotFoundError: if the named file does not exist, or nothing is named and Keras cannot
+        FileNotFoundError: If the named file does not exist, or nothing is named and Keras cannot
             reach its copy.
-        ValueError: if the file is not such an archive.
+        ValueError: If the file is not such an archive.
 
     Reference:
         Y. LeCun et al., "Gradient-based learning applied to document recognition", 1998.
@@ -102,9 +102,9 @@ def make_mixture(
         num_samples: N.
         num_components: K.
         num_features: D.
-        separation: distance between the two closest means; each component's variance is 1 on
+        separation: Distance between the two closest means; each component's variance is 1 on
             average over the directions.
-        seed: int or `np.random.Generator`. Default: different data each time.
+        seed: Int or `np.random.Generator`. Default: different data each time.
         mixing_weights: (K,) probabilities of the components. Default: all the same.
         spherical: True makes every covariance the identity; False makes them ellipses of random
             shape and direction.
@@ -113,7 +113,7 @@ def make_mixture(
         `MixtureData`. Its `responsibilities.argmax(1)` is the best that any classifier can do.
 
     Raises:
-        ValueError: if a count is below one, the separation negative, or the weights are not (K,)
+        ValueError: If a count is below one, the separation negative, or the weights are not (K,)
             probabilities.
     """
     sizes = {
@@ -156,7 +156,7 @@ def load_serket_tutorial(path: PathLike) -> TutorialData:
     """Loads the data of Serket's tutorials: images of digits, and histograms of spoken ones.
 
     Args:
-        path: an `.npz` file with `images`, `labels` and possibly `speech`; or the folder with the
+        path: An `.npz` file with `images`, `labels` and possibly `speech`; or the folder with the
             tutorial's text files: `data1.txt` (images), `data2.txt` (speech), `category.txt`
             (labels), or `data.txt` and `category.txt` where there are only images.
 
@@ -164,8 +164,8 @@ def load_serket_tutorial(path: PathLike) -> TutorialData:
         `TutorialData`.
 
     Raises:
-        FileNotFoundError: if the file or one of the folder's files does not exist.
-        ValueError: if a file cannot be read, parts are no finite numbers or not of the same length,
+        FileNotFoundError: If the file or one of the folder's files does not exist.
+        ValueError: If a file cannot be read, parts are no finite numbers or not of the same length,
             or labels are not whole.
     """
     path = Path(path)

@@ -30,10 +30,10 @@ def clustering_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
         y_pred: (N,) clusters.
 
     Returns:
-        float in [0, 1]. Samples of a cluster left without a label count as wrong.
+        Float in [0, 1]. Samples of a cluster left without a label count as wrong.
 
     Raises:
-        ValueError: if the two are not of the same length, empty, not one-dimensional, or hold NaN
+        ValueError: If the two are not of the same length, empty, not one-dimensional, or hold NaN
             or None.
 
     Reference:
@@ -56,7 +56,7 @@ def match_labels(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[Array, dict[Any,
         has: the numbers after the largest, or "cluster 7" where labels are not numbers.
 
     Raises:
-        ValueError: as `clustering_accuracy`.
+        ValueError: As `clustering_accuracy`.
     """
     counts, labels, clusters, rows, columns = _match(y_true, y_pred)
     names = dict(zip(columns.tolist(), labels[rows].tolist(), strict=True))
@@ -87,7 +87,7 @@ def confusion_matrix(y_true: ArrayLike, y_pred: ArrayLike) -> ConfusionMatrix:
         come last; the trace divided by N is `clustering_accuracy`.
 
     Raises:
-        ValueError: as `clustering_accuracy`.
+        ValueError: As `clustering_accuracy`.
     """
     counts, labels, clusters, rows, columns = _match(y_true, y_pred)
     spare = np.setdiff1d(np.arange(len(clusters)), columns)
@@ -108,7 +108,7 @@ def adjusted_rand_index(y_true: ArrayLike, y_pred: ArrayLike) -> float:
         y_pred: (N,) clusters.
 
     Returns:
-        float in [-0.5, 1].
+        Float in [-0.5, 1].
 
     Reference:
         L. Hubert and P. Arabie, "Comparing partitions", 1985.
@@ -127,7 +127,7 @@ def normalized_mutual_information(y_true: ArrayLike, y_pred: ArrayLike) -> float
         y_pred: (N,) clusters.
 
     Returns:
-        float in [0, 1]; not corrected for chance, so that it grows with the number of clusters.
+        Float in [0, 1]; not corrected for chance, so that it grows with the number of clusters.
 
     Reference:
         A. Strehl and J. Ghosh, "Cluster ensembles", 2002 (with the arithmetic mean).
@@ -146,10 +146,10 @@ def clustering_scores(y_true: ArrayLike, y_pred: ArrayLike) -> dict[str, float]:
         y_pred: (N,) clusters.
 
     Returns:
-        dict of `accuracy`, `nmi` and `ari`.
+        Dict of `accuracy`, `nmi` and `ari`.
 
     Raises:
-        ValueError: as `clustering_accuracy`.
+        ValueError: As `clustering_accuracy`.
     """
     return {
         "accuracy": clustering_accuracy(y_true, y_pred),

@@ -261,7 +261,7 @@ class TextSaver(_Passage):
         self.filename: pathlib.Path | None = pathlib.Path(filename)
 
     def write_below(self, folder: PathLike | None) -> None:
-        """Below `folder` goes a relative path as it is, of another its last part."""
+        """A relative path keeps its folders below `folder`; of another only its last part stays."""
         own = self.filename
         if own.anchor or ".." in own.parts:
             own = pathlib.Path(f"{self.get_name()}.txt" if own.name in ("", "..") else own.name)

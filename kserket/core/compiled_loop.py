@@ -77,7 +77,7 @@ def fit(
         steps=-(-num_samples // batch_size),
         verbose=verbose,
     )
-    if not model.optimizer.built:  # some make all their variables anew in every build()
+    if not model.optimizer.built:  # some create all their variables again in every build()
         with strategy.scope():
             model.optimizer.build(model.trainable_variables)
     run = _steps_function(model, tensors)

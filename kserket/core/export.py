@@ -57,7 +57,7 @@ class _Tracer:
         for module in self.learners:
             check_learned(module)
             if not module.has_tensor_rule:
-                module.tensor_infer([], None)  # which says so
+                module.tensor_infer([], None)  # raises
         self.terms = rules.read_terms(self.learners, inner)
         self.samples = {}  # what belongs to samples beside data: (module, entry) to name and array
         beliefs = rules.probe(graph)

@@ -1,7 +1,7 @@
 """Files that are written all or not at all, by Python: what every writer here goes through.
 
 A new file is written beside its place under a name of its own, and locked while it is written. So
-writers never meet, and what a writer left that died is told from what another is writing.
+writers never meet, and what a dead writer left is distinguished from what another is writing.
 """
 
 import contextlib

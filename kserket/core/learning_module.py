@@ -195,7 +195,7 @@ class LearningModule(Module):
 
     @hook
     def infer(self, *data: Any) -> Inference:
-        """What the model, as it is, concludes. Changes nothing.
+        """What the model concludes in its present state. Changes nothing.
 
         Args:
             *data: What `read` returned: `inputs, prior`, or one value of your own.
@@ -390,7 +390,8 @@ class LearningModule(Module):
                 that it has, or takes them from where `load_dir` of the module says.
 
         Raises:
-            ValueError: And what else `update()` raises. The module is then what it was.
+            ValueError: If something does not fit, or whatever else `update()` raises. The module is
+                then what it was.
         """
         if load_dir is not None:
             check_path(load_dir=load_dir)

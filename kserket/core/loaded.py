@@ -46,7 +46,7 @@ def check_whole(value, what, least=0):
         The number.
 
     Raises:
-        ValueError: If it is none, or none that a graph counts to.
+        ValueError: If it is not a whole number of that range.
     """
     if type(value) is not int or not least <= value < _MAX_NUMBER:
         raise ValueError(f"{what} cannot be {_shortened(value)}.")

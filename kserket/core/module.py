@@ -307,7 +307,7 @@ class Module:
 
     @hook
     def infer(self, *data: Any) -> Any:
-        """What the module, as it is, concludes. Changes nothing.
+        """What the module concludes in its present state. Changes nothing.
 
         Args:
             *data: What `read` returned: `inputs, prior`, or one value of your own.
@@ -786,11 +786,11 @@ class Observation(Module):
 
     @property
     def data(self) -> Array:
-        """The data (N, ...), read-only; `set_data` puts others in their place."""
+        """The data (N, ...), read-only; `set_data` replaces them."""
         return self.mailbox.forward
 
     def set_data(self, data: Data, same_samples: bool = False) -> None:
-        """Puts other data in the place of the old, of the same shape of samples.
+        """Replaces the data by other samples of the same shape.
 
         Messages about the old samples are taken back, from all modules above and whatever was
         set by hand there: these learn and infer afresh, with the parameters that they have. If
@@ -852,7 +852,7 @@ def call(hook, data, *arguments):
 
 
 def _as_message(message, name):
-    """A message as it is; anything else as an array of numbers that cannot be written to."""
+    """A message unchanged; anything else as an array of numbers that cannot be written to."""
     if not isinstance(message, Message):
         message = as_numbers(message, name)
         if message.flags.writeable:

@@ -57,7 +57,7 @@ class Passing:
     """Passes messages up and down a graph until none changes any more.
 
     Modules that nothing above can change run once. The others start from messages from above that
-    are uniform. A row whose messages have settled stays as it is, whatever other rows still do, so
+    are uniform. A row whose messages have settled no longer changes, whatever other rows do, so
     that answers do not depend on what else is asked for; where a module links samples, all go on
     together.
 

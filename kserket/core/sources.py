@@ -58,7 +58,7 @@ def read_named(dataset):
 
     Args:
         dataset: `tf.data.Dataset` or `keras.utils.PyDataset` of batches x or (x, y), or of dicts of
-            inputs in the place of x.
+            inputs instead of x.
 
     Returns:
         Array x (N, ...), or dict of arrays; x alone may be larger than memory.

@@ -36,7 +36,7 @@ class GaussianMixture(SweepModel):
 
     - `variance` (N, D): x is then the mean of a Gaussian, and E[xx'] = mean mean' +
       diag(variance) enters the statistics;
-    - `class_prior` (N, K): class probabilities of each datum, in the place of the mixing
+    - `class_prior` (N, K): class probabilities of each datum, instead of the mixing
       weights.
 
     A second `fit` goes on from where the first ended, unless `warm_start=False`. Components keep
@@ -69,7 +69,7 @@ class GaussianMixture(SweepModel):
             number or (D,), 0 for exact data. None finds it at the first fit, from data that come
             without a variance. gap^2 / 12 is the variance that each datum then has.
         weight_concentration: Dirichlet concentration of each mixing weight; None is learned with
-            the next two, and 1 where they are given or a class prior stands in place of weights.
+            the next two, and 1 where they are given or a class prior replaces the weights.
         mean_precision: How many data the prior mean of a component counts as. If this and the
             next are None, both are learned from the data at the first fit, and with them which
             covariance to expect, by the bound (empirical Bayes); if one is given, the other is 1
@@ -399,7 +399,7 @@ class GaussianMixture(SweepModel):
         """Responsibilities (N, K), as TensorFlow operations.
 
         Args:
-            inputs: x (N, D), or a dict of x, `variance` and `class_prior`.
+            inputs: Tensor x (N, D), or a dict of x, `variance` and `class_prior`.
         """
         inputs = inputs if isinstance(inputs, dict) else {"x": inputs}
         double = {name: ops.cast(part, "float64") for name, part in inputs.items()}
@@ -495,7 +495,7 @@ class GaussianMixture(SweepModel):
 
         Args:
             x: Array (N, D).
-            class_prior: Optional (N, K) in the place of the mixing weights.
+            class_prior: Optional (N, K), used instead of the mixing weights.
 
         Returns:
             Float64 array (N,).

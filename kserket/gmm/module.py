@@ -50,7 +50,7 @@ class GMM(LearningModule):
         Reads: x (N, D), from one module; the variance of a `Gaussian` message is used.
         Forward: `Categorical` (N, K): what x says of its class.
         Backward: `Mixture`; as an array each datum's expected class mean (N, D).
-        Prior: `Categorical` (N, K) in the place of the mixing weights.
+        Prior: `Categorical` (N, K), used instead of the mixing weights.
 
     Files:
         `parameters.h5`, `Pdz_{mode}.txt` (N, K), `class_{mode}.txt` (N,), `mu_{mode}.txt`

@@ -126,7 +126,7 @@ def density(terms, x, variance=None):
 def conclude(likelihood, log_weights, log_prior=None, heard=None):
     """Logarithms of what is sent up and of the posterior, (N, K) each, not normalized.
 
-    A class prior stands in place of the mixing weights, and evidence holds neither: what came from
+    A class prior replaces the mixing weights, and evidence holds neither: what came from
     above is not sent back. Without one, the weights are part of the evidence.
 
     Args:

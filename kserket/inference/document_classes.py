@@ -135,7 +135,7 @@ def count(data, responsibilities, topics=None):
     Args:
         data: `Modality`s.
         responsibilities: (N, K).
-        topics: those under which the classes in reports are inferred; None at a start, where
+        topics: Those under which the classes in reports are inferred; None at a start, where
             reports are taken as they are.
     """
     words = []
@@ -195,12 +195,12 @@ def fit(
         num_topics: K.
         state: `State` to go on from, or None.
         log_prior: (N, K) logarithms of class probabilities instead of the class weights, or None.
-        n_init: how many starts, from all modalities and from each alone, compete in short runs by
+        n_init: How many starts, from all modalities and from each alone, compete in short runs by
             the objective.
-        num_sweeps: at most.
-        tolerance: sweeps end when one gains less than this per document; None does every sweep.
+        num_sweeps: At most.
+        tolerance: Sweeps end when one gains less than this per document; None does every sweep.
         rng: `numpy.random.Generator`, or a seed.
-        callback: called as callback(sweep, num_sweeps, objective, state) after each;
+        callback: Called as callback(sweep, num_sweeps, objective, state) after each;
             StopIteration ends the run with what is reached.
 
     Returns:
@@ -290,7 +290,7 @@ def design_effect(counts, beta, num_topics, rng):
 
     Args:
         counts: (N, V), as `word_counts.read` has them.
-        beta: pseudo-count of each word in every topic, a number or (V,).
+        beta: Pseudo-count of each word in every topic, a number or (V,).
         num_topics: K; a single topic tells nothing of it.
         rng: `numpy.random.Generator`.
 

@@ -5,7 +5,7 @@ the class of each datum is drawn from
 
     p(z_n = k | others) ~ (N_k + weight_concentration) StudentT(x_n | data of class k but x_n)
 
-with N_k the others' count, or the datum's class prior in place of the weights. numba compiles the
+with N_k the others' count, or the datum's class prior instead of the weights. numba compiles the
 scan over data where it is installed; without it NumPy walks the same chain, more slowly.
 
 Reference:
@@ -46,12 +46,12 @@ def sample(
     Args:
         x: (N, D) data.
         prior: `gaussian_mixture.Prior`.
-        num_sweeps: how often each class is drawn anew.
+        num_sweeps: How often each class is drawn.
         rng: `numpy.random.Generator`, or a seed.
         assignments: (N,) classes to go on from, or None for a start by
             `gaussian_mixture.initialize` (k-means, or a draw from the class prior).
-        log_prior: (N, K) log class probabilities that stand in place of the weights, or None.
-        callback: called after each sweep as `callback(sweep, num_sweeps, log_joint, state)`, sweeps
+        log_prior: (N, K) log class probabilities used instead of the weights, or None.
+        callback: Called after each sweep as `callback(sweep, num_sweeps, log_joint, state)`, sweeps
             counted from 1. `StopIteration` ends the run with what is reached; other exceptions
             pass.
         num_components: K, needed where no class prior tells it.
@@ -60,7 +60,7 @@ def sample(
         `GibbsState`; (sweeps,) log joint densities log p(x, z) after each.
 
     Raises:
-        ValueError: shapes do not agree, or K is not known.
+        ValueError: If shapes do not agree, or K is not known.
     """
     rng = np.random.default_rng(rng)
     x = np.asarray(x, np.float64)
@@ -133,7 +133,7 @@ def log_joint(prior, x, assignments, num_components, log_prior=None):
         x: (N, D) data.
         assignments: (N,) classes below K.
         num_components: K.
-        log_prior: (N, K) log class probabilities that stand in place of the weights, or None.
+        log_prior: (N, K) log class probabilities used instead of the weights, or None.
     """
     belief = posterior_state(prior, x, assignments, num_components).normal_wishart
     counts = np.bincount(assignments, minlength=num_components)

@@ -166,7 +166,7 @@ def _factored(mean, scatter):
 
 
 def _scan_compiled(compiled, chain, uniforms):
-    """`_scan` with its arguments unpacked, all factors made anew from time to time."""
+    """`_scan` with its arguments unpacked, all factors recomputed from time to time."""
     log_prior = np.empty((0, 0)) if chain.log_prior is None else chain.log_prior
     rebuild_all = chain.num_scans[0] % SWEEPS_BETWEEN_REBUILDS == 0
     chain.num_scans[0] += 1

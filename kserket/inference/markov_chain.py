@@ -88,7 +88,7 @@ def smooth(log_evidence, initial, transitions, lengths=None):
         log_evidence: (N, K), unnormalized; -inf for the impossible, one finite value a row.
         initial: (K,) P(z_1).
         transitions: (K, K) P(z_{t+1} = column | z_t = row); zeros are impossible.
-        lengths: lengths of the sequences, summing to N. Default: one sequence.
+        lengths: Lengths of the sequences, summing to N. Default: one sequence.
 
     Returns:
         `Smoothed`.
@@ -111,12 +111,12 @@ def sample_paths(log_evidence, initial, transitions, num_paths, *, lengths=None,
     """Draw whole paths from their posterior: filter forwards, sample backwards.
 
     Args:
-        log_evidence: as in `smooth`.
+        log_evidence: As in `smooth`.
         initial: (K,) P(z_1).
         transitions: (K, K) P(z_{t+1} = column | z_t = row).
         num_paths: S.
-        lengths: as in `smooth`.
-        rng: numpy Generator.
+        lengths: As in `smooth`.
+        rng: Numpy Generator.
 
     Returns:
         (S, N) integers.
@@ -144,7 +144,7 @@ def count(paths, num_states, lengths=None):
     Args:
         paths: (S, N) integers.
         num_states: K.
-        lengths: as in `smooth`.
+        lengths: As in `smooth`.
 
     Returns:
         `Counts`, means over the S paths.
@@ -161,10 +161,10 @@ def most_likely_path(log_evidence, initial, transitions, lengths=None):
     """Viterbi: the path with the highest posterior probability.
 
     Args:
-        log_evidence: as in `smooth`.
+        log_evidence: As in `smooth`.
         initial: (K,) P(z_1).
         transitions: (K, K) P(z_{t+1} = column | z_t = row).
-        lengths: as in `smooth`.
+        lengths: As in `smooth`.
 
     Returns:
         (N,) integers and the path's log P(path, evidence).
@@ -194,7 +194,7 @@ def segments(path, lengths=None):
 
     Args:
         path: (N,) integers.
-        lengths: as in `smooth`. A segment ends where its sequence does.
+        lengths: As in `smooth`. A segment ends where its sequence does.
 
     Returns:
         List of `Segment`, in order.
@@ -216,8 +216,8 @@ def sample(initial, transitions, lengths, rng):
     Args:
         initial: (K,) P(z_1).
         transitions: (K, K) P(z_{t+1} = column | z_t = row).
-        lengths: length of each sequence.
-        rng: numpy Generator.
+        lengths: Length of each sequence.
+        rng: Numpy Generator.
 
     Returns:
         (sum of lengths,) integers, the sequences one after another.

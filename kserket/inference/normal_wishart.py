@@ -64,7 +64,7 @@ def cholesky(scatter):
         (K, D, D) lower triangular.
 
     Raises:
-        ValueError: a matrix is not finite.
+        ValueError: If a matrix is not finite.
     """
     try:
         factors = np.linalg.cholesky(scatter)

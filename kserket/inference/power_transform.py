@@ -4,7 +4,7 @@
     y = (psi(z, power) - mean) / deviation,    psi(z, p) = ((1 + z)^p - 1) / p     for z >= 0
                                                psi(z, p) = -psi(-z, 2 - p)         for z < 0
 
-A power of 1 leaves z as it is; less draws large values in, more draws small ones in. Powers from 0
+A power of 1 leaves z unchanged; less draws large values in, more draws small ones in. Powers from 0
 to 2 map all real numbers onto all real numbers.
 
 Reference:

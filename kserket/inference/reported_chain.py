@@ -118,10 +118,10 @@ def expect(log_reported, state, lengths=None, log_prior=None, num_paths=None, rn
     Args:
         log_reported: (N, K), as in `state_evidence`.
         state: `State`.
-        lengths: lengths of the sequences, summing to N. Default: one sequence.
+        lengths: Lengths of the sequences, summing to N. Default: one sequence.
         log_prior: (N, K) or None.
-        num_paths: count in so many sampled paths instead of computing expectations.
-        rng: numpy Generator, for sampling.
+        num_paths: Count in so many sampled paths instead of computing expectations.
+        rng: Numpy Generator, for sampling.
 
     Returns:
         `Statistics`.
@@ -176,7 +176,7 @@ def objective(log_likelihood, state, prior):
     """What learning climbs: log likelihood plus log prior, up to a constant.
 
     Args:
-        log_likelihood: of the reports under `state`.
+        log_likelihood: Of the reports under `state`.
         state: `State`.
         prior: `Prior`.
 
@@ -212,14 +212,14 @@ def climb(
         log_reported: (N, K), as in `state_evidence`.
         state: `State` to start from.
         prior: `Prior`.
-        lengths: as in `expect`.
+        lengths: As in `expect`.
         log_prior: (N, K) or None.
         max_sweeps: E and M steps at most.
-        tolerance: stop when a sweep gains less than this per step (row); not when sampling, nor if
+        tolerance: Stop when a sweep gains less than this per step (row); not when sampling, nor if
             None.
-        num_paths: as in `expect`.
-        rng: numpy Generator, for sampling.
-        callback: called as callback(sweep, max_sweeps, objective, state) after each; may raise
+        num_paths: As in `expect`.
+        rng: Numpy Generator, for sampling.
+        callback: Called as callback(sweep, max_sweeps, objective, state) after each; may raise
             StopIteration to end.
 
     Returns:
@@ -257,11 +257,11 @@ def fit(log_reported, prior, *, n_init=10, rng, log_prior=None, lengths=None, **
     Args:
         log_reported: (N, K), as in `state_evidence`.
         prior: `Prior`.
-        n_init: number of starts.
-        rng: numpy Generator.
+        n_init: Number of starts.
+        rng: Numpy Generator.
         log_prior: (N, K) or None.
-        lengths: as in `expect`.
-        **options: of the last run, see `climb`.
+        lengths: As in `expect`.
+        **options: Of the last run, see `climb`.
 
     Returns:
         `Fit`.
@@ -292,9 +292,9 @@ def neighborhood_start(log_reported, reach, rng, *, lengths=None, log_prior=None
 
     Args:
         log_reported: (N, K), as in `state_evidence`.
-        reach: number of steps to either side.
-        rng: numpy Generator.
-        lengths: as in `expect`. Nothing is reported beyond a sequence's ends.
+        reach: Number of steps to either side.
+        rng: Numpy Generator.
+        lengths: As in `expect`. Nothing is reported beyond a sequence's ends.
         log_prior: (N, K) or None. States are numbered after it, or after the reports.
 
     Returns:

@@ -58,9 +58,9 @@ def sample(
         theta: (N, K) topics of each document from which first topics are drawn.
         topics: M arrays (K, V_m) that weigh in the first draw, to go on from; or None.
         class_prior: (N, K) factors of each document's topics, or None.
-        num_sweeps: how often each topic is drawn anew.
+        num_sweeps: How often each topic is drawn.
         rng: `numpy.random.Generator`, or a seed.
-        callback: called as callback(sweep, num_sweeps, log_joint, chain) after each;
+        callback: Called as callback(sweep, num_sweeps, log_joint, chain) after each;
             StopIteration ends the run with what is reached.
 
     Returns:

@@ -67,10 +67,10 @@ def fit(
         start: (N, K) first guess of every document's topics, rows summing to one; or `topics`,
             M arrays (K, V_m), to go on from.
         class_prior: (N, K) factors of each document's topics, or None.
-        num_sweeps: at most.
-        tolerance: sweeps end when one changes the mean log probability of a word by less; None does
+        num_sweeps: At most.
+        tolerance: Sweeps end when one changes the mean log probability of a word by less; None does
             every sweep.
-        callback: called as callback(sweep, num_sweeps, objective, fit) after each;
+        callback: Called as callback(sweep, num_sweeps, objective, fit) after each;
             StopIteration ends the run with what is reached.
 
     Returns:
@@ -182,8 +182,8 @@ def proportions(counts, topics, alpha, *, class_prior=None, max_sweeps=200, tole
         topics: M arrays (K, V_m), P(word | topic).
         alpha: (K,), positive.
         class_prior: (N, K) factors of each document's topics, or None.
-        max_sweeps: at most, for each document.
-        tolerance: a document stops when none of its proportions changes by more.
+        max_sweeps: At most, for each document.
+        tolerance: A document stops when none of its proportions changes by more.
 
     Returns:
         (N, K), rows summing to one.

@@ -75,8 +75,8 @@ def scale(counts, total):
     """Every document at one length, its proportions kept; documents without words stay so.
 
     Args:
-        counts: as `read` returns them.
-        total: words that each document shall have.
+        counts: As `read` returns them.
+        total: Words that each document shall have.
 
     Returns:
         The same kind of array.
@@ -100,7 +100,7 @@ def rounded(counts):
     """Whole numbers that keep each row's total to the nearest: largest remainders go up.
 
     Args:
-        counts: as `read` returns them.
+        counts: As `read` returns them.
 
     Returns:
         (N, V) int64 CSR array.
@@ -135,9 +135,9 @@ def design_effect(counts, responsibilities, beta):
     covariance matrices of spiked population models, 2006) and taken back.
 
     Args:
-        counts: as `read` returns them.
+        counts: As `read` returns them.
         responsibilities: (N, K) of the classes the documents are in.
-        beta: pseudo-count of every word in every class, a number or (V,).
+        beta: Pseudo-count of every word in every class, a number or (V,).
 
     Returns:
         A float, 1 at least: the median over classes, since one that holds two kinds of documents

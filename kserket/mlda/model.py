@@ -33,7 +33,7 @@ class MultimodalLDA(SweepModel):
     - a report: a `Categorical` message, class probabilities from somewhere else, of which one is
       true.
 
-    Rows of NaN (or zeros) were not observed; None in the place of a modality stands for rows of
+    Rows of NaN (or zeros) were not observed; None instead of a modality stands for rows of
     NaN, once the model is fitted.
 
     `alpha` is how much a document mixes its topics. At 0 it has one topic, a class: words then
@@ -128,7 +128,7 @@ class MultimodalLDA(SweepModel):
 
         Args:
             input_shape: Shape (N, V) of one modality, or a list of one per modality.
-            reports: Which modalities are reports, booleans; None is none.
+            reports: Which modalities are reports, booleans (M,); None if no modality is.
         """
         shapes = input_shape["x"] if isinstance(input_shape, dict) else input_shape
         shapes = [shapes] if not isinstance(shapes[0], (list, tuple)) else list(shapes)

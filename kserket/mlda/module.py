@@ -24,15 +24,15 @@ class MLDA(LearningModule):
     """Serket's `mlda.MLDA`: sorts what several modules say of a datum into K topics.
 
     Each input is a modality: counts of words from an observation, or class probabilities from a
-    module. Every input is told what all others say of it, and thereby learns from them.
+    module. Every input receives what all others say of it, and learns from that.
 
     By default a datum has one topic, its class, and each modality counts for as many independent
     words as its data show: `weights` then say how much modalities count beside each other. With
     `alpha` above 0, or `inference="gibbs"`, a datum mixes topics as in Serket.
 
     An input that states as many classes as there are topics is taken for an observer of the same
-    classes, who may err: it is told the topics themselves, in its own numbers, and so comes to
-    tell apart what the others do. `shared_classes=False` leaves it its own classes.
+    classes, who may err: it receives the topics themselves, in its own numbers, and learns to
+    separate what the others separate. `shared_classes=False` leaves it its own classes.
 
     Args:
         K: Number of topics.
@@ -60,7 +60,7 @@ class MLDA(LearningModule):
         Backward: to each input what all others say of it: P(word | datum) (N, V) to an
             observation, `Categorical` (N, V) to a module that sent one: of its classes, or, with K
             of them that are shared, of the topic.
-        Prior: `Categorical` (N, K) in the place of the topics' own weights.
+        Prior: `Categorical` (N, K), used instead of the topics' own weights.
 
     Files:
         `parameters.h5`, `Pdz_{mode}.txt` (N, K), `categories_{mode}.txt` (N,),

@@ -254,7 +254,7 @@ class MarkovChain(SweepModel):
         """P(state | all steps) (N, K) of one sequence, as TensorFlow operations.
 
         Args:
-            inputs: x (N, K), or a dict of x and `class_prior`.
+            inputs: Tensor x (N, K), or a dict of x and `class_prior`.
         """
         inputs = inputs if isinstance(inputs, dict) else {"x": inputs}
         double = {name: ops.cast(part, "float64") for name, part in inputs.items()}

@@ -42,7 +42,7 @@ class MarkovModel(LearningModule):
     Samples are steps in time. Each step's class probabilities come from the module below; what
     goes back there is what all *other* steps say of this one, so that a step never hears itself.
     States carry the numbers of the classes below. The chain learns how far the module below can
-    be trusted, so that two states which that takes for one class are told apart by what comes
+    be trusted, so that two states that it takes for one class are separated by what comes
     before and after.
 
     Args:

@@ -33,15 +33,15 @@ def plot_reconstructions(
         x_hat: (N, ...) reconstructions of the same shape.
         image_shape: (height, width) or (height, width, channels). Default: the shape of a row, and
             of flat rows the square that fits.
-        num_images: how many, spread evenly over the N.
-        title: text above the picture.
+        num_images: How many, spread evenly over the N.
+        title: Text above the picture.
         ax: `matplotlib.axes.Axes`. Default: a new figure.
 
     Returns:
         The Axes.
 
     Raises:
-        ValueError: if the two differ in shape, or no image shape fits.
+        ValueError: If the two differ in shape, or no image shape fits.
     """
     if x_hat is None:
         x, x_hat = reconstruction_of(x)
@@ -69,15 +69,15 @@ def plot_generated(
     Args:
         images: (K, n, ...) n images of each of K classes, flat or not.
         names: K row labels. Default: "class 0", ...
-        image_shape: as in `plot_reconstructions`.
-        title: text above the picture.
+        image_shape: As in `plot_reconstructions`.
+        title: Text above the picture.
         ax: `matplotlib.axes.Axes`. Default: a new figure.
 
     Returns:
         The Axes.
 
     Raises:
-        ValueError: if there are not three dimensions or more, or no image shape fits.
+        ValueError: If there are not three dimensions or more, or no image shape fits.
     """
     images = as_numbers(images, "`images`", allow_missing=True)
     if images.ndim < 3:

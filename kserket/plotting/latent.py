@@ -51,16 +51,16 @@ def plot_latent(
         covariances: (K, D, D) component covariances, drawn at 1 and 2 standard deviations in the
             colors of their components; in gray if `labels` are (N,), since those need not number
             components. Components that are nobody's most probable one are left out.
-        names: what to write at each label, in sorted order, or at each of the K components.
+        names: What to write at each label, in sorted order, or at each of the K components.
             Default: itself.
-        title: text above the picture.
+        title: Text above the picture.
         ax: `matplotlib.axes.Axes`. Default: a new figure.
 
     Returns:
         The Axes.
 
     Raises:
-        ValueError: if shapes do not fit, or no point is finite.
+        ValueError: If shapes do not fit, or no point is finite.
     """
     if is_source(z):
         z, *mixture = latent_of(z)
@@ -117,15 +117,15 @@ def plot_active_units(
         kl_per_dim: (D,) mean KL divergence of each dimension from its prior, in nats; or a module
             whose forward message has a mean and a variance, or a graph: its first such module.
             Its prior is N(mu, I), with the mean that came from above or 0.
-        threshold: a dimension below it is called collapsed.
-        title: text above the picture. Default: how many dimensions are active.
+        threshold: A dimension below it is called collapsed.
+        title: Text above the picture. Default: how many dimensions are active.
         ax: `matplotlib.axes.Axes`. Default: a new figure.
 
     Returns:
         The Axes.
 
     Raises:
-        ValueError: if it is not a vector.
+        ValueError: If it is not a vector.
     """
     if is_source(kl_per_dim):
         kl_per_dim = _kl_per_dim(*gaussian_of(kl_per_dim))

@@ -28,18 +28,18 @@ def plot_history(history: Any, *, title: str | None = None, axes: Any = None) ->
     """Draws figures per round, one panel for each family of figures.
 
     Args:
-        history: dict from name ("gmm/accuracy") to one value per round; or what has such a dict as
+        history: Dict from name ("gmm/accuracy") to one value per round; or what has such a dict as
             its `history`: a graph, or what `fit` returned. Values that are not finite are left
             out. Colors stand for modules.
-        title: text above the panels.
-        axes: as many Axes as there are panels. Default: a new figure with the panels in one row.
+        title: Text above the panels.
+        axes: As many Axes as there are panels. Default: a new figure with the panels in one row.
 
     Returns:
         Array of the Axes, in the order losses, likelihoods, bounds, scores, changes of message,
         others.
 
     Raises:
-        ValueError: if there is nothing to draw, or `axes` are too few.
+        ValueError: If there is nothing to draw, or `axes` are too few.
     """
     while not isinstance(history, dict):
         history = history.history
@@ -91,14 +91,14 @@ def plot_confusion(
     Args:
         y_true: (N,) labels; or a module with labels and a posterior, or a graph: its last one.
         y_pred: (N,) clusters, or (N, K) probabilities.
-        title: text above the picture. Default: the accuracy.
+        title: Text above the picture. Default: the accuracy.
         ax: `matplotlib.axes.Axes`. Default: a new figure.
 
     Returns:
         The Axes.
 
     Raises:
-        ValueError: as `kserket.metrics.clustering_accuracy`.
+        ValueError: As `kserket.metrics.clustering_accuracy`.
     """
     from kserket import metrics
 

@@ -7,9 +7,9 @@ def find_module(source, *wishes, missing):
     """The first module of a graph that fulfils a wish, the first wish before the second.
 
     Args:
-        source: a graph (whatever has `modules`), or a module, which then is the only one.
-        *wishes: functions from a module to whether it has what the picture needs.
-        missing: the error's text if none does.
+        source: A graph (whatever has `modules`), or a module, which then is the only one.
+        *wishes: Functions from a module to whether it has what the picture needs.
+        missing: The error's text if none does.
     """
     for wish in wishes:
         for module in getattr(source, "modules", (source,)):

@@ -72,7 +72,7 @@ class VariationalAutoencoder(keras.Model):
         kernel_stddev: Standard deviation of the truncated normal from which the kernels of the
             default networks start.
         likelihood: "bernoulli" for x in [0, 1], or "gaussian", with one learned variance.
-        kl_weight: alpha, the weight of the KL divergence. Kept in a variable:
+        kl_weight: Weight alpha of the KL divergence. Kept in a variable:
             `model.kl_weight.assign(2.0)` takes effect in the next step.
         seed: Integer that determines initial weights and sampling.
         **kwargs: `name`, `dtype`, as every Keras model has them.
@@ -228,7 +228,7 @@ class VariationalAutoencoder(keras.Model):
         """Posterior and reconstruction.
 
         Args:
-            inputs: x (N, ...), or a dict or list that holds x and mu.
+            inputs: Tensor x (N, ...), or a dict or list that holds x and mu.
             training: Whether z is sampled; else it is the posterior mean.
 
         Returns:

@@ -49,10 +49,10 @@ class VAE(LearningModule):
         hidden_encoder_dim: Number of nodes in the encoder.
         hidden_decoder_dim: Number of nodes in the decoder.
         batch_size: Batch size; None takes the whole data in every step.
-        KL_param: alpha, the weight of the KL divergence. `vae1.kl_weight = 2.0` changes it
+        KL_param: Weight alpha of the KL divergence. `vae1.kl_weight = 2.0` changes it
             between updates.
         mode: "learn" or "recog" (recognition).
-        encoder: Keras model in place of the documented network, see
+        encoder: Keras model to use instead of the documented network, see
             `VariationalAutoencoder`. Subclasses may define `build_encoder(x, latent_dim)`
             instead, which returns mean and log variance, or what else such a model may.
         decoder: Likewise; subclasses may define `build_decoder(z)`, which returns logits

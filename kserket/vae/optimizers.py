@@ -15,7 +15,7 @@ _SINCE_KERAS = {  # TensorFlow 1's optimizers by name
 
 
 def as_keras_optimizer(given: Any, learning_rate: float) -> keras.optimizers.Optimizer:
-    """An optimizer of Keras in the place of what a user's network came with.
+    """An optimizer of Keras instead of the one that a user's network came with.
 
     Args:
         given: An optimizer of Keras or of `tf.compat.v1.train`, or None.

@@ -63,7 +63,7 @@ def product(messages: Sequence[Message | ArrayLike | None]) -> Message | Any:
     """The product of densities that several modules state about one variable.
 
     Categorical messages add their log probabilities; Gaussian ones (a `Mixture` or an array
-    standing for N(array, I)) add their precisions. A message on its own is returned as it is.
+    standing for N(array, I)) add their precisions. A single message is returned unchanged.
 
     Args:
         messages: Messages or arrays of one shape. None stands for no opinion.

@@ -143,7 +143,7 @@ class Categorical(Message):
             row = int(np.argmax(wrong))
             mend = "Divide each row by its sum."
             if not np.isfinite(probs[row]).all():
-                mend = "Rows that say nothing are told by `missing`, or are uniform."
+                mend = "Mark rows that say nothing by `missing`, or make them uniform."
             elif (probs[row] < 0).any():
                 mend = "Logarithms are read by Categorical.from_log."
             raise ValueError(
@@ -428,7 +428,7 @@ def _normalize_log(log_probs, missing):
 
 
 def _as_arrays(arguments):
-    """Arguments of a NumPy function with an array in the place of each message."""
+    """Arguments of a NumPy function with each message replaced by its array."""
     if isinstance(arguments, Message):
         return arguments.array
     if isinstance(arguments, dict):

@@ -151,7 +151,7 @@ def _check_entries(archive, size, allowed):
         if stat.S_ISLNK(info.external_attr >> 16):
             raise ValueError(f"its entry {name!r} is a link.")
         if not allowed.fullmatch(name):
-            raise ValueError(f"its entry {name!r} is none that kserket writes.")
+            raise ValueError(f"its entry {name!r} is not one that kserket writes.")
         if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
             raise ValueError(
                 f"its entry {name!r} unpacks from {info.compress_size} to {info.file_size} bytes. "

@@ -71,7 +71,7 @@ class Backup:
             if difference:
                 raise ValueError(
                     f"it is a backup of another graph or run: {difference}. Give each its own "
-                    "backup_dir, or remove the folder to begin anew."
+                    "backup_dir, or remove the folder to start over."
                 )
             if done > self.begin + self.rounds:
                 raise ValueError(
@@ -84,7 +84,7 @@ class Backup:
         return self.begin + self.rounds - done
 
     def save(self, stopped=False):
-        """Writes the graph as it is now, and removes the file of the round before.
+        """Writes the present graph, and removes the file of the round before.
 
         Args:
             stopped: Whether a callback or the tolerance ended the run here.

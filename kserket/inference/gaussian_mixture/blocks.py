@@ -23,7 +23,7 @@ class Block(NamedTuple):
 
 
 class Blocks:
-    """The data of a fit, in blocks that are kept where they fit into memory, else made anew.
+    """The data of a fit, in blocks that are kept where they fit into memory, else recomputed.
 
     Args:
         prior: `Prior` whose mean is the origin.
@@ -31,8 +31,8 @@ class Blocks:
         variance: (N, D) or None.
         log_prior: (N, K) log class probabilities or None.
         sample_weight: (N,) or None.
-        chunk_size: rows of a block, or None.
-        memory: how many bytes the kept blocks may take.
+        chunk_size: Rows of a block, or None.
+        memory: How many bytes the kept blocks may take.
     """
 
     def __init__(

@@ -11,8 +11,8 @@ class Learner:
 
     Args:
         prior: `Prior` to start from.
-        form: the quadratic form of the data.
-        learn_weights: whether `weight_concentration` is learned, too.
+        form: The quadratic form of the data.
+        learn_weights: Whether `weight_concentration` is learned, too.
     """
 
     def __init__(self, prior, form, learn_weights):

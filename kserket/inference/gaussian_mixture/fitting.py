@@ -36,25 +36,25 @@ def fit(
         prior: `Prior`.
         state: `State` to go on from, or None for a cold start.
         variance: (N, D) or None. Rows that hold an infinite variance say nothing.
-        log_prior: (N, K) log class probabilities that stand in place of the mixing weights, or
+        log_prior: (N, K) log class probabilities used instead of the mixing weights, or
             None.
         sample_weight: (N,) or None: how often each datum counts.
-        num_sweeps: how many sweeps to do at most, beside those of the starts.
-        n_init: how many cold starts to compare; None as in `start`.
-        tolerance: stop when a sweep raises the bound by less than this, in nats for each datum;
+        num_sweeps: How many sweeps to do at most, beside those of the starts.
+        n_init: How many cold starts to compare; None as in `start`.
+        tolerance: Stop when a sweep raises the bound by less than this, in nats for each datum;
             None never stops early.
         rng: `numpy.random.Generator`, or a seed.
-        callback: called after each sweep as `callback(sweep, num_sweeps, bound, state)`, counted
+        callback: Called after each sweep as `callback(sweep, num_sweeps, bound, state)`, counted
             from 1. `StopIteration` ends the fit with what is reached; other exceptions pass.
         num_components: K, needed where neither `state` nor `log_prior` tells it.
-        chunk_size: how many rows to work on at a time.
+        chunk_size: How many rows to work on at a time.
 
     Returns:
         `State`; (sweeps,) bounds, each of the state that the sweep started from; (n_init,) bounds
         of the starts, empty where none were compared.
 
     Raises:
-        ValueError: shapes do not agree, or K is not known.
+        ValueError: If shapes do not agree, or K is not known.
     """
     rng = np.random.default_rng(rng)
     num_components = check_num_components(num_components, state, log_prior)

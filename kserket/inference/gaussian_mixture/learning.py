@@ -31,7 +31,7 @@ class Data(NamedTuple):
     Attributes:
         x: (N, D), or the means of Gaussian data; 0 in rows that are missing.
         variance: (N, D), finite, or None where the data are exact, but for their resolution.
-        log_prior: (N, K) log class probabilities that stand in place of the mixing weights, or
+        log_prior: (N, K) log class probabilities used instead of the mixing weights, or
             None. Minus infinity rules a class out.
         weight: (N,) how often each sample counts, or None.
         missing: Boolean (N,), of samples that say nothing, or None.

@@ -149,7 +149,7 @@ def lower_bound(prior, state, statistics, uses_class_prior=False):
         prior: `Prior`.
         state: `State`.
         statistics: `Statistics` of all data computed under this state.
-        uses_class_prior: whether a class prior stood in place of the mixing weights; these are no
+        uses_class_prior: Whether a class prior replaced the mixing weights; these are no
             part of the model then.
 
     Returns:

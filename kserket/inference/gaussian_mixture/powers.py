@@ -49,9 +49,9 @@ def refine(runs, data, run_sweeps):
     """The best of several runs after each has learned powers.
 
     Args:
-        runs: short runs over the data.
+        runs: Short runs over the data.
         data: `Blocks` at zero mean and unit variance.
-        run_sweeps: makes a short run from `Blocks` and responsibilities (N, K).
+        run_sweeps: Makes a short run from `Blocks` and responsibilities (N, K).
 
     Returns:
         The run, over transformed data; their `PowerTransform`.

@@ -74,24 +74,24 @@ def start(
         prior: `Prior` to start from.
         num_components: K, needed where `log_prior` does not tell it.
         variance: (N, D) or None. Rows that hold an infinite variance say nothing.
-        log_prior: (N, K) log class probabilities that stand in place of the mixing weights, or
+        log_prior: (N, K) log class probabilities used instead of the mixing weights, or
             None.
         sample_weight: (N,) or None: how often each datum counts.
-        n_init: how many cold starts to compare; None makes `MAX_STARTS`, fewer of data of more than
+        n_init: How many cold starts to compare; None makes `MAX_STARTS`, fewer of data of more than
             `CHEAP_FEATURES` features, since a sweep takes time with their square at least.
         rng: `numpy.random.Generator`, or a seed.
-        chunk_size: how many rows to work on at a time.
-        learn_prior: whether to return a better prior, or the one given.
-        learn_weights: whether a better prior has a `weight_concentration` of its own; it has not
-            where a class prior stands in place of the weights.
-        learn_powers: whether features, at zero mean and unit variance here, get powers under which
+        chunk_size: How many rows to work on at a time.
+        learn_prior: Whether to return a better prior, or the one given.
+        learn_weights: Whether a better prior has a `weight_concentration` of its own; it has not
+            where a class prior replaces the weights.
+        learn_powers: Whether features, at zero mean and unit variance here, get powers under which
             components are more nearly Gaussian: the best starts go on as `powers.refine` tells.
 
     Returns:
         `Start`: the `State` and `Prior` reached, and what was compared.
 
     Raises:
-        ValueError: shapes do not agree, or K is not known.
+        ValueError: If shapes do not agree, or K is not known.
 
     Reference:
         C.-F. Chen, Bayesian inference for a normal dispersion matrix and its application to
@@ -161,7 +161,7 @@ def initialize(
         rng: `numpy.random.Generator`.
         log_prior: (N, K) log class probabilities or None.
         sample_weight: (N,) or None; rows of weight 0 do not move the centers.
-        standardize: whether k-means sees all features at unit variance, or as they are.
+        standardize: Whether k-means sees all features at unit variance, or as they are.
 
     Returns:
         (N, K) rows summing to one.

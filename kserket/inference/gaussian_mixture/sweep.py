@@ -24,7 +24,7 @@ def log_likelihood(state, x, variance=None, chunk_size=None):
         state: `State`.
         x: (N, D) data, or the means of Gaussian data.
         variance: (N, D) or None. Rows that hold an infinite variance say nothing: theirs is 0.
-        chunk_size: how many rows to work on at a time.
+        chunk_size: How many rows to work on at a time.
 
     Returns:
         (N, K) float64.
@@ -44,9 +44,9 @@ def log_responsibilities(state, x, variance=None, log_prior=None, chunk_size=Non
         state: `State`.
         x: (N, D) data, or the means of Gaussian data.
         variance: (N, D) or None. Rows that hold an infinite variance say nothing.
-        log_prior: (N, K) log class probabilities that stand in place of the mixing weights, or
+        log_prior: (N, K) log class probabilities used instead of the mixing weights, or
             None.
-        chunk_size: how many rows to work on at a time.
+        chunk_size: How many rows to work on at a time.
 
     Returns:
         (N, K) normalized log probabilities; (N,) their log normalizer, log sum_k exp E[log p(x_n,
@@ -73,10 +73,10 @@ def statistics(prior, state, x, variance=None, log_prior=None, sample_weight=Non
         state: `State` under which the classes are inferred.
         x: (N, D) data, or the means of Gaussian data.
         variance: (N, D) or None. Rows that hold an infinite variance count for nothing.
-        log_prior: (N, K) log class probabilities that stand in place of the mixing weights, or
+        log_prior: (N, K) log class probabilities used instead of the mixing weights, or
             None.
         sample_weight: (N,) or None: how often each datum counts.
-        chunk_size: how many rows to work on at a time.
+        chunk_size: How many rows to work on at a time.
 
     Returns:
         `Statistics`.
@@ -97,7 +97,7 @@ def statistics_from_responsibilities(
         x: (N, D) data, or the means of Gaussian data.
         variance: (N, D) or None. Rows that hold an infinite variance count for nothing.
         sample_weight: (N,) or None.
-        chunk_size: how many rows to work on at a time.
+        chunk_size: How many rows to work on at a time.
 
     Returns:
         `Statistics` without log evidence (nan), which only a state has.
