@@ -4,9 +4,13 @@ import importlib.util
 import pathlib
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
+import tensorflow as tf
+
+import kserket as srk
 
 ROOT = pathlib.Path(__file__).parent.parent
 EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
@@ -74,3 +78,23 @@ def test_a_hidden_markov_model_of_few_points_and_rounds(capsys):
     with pytest.raises(SystemExit):
         hmm.main(["--rounds", "1"])
     assert "2 at least" in capsys.readouterr().err
+
+
+def test_the_template_of_a_family_predicts_compiled_and_is_served(tmp_path):
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 3
+    x = rng.poisson(0.5 + 4.0 * np.eye(3)[labels]).astype("float64")
+    poisson = load_example("poisson_family").PoissonMixture(3, save_dir=None)
+    poisson.connect(srk.Observation(x, name="counts"))
+    graph = srk.Graph(poisson, seed=0)
+    graph.fit(rounds=1, verbose=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a rule that differs from infer() would warn
+        expected = graph.predict(x)
+    assert srk.metrics.clustering_accuracy(labels, expected.argmax(axis=1)) > 0.9
+    graph.export(tmp_path / "served")
+    served = tf.saved_model.load(str(tmp_path / "served")).signatures
+    found = served["classify"](counts=tf.constant(x, "float32"))["poisson"]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    drawn = served["generate"](component=tf.constant([0, 1]), seed=tf.constant(3))["counts"]
+    assert drawn.shape == (2, 3)
