@@ -18,10 +18,10 @@ from kserket.core.registry import register_module
 from kserket.typing import PathLike
 
 
-class _Passage(Module):
+class _PassThrough(Module):
     """Base of modules that read one module and pass messages on by `infer`."""
 
-    hands_down = True  # says nothing of its own, so that it may hear whatever the module below may
+    passes_through = True  # so that it may hear whatever the module below may
     links_samples = False
 
     def __init__(self, name: str) -> None:
@@ -34,30 +34,30 @@ class _Passage(Module):
         return data is not None and forward is not None and forward is not data
 
     def update(self) -> None:
-        """Reads, passes on what was read, and hands down what came from above."""
+        """Reads, passes on what was read, and passes down what came from above."""
         self.set_forward_msg(self.infer(self.get_messages().inputs, None).evidence)
-        self._hand_down()
+        self._pass_down()
 
     def set_backward_msg(self, message: Any, sender: Module | None = None) -> None:
-        """Receives a message from above, and hands it down at once.
+        """Receives a message from above, and passes it down at once.
 
         Args:
             message: A message or array of the shape of the forward message, or None.
             sender: The module that sends it.
         """
         super().set_backward_msg(message, sender)
-        self._hand_down()
+        self._pass_down()
 
     def withdraw_backward_msg(self, sender: Module | None) -> None:
-        """Takes a message from above back, and what was handed down of it.
+        """Takes a message from above back, and what was passed down of it.
 
         Args:
             sender: The module that sent it.
         """
         super().withdraw_backward_msg(sender)
-        self._hand_down()
+        self._pass_down()
 
-    def _hand_down(self):
+    def _pass_down(self):
         """Sends what came from above to the module below, or takes back what was sent."""
         prior = self.get_backward_msg()
         if prior is None or self.get_forward_msg() is None:
@@ -124,7 +124,7 @@ class _Passage(Module):
 
 
 @register_module("kserket")
-class GroupSum(_Passage):
+class GroupSum(_PassThrough):
     """Adds up the rows of each group: frames of a video, words of a scene, parts of an object.
 
     What a module above then says of a group goes down to each of its rows.
@@ -226,7 +226,7 @@ class GroupSum(_Passage):
 
 
 @register_module("kserket")
-class TextSaver(_Passage):
+class TextSaver(_PassThrough):
     """Writes what passes to a text file at every update, and passes all of it on, both ways.
 
     Args:
@@ -277,7 +277,7 @@ class TextSaver(_Passage):
 
 
 @register_module("kserket")
-class Buffer(_Passage):
+class Buffer(_PassThrough):
     """Collects what it reads, update by update, for modules above that learn from many samples.
 
     For data that arrive in parts: `obs.set_data(part)`, then `update()` of each module once, adds

@@ -10,7 +10,7 @@ import tensorflow as tf
 from kserket.core import files, rules, tensors
 from kserket.core.learning_module import check_learned
 from kserket.core.options import check_choice
-from kserket.core.passing import Passing, conclude, speaker
+from kserket.core.passing import Passing, conclude, source_of
 
 
 def export(graph, path, format=None, dtype="float32"):
@@ -111,7 +111,7 @@ class _Tracer:
             module
             for module in self.learners
             if module.tensor_decode is not None
-            and any(speaker(source) in self.observations for source in module.inputs)
+            and any(source_of(source) in self.observations for source in module.inputs)
         ]
 
     def latent_specs(self):
@@ -130,8 +130,8 @@ class _Tracer:
             latent = tf.cast(latent, self.inner)
             parts = conclude(module.tensor_decode, self.terms[module], latent)
             for source, part in zip(module.inputs, parts, strict=True):
-                if speaker(source) in self.observations and part is not None:
-                    outputs[self.names[speaker(source)]] = tf.cast(part, self.dtype)
+                if source_of(source) in self.observations and part is not None:
+                    outputs[self.names[source_of(source)]] = tf.cast(part, self.dtype)
         return outputs
 
     def can_generate(self):
@@ -169,7 +169,7 @@ class _Tracer:
         return sum(module in reader.inputs for reader in self.graph.modules)
 
     def _num_classes(self):
-        posterior = speaker(self.graph.tops[0]).posterior
+        posterior = source_of(self.graph.tops[0]).posterior
         return None if posterior is None else np.shape(posterior)[1]
 
     # Rows -------------------------------------------------------------------------------

@@ -73,7 +73,7 @@ class Module:
         fingerprint: Digest of its saved parameters, or None.
         evidence_uses_prior: Whether `infer` returns other evidence or messages under a prior.
             Where it does not, a graph runs the module once a pass, not again for each prior.
-        hands_down: Whether it has nothing to say of its own, and only passes on messages.
+        passes_through: Whether it only passes on messages and has no opinion of its own.
         num_rows: How many rows it reads and how many it sends, a pair, where the two differ; else
             None.
         links_samples: Whether what it concludes of a sample depends on the other samples it reads.
@@ -113,7 +113,7 @@ class Module:
     seed: int | None = None
     fingerprint: str | None = None
     evidence_uses_prior = True
-    hands_down = False
+    passes_through = False
     links_samples = True
     num_rows: int | None = None  # how many rows it reads and sends, where these are its own: a pair
     waits_for_inputs: bool = True

@@ -25,9 +25,9 @@ def conclude(hook, terms, *arguments):
     return hook(*arguments, terms) if terms else hook(*arguments)
 
 
-def speaker(module):
+def source_of(module):
     """The module itself, or the one whose messages it passes on."""
-    while module.hands_down:
+    while module.passes_through:
         module = module.inputs[0]
     return module
 
@@ -76,7 +76,7 @@ class Passing:
         self.observations = list(graph.observations.values())
         self.learners = [module for module in graph.modules if module not in self.observations]
         self.links_samples = any(module.links_samples for module in self.learners)
-        self._of_data = [m for m in graph.modules if speaker(m) in self.observations]
+        self._of_data = [m for m in graph.modules if source_of(m) in self.observations]
         said = {
             module: {} if module in self._of_data else beliefs.boxes[module].backward
             for module in self.learners
@@ -98,7 +98,9 @@ class Passing:
         """Whether something comes from above that changes what the module concludes."""
         if not said[module] or not module.evidence_uses_prior:
             return False
-        if not module.hands_down and not all(map(messages.is_categorical, said[module].values())):
+        if not module.passes_through and not all(
+            map(messages.is_categorical, said[module].values())
+        ):
             raise TypeError(
                 f"The graph cannot be exported: what {module.get_name()} hears from above are no "
                 "class probabilities, and they change what it concludes."

@@ -54,7 +54,7 @@ def _conclude(graph, data, wanted, max_passes, tolerance):
         if not any(module in reader.inputs for reader in graph.modules):
             raise ValueError(f"No module predicts {module.get_name()}: nothing reads it.")
     check_observed(graph, data)
-    settled, passed_on = None, any(reader.hands_down for reader in _readers(graph, observed))
+    settled, passed_on = None, any(reader.passes_through for reader in _readers(graph, observed))
     while settled is None and not passed_on:
         program = program_of(graph, data)
         if not program.is_compiled:

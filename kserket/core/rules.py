@@ -10,7 +10,7 @@ from kserket import storage
 from kserket.core import messages, tensors
 from kserket.core.beliefs import infer, pass_messages
 from kserket.core.module import Observation
-from kserket.core.passing import conclude, speaker
+from kserket.core.passing import conclude, source_of
 from kserket.core.saving import NotSaved
 
 _ROWS, _TOLERANCE = 16, 1e-3
@@ -107,7 +107,7 @@ def _difference(expected, found, module):
         pairs.append((expected.posterior, found.posterior))
     if module.sends_back:
         for source, old, new in zip(module.inputs, expected.downward, found.downward, strict=True):
-            is_heard = not isinstance(speaker(source), Observation)
+            is_heard = not isinstance(source_of(source), Observation)
             if is_heard and (old is None) != (new is None):
                 return np.inf
             if old is not None and new is not None:

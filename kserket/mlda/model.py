@@ -457,7 +457,7 @@ class MultimodalLDA(SweepModel):
             x: As in `predict`, or `Documents` that have been read.
 
         Returns:
-            `Beliefs`.
+            `TopicBeliefs`.
         """
         self._fitted()
         return rule.beliefs(self.read(x), self.weighing, self.found, self.terms())
@@ -621,7 +621,7 @@ class MultimodalLDA(SweepModel):
             terms: `Terms` of tensors; None takes the parameters of now, as constants.
 
         Returns:
-            `Beliefs`.
+            `TopicBeliefs`.
         """
         dtype = values[0].dtype
         terms = self.constant_terms(dtype) if terms is None else terms.cast(dtype)

@@ -13,7 +13,7 @@ _FOLD_IN_SWEEPS = 200
 _TINY = np.finfo("float32").tiny
 
 
-class Beliefs(NamedTuple):
+class TopicBeliefs(NamedTuple):
     """Logarithms (N, K), not normalized, as arrays or tensors.
 
     Attributes:
@@ -65,7 +65,7 @@ def beliefs(data, weighing, found, terms):
         terms: `Terms` of arrays.
 
     Returns:
-        `Beliefs` of arrays.
+        `TopicBeliefs` of arrays.
     """
     if weighing.is_mixed:
         return _of_proportions(
@@ -91,7 +91,7 @@ def tensor_beliefs(values, log_prior, weighing, terms):
         terms: `Terms` of tensors, in the precision of `values`.
 
     Returns:
-        `Beliefs` of tensors.
+        `TopicBeliefs` of tensors.
     """
     values = [_tensor_scale(part, m, weighing) for m, part in enumerate(values)]
     if weighing.is_mixed:
@@ -109,7 +109,7 @@ def tensor_beliefs(values, log_prior, weighing, terms):
 
 
 def _of_classes(logs, log_weights, log_prior):
-    """`Beliefs` where a document has one topic.
+    """`TopicBeliefs` where a document has one topic.
 
     Args:
         logs: What each modality says of it, M of (N, K).
@@ -119,11 +119,11 @@ def _of_classes(logs, log_weights, log_prior):
     total = sum(logs[1:], start=logs[0])
     above = log_weights if log_prior is None else log_prior
     others = [above + (total - own) if len(logs) > 1 else above + 0.0 * total for own in logs]
-    return Beliefs(total + log_weights if log_prior is None else total, others, total + above)
+    return TopicBeliefs(total + log_weights if log_prior is None else total, others, total + above)
 
 
 def _of_proportions(log_proportions, values, terms, alone, log_prior):
-    """`Beliefs` where a document mixes topics.
+    """`TopicBeliefs` where a document mixes topics.
 
     Args:
         log_proportions: Function from modalities and their topics to log proportions (N, K).
@@ -140,7 +140,7 @@ def _of_proportions(log_proportions, values, terms, alone, log_prior):
             log_proportions([values[m] for m in part], [topics[m] for m in part]) + above
             for part in used
         ]
-    return Beliefs(evidence, others, evidence + above)
+    return TopicBeliefs(evidence, others, evidence + above)
 
 
 def probabilities(logs):

@@ -93,16 +93,6 @@ def reading(path):
         raise ValueError(f"{path} cannot be loaded: {text}") from error
 
 
-def read_content(path):
-    """The JSON values of a file, checked, without its arrays and models.
-
-    Args:
-        path: The file.
-    """
-    with reading(path) as (content, _, _):
-        return content
-
-
 def _extract(path, folder):
     """Takes the parts out into a folder, checksums verified; the JSON values."""
     with open(path, "rb") as file:
