@@ -71,7 +71,9 @@ class VariationalAutoencoder(keras.Model):
         decoder_units: Width of the default decoder's hidden layer.
         kernel_stddev: Standard deviation of the truncated normal from which the kernels of the
             default networks start.
-        likelihood: "bernoulli" for x in [0, 1], or "gaussian", with one learned variance.
+        likelihood: "bernoulli" for x in [0, 1], or "gaussian", with one variance.
+        variance: Variance of the Gaussian likelihood, in the units of the data squared; None
+            learns that of standardized data.
         kl_weight: Weight alpha of the KL divergence. Kept in a variable:
             `model.kl_weight.assign(2.0)` takes effect in the next step.
         seed: Integer that determines initial weights and sampling.

@@ -59,7 +59,7 @@ class VAE(LearningModule):
             (Bernoulli) or the mean (Gaussian), or a pair of these and the optimizer to use.
         likelihood: "bernoulli" for data in [0, 1], or "gaussian".
         variance: Variance of the Gaussian likelihood, in the units of the data squared; None
-            learns one.
+            learns that of standardized data.
         learning_rate: Step size of Adam; also on parameters that were learned with another.
         save_dir: Folder in which `module001_vae/` is made; None writes nothing.
         load_dir: A module's own folder to take parameters from.
