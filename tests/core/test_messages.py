@@ -47,6 +47,21 @@ def test_acts_as_its_array(kind, rng):
 
 
 @pytest.mark.parametrize("kind", ["categorical", "gaussian", "mixture", "deferred"])
+@pytest.mark.parametrize("kind", ["categorical", "gaussian", "mixture", "deferred"])
+def test_has_the_methods_of_arrays_that_leave_them_as_they_are(kind, rng):
+    message = every_kind(rng)[kind]
+    array = np.asarray(message)
+    assert_array_equal(message.T, array.T)
+    assert_array_equal(message.argmax(axis=1), array.argmax(axis=1))
+    assert_array_equal((message.T / message.sum(1)).T, (array.T / array.sum(1)).T)
+    assert message.tolist() == array.tolist() and message.size == array.size
+    mine = message.copy()
+    mine[0] = 7.0  # a new array
+    assert_array_equal(np.asarray(message), array)
+    for name in ("sort", "fill", "put", "resize", "tocsr", "__array_interface__"):
+        assert not hasattr(message, name)
+
+
 def test_cannot_be_written_through(kind, rng):
     message = every_kind(rng)[kind]
     before = np.array(message)

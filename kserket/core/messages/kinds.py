@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,13 +15,19 @@ from kserket.floors import LOG_ZERO
 from kserket.typing import Array, Booleans, Floats, Integers
 
 SUM_TOLERANCE = 1e-3
+_OF_ARRAYS = {  # what scripts ask of an array, and leaves it as it is
+    *("T", "all", "any", "argmax", "argmin", "argsort", "astype", "clip", "copy", "cumsum", "dot"),
+    *("flatten", "max", "mean", "min", "nonzero", "prod", "ravel", "repeat", "reshape", "round"),
+    *("size", "squeeze", "std", "sum", "swapaxes", "tolist", "transpose", "var"),
+}
 
 
 class Message(np.lib.mixins.NDArrayOperatorsMixin, abc.ABC):
     """One row per sample of what is known, readable as an array.
 
-    `np.asarray(message)`, `len`, `shape`, `ndim`, `dtype`, indexing and arithmetic are those
-    of the array that stands for it; `take` keeps the kind.
+    `np.asarray(message)`, `len`, `shape`, `ndim`, `dtype`, indexing, arithmetic and the methods of
+    arrays that leave them as they are (`message.argmax(axis=1)`, `message.T`) are those of the
+    array that stands for it; `take` keeps the kind.
 
     Attributes:
         missing: Boolean array (N,), true for rows that say nothing, or None if all say
@@ -85,6 +91,13 @@ class Message(np.lib.mixins.NDArrayOperatorsMixin, abc.ABC):
 
     def __getitem__(self, index: Any) -> Any:
         return self.array[index]
+
+    if not TYPE_CHECKING:  # else a wrong name would be of any type
+
+        def __getattr__(self, name):
+            if name in _OF_ARRAYS:
+                return getattr(self.array, name)
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         return np.array(self.array, dtype=dtype, copy=copy)
