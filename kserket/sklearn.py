@@ -145,7 +145,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         return self.model_.score_samples(X)
 
     def score(self, X: ArrayLike, y: Any = None) -> float:
-        """Mean log p(x) of data: what a grid search over K compares on held-out samples."""
+        """Mean log p(x) of data (N, D): what a grid search over K compares on held-out samples."""
         return float(self.score_samples(X).mean())
 
     def sample(self, n_samples: int = 1) -> tuple[Floats, Integers]:
@@ -239,7 +239,13 @@ class GraphClusterer(
         return self.predict_proba(X).argmax(axis=1)
 
     def transform(self, X: ArrayLike) -> Any:
-        """What the top module reads, (N, L): the latent means under a mixture.
+        """What the top module reads.
+
+        Args:
+            X: Array (N, D).
+
+        Returns:
+            Array (N, L): the latent means under a mixture.
 
         Raises:
             ValueError: If the top module reads several modules.
@@ -250,7 +256,7 @@ class GraphClusterer(
         return self.graph_.predict(X, outputs=self.graph_.names[self._source])
 
     def score(self, X: ArrayLike, y: Any = None) -> float:
-        """Mean log-likelihood, under the top module, of what that reads.
+        """Mean log-likelihood, under the top module, of what that reads of data (N, D).
 
         Over a VAE these are its latent means, not the data: the score compares numbers of
         clusters over one fitted VAE at most, and never different `build`s or VAEs. Latent

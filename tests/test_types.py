@@ -2,6 +2,7 @@
 
 import inspect
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -95,6 +96,9 @@ class Mean(srk.LearningModule):
 assert_type(Mean("mean"), Mean)
 """
 
+ARRAY = re.compile(r"^(?!dict|.*Callable).*(Array|NDArray|Floats|Integers|Booleans)")
+SHAPE = re.compile(r"\([A-Zn(1][^)]*[,)]|[Aa]s in|[Ll]ikewise|Must be None")
+
 FAULTS = {
     "graph.fit(epochs=3)": "call-arg",
     'graph.fit("3")': "arg-type",
@@ -152,6 +156,32 @@ def untyped(function):
 def test_every_public_callable_has_types():
     missing = {path: untyped(function) for path, function in CALLABLES.items()}
     assert not {path: names for path, names in missing.items() if names}
+
+
+def without_shape(function):
+    """Array parameters (and "return") whose shape the docstring does not give."""
+    owner, _, name = function.__qualname__.partition(".")
+    documented = inspect.unwrap(function).__globals__[owner] if name == "__init__" else function
+    text = inspect.cleandoc(documented.__doc__ or "")
+    if not text or re.match(r"`\w+`, by the name", text):
+        return []  # what it overrides, or calls, tells
+    entries = dict(re.findall(r"^    \*{0,2}(\w+): (.*(?:\n {8}.*)*)", text, flags=re.MULTILINE))
+    signature = inspect.signature(function)
+    missing = [
+        name
+        for name, parameter in signature.parameters.items()
+        if ARRAY.search(str(parameter.annotation))
+        and not SHAPE.search(entries.get(name, "" if entries else text))
+    ]
+    return missing + ["return"] * bool(
+        ARRAY.search(str(signature.return_annotation)) and not SHAPE.search(text)
+    )
+
+
+def test_every_array_has_a_shape():
+    missing = {path: without_shape(function) for path, function in CALLABLES.items()}
+    missing = {path: names for path, names in missing.items() if names}
+    assert not missing
 
 
 def test_public_callables_are_found():

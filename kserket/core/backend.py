@@ -51,7 +51,7 @@ def _import_keras():
     chatty = "tensorflow" in sys.modules or os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0"
     with contextlib.nullcontext() if chatty else _without_chatter():
         tensorflow = importlib.import_module("tensorflow")
-        if not glob.glob("/dev/nvidia*"):  # where there is one, when to look is not ours to say
+        if not glob.glob("/dev/nvidia*"):  # with one, the user decides when
             tensorflow.config.list_physical_devices()  # looks for drivers, and complains
     advice = (
         "kserket needs Keras with the TensorFlow backend. Set KERAS_BACKEND=tensorflow (or "

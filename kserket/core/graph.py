@@ -44,7 +44,7 @@ class Graph:
 
     `fit` runs rounds; a round lets every module `update()` once, from the data upwards, and
     does exactly what the same calls in a loop of one's own do. Connect modules first: a graph whose
-    modules are connected otherwise afterwards raises RuntimeError.
+    modules are reconnected afterwards raises RuntimeError.
 
     Args:
         *tops: The modules at the top. What they read, directly or not, belongs to the graph.
@@ -127,7 +127,7 @@ class Graph:
 
     @history.setter
     def history(self, history: keras.callbacks.History) -> None:
-        """Nothing: every History that Keras calls would put itself here after each epoch."""
+        """Ignored: Keras assigns every History that it calls, after each epoch."""
 
     @property
     def observations(self) -> dict[str, Observation]:
@@ -359,8 +359,8 @@ class Graph:
 
         Args:
             num_samples: How many.
-            component: Class of the top module, or one for each sample; None draws classes from
-                its own weights.
+            component: Class of the top module, or one per sample (num_samples,); None draws classes
+                from its own weights.
             top: Name of the module to start from; None is the graph's top.
             outputs: Name of an observation, or a list; None is all.
             seed: Integer or `numpy.random.Generator`.

@@ -188,7 +188,7 @@ class Module:
 
     @property
     def posterior(self) -> Floats | None:
-        """Evidence times everything that came from above; None where there is no such thing."""
+        """Evidence times everything that came from above, (N, K), or None."""
         return None
 
     @property

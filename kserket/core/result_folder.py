@@ -18,8 +18,8 @@ _BEFORE = "previous"  # folder of the parameters before the last ones that were 
 def write(module, inference):
     """Writes the result files of an update: parameters first, then the texts.
 
-    Where it has learned, the module's `fingerprint` becomes that of its parameters. Without a
-    folder nothing is written.
+    After learning, the module's `fingerprint` is set to the digest of its new parameters. Without
+    a folder nothing is written.
 
     Args:
         module: A `LearningModule`.

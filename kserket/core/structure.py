@@ -77,7 +77,7 @@ def check_unchanged(tops, names):
         f"{', '.join(some)} {what}" for some, what in ((added, "came"), (removed, "went")) if some
     ]
     raise RuntimeError(
-        "Modules were connected otherwise after the graph was made: "
-        f"{' and '.join(news) or 'their order is another'}. Connect everything first, then "
+        "Modules were reconnected after the graph was made: "
+        f"{' and '.join(news) or 'their order changed'}. Connect everything first, then "
         "make a new Graph."
     )

@@ -569,7 +569,7 @@ class GaussianMixture(SweepModel):
 
         Args:
             num_samples: How many.
-            component: Draw from this one only, or one for each sample.
+            component: Draw from this one only, or from one per sample (num_samples,).
             seed: Integer or `numpy.random.Generator`.
 
         Returns:

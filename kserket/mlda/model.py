@@ -49,12 +49,12 @@ class MultimodalLDA(SweepModel):
         num_topics: Number of topics K.
         alpha: Dirichlet parameter of each topic in a document, one or (K,); None is 0, or 1 for
             the sampler.
-        beta: Dirichlet parameter of each word in a topic, or a list of one per modality.
-        modality_weights: Words that every document shall have in each modality: counts are scaled
-            to them, exactly. None leaves counts as they are; proportions need them.
+        beta: Dirichlet parameter of each word in a topic, or a list (M,) of one per modality.
+        modality_weights: Words (M,) that every document shall have in each modality: counts are
+            scaled to them, exactly. None leaves counts as they are; proportions need them.
         inference: "variational", or "gibbs" (Serket's collapsed sampler).
         design_effects: With alpha = 0, how many words of each modality count as one independent
-            word, a number or one per modality; None finds out, 1 believes every word.
+            word, a number or (M,); None finds out, 1 believes every word.
         n_init: Number of starts of the first fit, from all modalities and from each alone, chosen
             by the posterior density.
         tolerance: Sweeps end early when one gains less than this per document (alpha = 0) or
@@ -575,9 +575,9 @@ class MultimodalLDA(SweepModel):
 
         Args:
             num_samples: How many.
-            topic: All words are of this topic, or of one for each document; None draws topics.
-            lengths: Number of words in each modality, or one for all; None is the mean of the data
-                learned from.
+            topic: All words are of this topic, or of one per document (num_samples,); None draws.
+            lengths: Number of words in each modality (M,), or one for all; None is the mean of
+                the data learned from.
             seed: Integer or `numpy.random.Generator`.
 
         Returns:

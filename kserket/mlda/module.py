@@ -36,18 +36,18 @@ class MLDA(LearningModule):
 
     Args:
         K: Number of topics.
-        weights: Words that every datum shall have in each modality; None leaves counts as they
-            are.
+        weights: Words (M,) that every datum shall have in each modality; None does not scale
+            counts.
         itr: Number of sweeps in one update at most.
         name: Module name.
         category: Optional labels (N,), used to score and for nothing else.
         mode: "learn" or "recog" (recognition).
-        alpha: How much a datum mixes topics; None is 0, or 1 with `inference="gibbs"`.
-        beta: Pseudo-count of each word in every topic.
+        alpha: How much a datum mixes topics, one or (K,); None is 0, or 1 with `inference="gibbs"`.
+        beta: Pseudo-count of each word in every topic, or a list (M,) of one per modality.
         inference: "variational", or "gibbs" for Serket's sampler.
         n_init: Number of starts of the first update, from all inputs and from each alone, chosen
             by the posterior density.
-        shared_classes: Whether inputs that state K classes mean the topics.
+        shared_classes: Whether inputs that state K classes report the topics themselves.
         save_dir: Folder in which `module003_mlda/` is made; None writes nothing.
         load_dir: A module's own folder to take parameters from.
         seed: Integer that determines all randomness.
@@ -141,7 +141,7 @@ class MLDA(LearningModule):
 
     @property
     def shared_classes(self) -> bool:
-        """Whether inputs that state K classes mean the topics; may be set between updates."""
+        """Whether inputs that state K classes report the topics; may be set between updates."""
         return self._shared_classes
 
     @shared_classes.setter

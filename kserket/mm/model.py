@@ -165,7 +165,7 @@ class MarkovChain(SweepModel):
                 message, or a dict of `x` and `class_prior`. What `kserket.mm.data.read` returned
                 is not read again.
             y: Not used.
-            lengths: Lengths of the sequences in x, summing to N; None is one sequence.
+            lengths: Lengths (S,) of the sequences in x, summing to N; None is one sequence.
             epochs: Number of sweeps at most.
             callbacks: Keras callbacks; an epoch is a sweep.
             verbose: 0 is silent, "auto" shows a fit that takes long, 1 shows every fit.
@@ -372,7 +372,7 @@ class MarkovChain(SweepModel):
 
         Args:
             num_steps: Length of one sequence.
-            lengths: Instead, the lengths of several.
+            lengths: Instead, the lengths (S,) of several.
             seed: Integer or `numpy.random.Generator`.
 
         Returns:

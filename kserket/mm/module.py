@@ -49,7 +49,7 @@ class MarkovModel(LearningModule):
         num_samp: Number of paths sampled in a sweep, with `inference="sampled"`.
         name: Module name.
         mode: "learn" or "recog" (recognition).
-        lengths: Lengths of the sequences that the samples are; None is one sequence. Set
+        lengths: Lengths (S,) of the sequences in the samples; None is one sequence. Set
             `module.lengths` before other data come.
         itr: Number of sweeps in one update at most.
         category: Optional labels (N,), used to score and for nothing else.
@@ -152,7 +152,7 @@ class MarkovModel(LearningModule):
 
     @property
     def lengths(self) -> ArrayLike | None:
-        """Lengths of the sequences that the samples are, or None; may be set between updates."""
+        """Lengths (S,) of the sequences in the samples, or None; may be set between updates."""
         return self._lengths
 
     @lengths.setter

@@ -35,8 +35,8 @@ def plot_history(history: Any, *, title: str | None = None, axes: Any = None) ->
         axes: As many Axes as there are panels. Default: a new figure with the panels in one row.
 
     Returns:
-        Array of the Axes, in the order losses, likelihoods, bounds, scores, changes of message,
-        others.
+        Array (P,) of the Axes of P panels, in the order losses, likelihoods, bounds, scores,
+        changes of message, others.
 
     Raises:
         ValueError: If there is nothing to draw, or `axes` are too few.

@@ -66,7 +66,7 @@ def product(messages: Sequence[Message | ArrayLike | None]) -> Message | Any:
     standing for N(array, I)) add their precisions. A single message is returned unchanged.
 
     Args:
-        messages: Messages or arrays of one shape. None stands for no opinion.
+        messages: Messages or arrays of one shape (N, K) or (N, D). None stands for no opinion.
 
     Returns:
         A message, or None if nobody said anything.

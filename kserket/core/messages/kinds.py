@@ -53,7 +53,7 @@ class Message(np.lib.mixins.NDArrayOperatorsMixin, abc.ABC):
         """
 
     def to_arrays(self) -> dict[str, Array | None]:
-        """All that the message is: dict from name to array or None, for `from_arrays`."""
+        """All that the message is, for `from_arrays`: dict from name to array (N, ...) or None."""
         return {name.strip("_"): value for name, value in vars(self).items()}
 
     @classmethod

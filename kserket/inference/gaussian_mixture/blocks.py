@@ -59,7 +59,7 @@ class Blocks:
         self._check()
 
     def blocks(self):
-        """Pairs of the rows (a slice) and their `Block`, good until the next is asked for."""
+        """Pairs of the rows (a slice) and their `Block`, which the next one overwrites."""
         if self.kept is None and 8 * self.form.width * len(self.x) <= self.memory:
             self.kept = list(self._make_blocks())
         if self.kept is not None:
