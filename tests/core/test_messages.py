@@ -47,7 +47,6 @@ def test_acts_as_its_array(kind, rng):
 
 
 @pytest.mark.parametrize("kind", ["categorical", "gaussian", "mixture", "deferred"])
-@pytest.mark.parametrize("kind", ["categorical", "gaussian", "mixture", "deferred"])
 def test_has_the_methods_of_arrays_that_leave_them_as_they_are(kind, rng):
     message = every_kind(rng)[kind]
     array = np.asarray(message)
@@ -62,6 +61,7 @@ def test_has_the_methods_of_arrays_that_leave_them_as_they_are(kind, rng):
         assert not hasattr(message, name)
 
 
+@pytest.mark.parametrize("kind", ["categorical", "gaussian", "mixture", "deferred"])
 def test_cannot_be_written_through(kind, rng):
     message = every_kind(rng)[kind]
     before = np.array(message)
