@@ -185,7 +185,7 @@ def _is_numeric_type(dtype):
 
 
 def _first_object(array):
-    """Where the first of an array of objects that is no number stands, and what it is."""
+    """Where the first of an array of objects that is not a number stands, and what it is."""
     for index, value in np.ndenumerate(array):
         if not isinstance(value, (int, float, np.number)):
             return (f" at {_place(index)}" if index else ""), value

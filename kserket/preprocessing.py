@@ -92,7 +92,7 @@ def oriented_gradients(
         fit into H and W. Squares of each image sum to one; an image of one color is zero.
 
     Raises:
-        ValueError: If the shape is none of these, a cell does not fit, an option is no positive
+        ValueError: If the shape is none of these, a cell does not fit, an option is not a positive
             integer, or values are not finite.
 
     Reference:

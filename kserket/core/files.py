@@ -179,7 +179,7 @@ def holding(folder):
         folder: The folder.
 
     Yields:
-        A function that makes the folder, and takes it, again where somebody removed it.
+        A function that makes the folder, and takes it, again where it was removed.
 
     Raises:
         OSError: If nothing can be written there.
@@ -248,7 +248,7 @@ def naming(path):
     TensorFlow's errors about files become such errors.
 
     Args:
-        path: The file or folder that somebody asked for.
+        path: The file or folder that was asked for.
     """
     try:
         yield

@@ -43,7 +43,7 @@ class Graph:
     """Everything that the given modules are connected to, downwards, as one model.
 
     `fit` runs rounds; a round lets every module `update()` once, from the data upwards, and
-    does exactly what the same calls in a loop of one's own do. Connect modules first: a graph whose
+    does exactly what the same calls in your own loop do. Connect modules first: a graph whose
     modules are reconnected afterwards raises RuntimeError.
 
     Args:
@@ -372,7 +372,7 @@ class Graph:
         Raises:
             RuntimeError: If a module has learned nothing yet.
             TypeError: If a module cannot generate.
-            ValueError: If `component` is no class of that module, or `top` is an observation.
+            ValueError: If `component` is not a class of that module, or `top` is an observation.
         """
         check_unchanged(self.tops, self.names)
         check_nonnegative_int(num_samples=num_samples)

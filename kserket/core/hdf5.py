@@ -81,7 +81,7 @@ def _walk(group, path, depth, seen):
 def _check_dataset(dataset, name):
     """The number of bytes of a dataset of numbers; ValueError unless they stand in its file."""
     if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind not in "fiubcS":
-        raise ValueError(f"{name!r} is no array of numbers.")
+        raise ValueError(f"{name!r} is not an array of numbers.")
     plan = dataset.id.get_create_plist()
     plain = plan.get_layout() in (h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT)
     if not plain or plan.get_external_count() or dataset.shape is None:

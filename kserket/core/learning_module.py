@@ -27,7 +27,7 @@ from kserket.core.options import (
     check_seed,
 )
 from kserket.core.progress import Steps, showing_steps
-from kserket.core.rollback import has_finite_weights, undone_on_error
+from kserket.core.rollback import has_finite_weights, rolled_back_on_error
 from kserket.typing import Array, Floats, Mode, PathLike, hook
 
 # What a saved graph keeps of every module that learns.
@@ -338,7 +338,7 @@ class LearningModule(Module):
         inputs, prior = self.get_messages()
         self._check(inputs, prior)
         data = self.read(inputs, prior)
-        with undone_on_error(self):
+        with rolled_back_on_error(self):
             self.ensure_model(data, [list(np.shape(message)[1:]) for message in inputs])
             logs = self._learn(data) if self.learnable and not _all_missing(inputs) else {}
             inference = as_inference(self, call(self.infer_learned, data))

@@ -14,7 +14,7 @@ _MAX_NUMBER = 2**31
 def check_state(module, state):
     """Checks the attributes of a module that a file holds.
 
-    What a module of one's own keeps beside them is its own to check, in `set_state`.
+    What a user's module keeps beside them it checks itself, in `set_state`.
 
     Args:
         module: The `Module`.

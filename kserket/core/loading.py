@@ -74,7 +74,7 @@ def _build(content, unpacker, data, save_dir):
     for entry in content["modules"]:
         cls = registered_class(entry["class"])
         if not issubclass(cls, Module):
-            raise ValueError(f"{entry['class']} is no module.")
+            raise ValueError(f"{entry['class']} is not a module.")
         config = unpacker.unpack(entry["config"])
         if issubclass(cls, Observation):
             module = _build_observation(cls, config, entry, unpacker, given)

@@ -83,7 +83,7 @@ class Mailbox:
 
 
 class DataBox(Mailbox):
-    """The mailbox of data: what comes down is kept for whoever asks, and changes nothing."""
+    """The mailbox of data: what comes down is kept, and changes nothing."""
 
     def prior(self, leaving_out=None):
         return None

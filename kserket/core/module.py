@@ -63,7 +63,7 @@ class Module:
     Args:
         name: What it is called: "vae", "gmm". It is part of the folder's name and of the
             names of figures such as `gmm/accuracy`.
-        learnable: Whether `update()` changes parameters, for whoever asks the attribute.
+        learnable: Whether `update()` changes parameters.
 
     Attributes:
         model: The model that it learns, or None.

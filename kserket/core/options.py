@@ -250,7 +250,7 @@ def suggests(function: Callable[_Arguments, _Returned]) -> Callable[_Arguments, 
 
 
 class Fixed:
-    """An attribute that the constructor sets, and nobody afterwards."""
+    """An attribute that only the constructor sets."""
 
     def __set_name__(self, owner, name):
         self.name = name
@@ -377,7 +377,7 @@ def check_classes(option, classes, num_samples, num_classes=None):
         Integers (num_samples,).
 
     Raises:
-        ValueError: If there is not one for each, or one is no class.
+        ValueError: If there is not one for each, or one is not a class.
     """
     given = as_numbers(classes, f"`{option}`")
     if given.dtype.kind not in "iu" or given.shape not in ((), (1,), (num_samples,)):

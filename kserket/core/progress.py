@@ -152,7 +152,7 @@ def showing_sweeps(name, figure, verbose):
 
 @contextlib.contextmanager
 def showing_steps(module):
-    """Shows the steps of one update that takes long, where nobody else watches the module.
+    """Shows the steps of one update that takes long, where nothing else watches the module.
 
     `keras.utils.disable_interactive_logging()` silences it.
 

@@ -1,4 +1,4 @@
-"""What fails in an update is undone."""
+"""An update that fails is rolled back."""
 
 import contextlib
 
@@ -9,7 +9,7 @@ from kserket.core.structure import in_order
 
 
 @contextlib.contextmanager
-def undone_on_error(*modules):
+def rolled_back_on_error(*modules):
     """An error inside leaves modules as they were before: models, messages, attributes.
 
     Weights, random states, metrics and optimizer of a Keras model are restored; a model of another

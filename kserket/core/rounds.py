@@ -17,7 +17,7 @@ from kserket.core.options import (
     shown,
 )
 from kserket.core.progress import Progress, stopping_on_interrupt
-from kserket.core.rollback import undone_on_error
+from kserket.core.rollback import rolled_back_on_error
 from kserket.core.saving import Backup
 
 
@@ -69,7 +69,7 @@ def _run(graph, rounds, callbacks, verbose, tolerance, updates, module_callbacks
         for _ in range(rounds):
             observers.on_epoch_begin(graph.round)
             _check_modules(graph, updates)
-            with undone_on_error(*graph.modules):
+            with rolled_back_on_error(*graph.modules):
                 reported = _run_round(graph, progress, observers, updates, module_callbacks)
             progress.end_round(graph.round, reported)
             figures = _aligned(graph.history, reported)

@@ -51,7 +51,7 @@ def unique_names(modules):
         base = module.name or type(module).__name__.lower()
         seen[base] = seen.get(base, 0) + 1
         name = base if seen[base] == 1 else f"{base}_{seen[base]}"
-        while name in names.values():  # taken by a module that somebody named so
+        while name in names.values():  # taken by a module of that name
             seen[base] += 1
             name = f"{base}_{seen[base]}"
         names[module] = name

@@ -576,7 +576,7 @@ class GaussianMixture(SweepModel):
             `(x, components)`, arrays (num_samples, D) and (num_samples,).
 
         Raises:
-            ValueError: If `num_samples` is no whole number, or `component` no class.
+            ValueError: If `num_samples` is not a whole number, or `component` is not a class.
         """
         check_nonnegative_int(num_samples=num_samples)
         rng = np.random.default_rng(seed)

@@ -585,7 +585,7 @@ class MultimodalLDA(SweepModel):
             report; and each document's proportions of topics (N, K).
 
         Raises:
-            ValueError: If `num_samples` or a length is no whole number, a topic is none of the
+            ValueError: If `num_samples` or a length is not a whole number, a topic is none of the
                 model's, or there is not one for each.
         """
         check_nonnegative_int(num_samples=num_samples)

@@ -386,6 +386,6 @@ def _tensor_missing(message):
 
 
 def _words(theta, topics):
-    """P(word | datum), computed when somebody looks at it."""
+    """P(word | datum), computed when it is first read."""
     shape = len(theta), topics.shape[1]
     return messages.Deferred(shape, lambda: (theta @ topics).astype("float32"))

@@ -406,7 +406,7 @@ class MarkovChain(SweepModel):
             Integers (num_paths, N).
 
         Raises:
-            ValueError: If `num_paths` is no positive integer.
+            ValueError: If `num_paths` is not a positive integer.
         """
         check_positive_int(num_paths=num_paths)
         evidence, initial, transitions, lengths = self._evidence(x, lengths)

@@ -50,7 +50,7 @@ def plot_latent(
         means: (K, D) component means.
         covariances: (K, D, D) component covariances, drawn at 1 and 2 standard deviations in the
             colors of their components; in gray if `labels` are (N,), since those need not number
-            components. Components that are nobody's most probable one are left out.
+            components. Components that are most probable for no point are left out.
         names: What to write at each label, in sorted order, or at each of the K components.
             Default: itself.
         title: Text above the picture.

@@ -660,8 +660,8 @@ class VariationalAutoencoder(keras.Model):
         Raises:
             RuntimeError: If the model is not built.
             TypeError: If `mu` or `mu_variance` are not numbers.
-            ValueError: If `num_samples` is no whole number, or `mu` or `mu_variance` are of another
-                shape, not finite or, variances, not positive.
+            ValueError: If `num_samples` is not a whole number, or `mu` or `mu_variance` are of
+                another shape or not finite, or a variance is not positive.
         """
         check_nonnegative_int(num_samples=num_samples)
         mean, variance = 0.0, 1.0
@@ -704,8 +704,8 @@ class VariationalAutoencoder(keras.Model):
 
         Raises:
             TypeError: As in `fit`.
-            ValueError: As in `fit`; or if `num_samples` is no positive whole number, or `noise` is
-                of another shape.
+            ValueError: As in `fit`; or if `num_samples` is not a positive whole number, or `noise`
+                has another shape.
         """
         check_positive_int(num_samples=num_samples)
         inputs = {"x": x, "mu": mu, "mu_variance": mu_variance}

@@ -69,7 +69,7 @@ class VAE(LearningModule):
     Messages:
         Reads: x (N, ...), from one module; class probabilities with `backward=False` only.
         Forward: `Gaussian` q(z|x) (N, latent_dim); as an array its mean.
-        Backward: the reconstruction, shape of x, made when somebody reads it.
+        Backward: the reconstruction, shape of x, made when it is first read.
         Prior: mu (N, latent_dim), or a `Gaussian` with its variance.
 
     Files:

@@ -593,8 +593,8 @@ def set_class(name):
 
 
 BAD_FILES = {
-    "empty": (lambda data: b"", "no file of kserket's"),
-    "text": (lambda data: b"hello " * 99, "no file of kserket's"),
+    "empty": (lambda data: b"", "not a file of kserket"),
+    "text": (lambda data: b"hello " * 99, "not a file of kserket"),
     "hdf5": (hdf5_bytes, "HDF5 file"),
     "plain zip": (lambda data: zipped({"graph.json": b"{}", "arrays.h5": b""}), "not one that"),
     "foreign zip": (lambda data: zipped({"readme.txt": b"x"}), "readme.txt.* none that"),

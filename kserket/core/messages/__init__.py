@@ -2,7 +2,7 @@
 
 A message states what one module knows of the variable it shares with another: a class
 (`Categorical`), a real vector (`Gaussian`), a vector through the classes it may belong to
-(`Mixture`), or something that is only worth computing when somebody looks at it
+(`Mixture`), or something that is only worth computing when it is read
 (`Deferred`). Every message is immutable and acts as the array that Serket would have sent,
 and wherever a message is expected a plain array is accepted.
 """

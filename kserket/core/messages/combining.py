@@ -69,7 +69,7 @@ def product(messages: Sequence[Message | ArrayLike | None]) -> Message | Any:
         messages: Messages or arrays of one shape (N, K) or (N, D). None stands for no opinion.
 
     Returns:
-        A message, or None if nobody said anything.
+        A message, or None if there was no message.
 
     Raises:
         ValueError: If shapes differ, or some state class probabilities and others do not.

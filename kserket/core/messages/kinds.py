@@ -338,7 +338,7 @@ class Mixture(Message):
         check_finite(covariances, "The covariances of a Mixture message")
         self._responsibilities = _frozen(responsibilities)
         self._means, self._covariances = _frozen(means), _frozen(covariances)
-        self._array: Array | None = None  # made when somebody reads it
+        self._array: Array | None = None  # made when it is first read
 
     @property
     def responsibilities(self) -> Floats:
@@ -383,7 +383,7 @@ class Mixture(Message):
 
 
 class Deferred(Message):
-    """An array that is computed when somebody first reads it.
+    """An array that is computed when it is first read.
 
     Args:
         shape: Its shape, known beforehand.

@@ -100,7 +100,7 @@ def _extract(path, folder):
     if head.startswith(b"\x89HDF"):
         raise ValueError("it is an HDF5 file, not a graph that kserket saved.")
     if not head.startswith(b"PK"):
-        raise ValueError("it is no file of kserket's.")
+        raise ValueError("it is not a file of kserket.")
     try:
         with zipfile.ZipFile(path) as archive:
             if head.endswith(b"graph.json") and "graph.json" not in archive.namelist():
