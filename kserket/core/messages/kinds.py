@@ -15,7 +15,7 @@ from kserket.floors import LOG_ZERO
 from kserket.typing import Array, Booleans, Floats, Integers
 
 SUM_TOLERANCE = 1e-3
-_OF_ARRAYS = {  # what scripts ask of an array, and leaves it as it is
+_OF_ARRAYS = {  # what scripts ask of an array without changing it
     *("T", "all", "any", "argmax", "argmin", "argsort", "astype", "clip", "copy", "cumsum", "dot"),
     *("flatten", "max", "mean", "min", "nonzero", "prod", "ravel", "repeat", "reshape", "round"),
     *("size", "squeeze", "std", "sum", "swapaxes", "tolist", "transpose", "var"),
@@ -35,9 +35,8 @@ class Message(np.lib.mixins.NDArrayOperatorsMixin, abc.ABC):
     """
 
     missing: Booleans | None = None
-    _arguments: tuple[
-        str, ...
-    ] = ()  # names of the constructor's arguments among the arrays of `to_arrays`
+    # Names of the constructor's arguments among the arrays of `to_arrays`.
+    _arguments: tuple[str, ...] = ()
 
     @property
     @abc.abstractmethod
@@ -94,7 +93,7 @@ class Message(np.lib.mixins.NDArrayOperatorsMixin, abc.ABC):
 
     if not TYPE_CHECKING:  # else a wrong name would be of any type
 
-        def __getattr__(self, name):
+        def __getattr__(self, name: str) -> Any:
             if name in _OF_ARRAYS:
                 return getattr(self.array, name)
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
