@@ -72,9 +72,18 @@ def _conclude(graph, data, wanted, max_passes, tolerance):
 def check_observed(graph, data):
     """Raises ValueError if a module cannot use the new data of an observation that it reads."""
     for module in graph.modules:
-        for source in module.inputs:
-            if source in data:
-                module.check_observed(data[source], graph.names[source])
+        shapes = module._input_shapes or [None] * len(module.inputs)
+        for source, learned in zip(module.inputs, shapes, strict=True):
+            if source not in data:
+                continue
+            name, shape = graph.names[source], np.shape(data[source])[1:]
+            if learned is not None and shape != tuple(learned):
+                raise ValueError(
+                    f"{module.get_name()} has learned from samples of shape {tuple(learned)} of "
+                    f"{name}, which holds samples of shape {shape} now. Let it learn from them "
+                    "first: graph.fit() or update()."
+                )
+            module.check_observed(data[source], name)
 
 
 def _readers(graph, observations):

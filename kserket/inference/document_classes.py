@@ -26,6 +26,7 @@ from kserket.inference import word_counts
 from kserket.inference.class_prior import information
 
 START_SWEEPS = 10
+_COMPARED_SWEEPS = 100  # of going on, and of the best new start, where both are possible
 MAX_START_DOCUMENTS = 20_000
 _SMALLEST = 1e-300
 _DECIDES = 0.1  # information of a class prior from which on classes start from it alone
@@ -211,6 +212,40 @@ def fit(
         rng = np.random.default_rng(rng)
         state = _best_start(data, prior, num_topics, n_init, rng, options)
     return climb(data, state, prior, num_sweeps=num_sweeps, callback=callback, **options)
+
+
+def reconsidered(data, prior, state, *, log_prior=None, n_init=15, tolerance=1e-6, rng=None):
+    """A state to go on from: the one that was reached, or what new starts find that is better.
+
+    Where new words come, and with them new classes, two of these may share a topic that no sweep
+    divides. Topics keep the numbers of those that they agree with most.
+
+    Args:
+        data: `Modality`s.
+        prior: `Prior`.
+        state: The `State` that was reached.
+        log_prior: As in `fit`.
+        n_init: As in `fit`.
+        tolerance: As in `fit`.
+        rng: As in `fit`.
+
+    Returns:
+        `State`.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    options = {"log_prior": log_prior, "tolerance": tolerance}
+    onwards = climb(data, state, prior, num_sweeps=_COMPARED_SWEEPS, **options)
+    rng = np.random.default_rng(rng)
+    start = _best_start(data, prior, len(state.documents), n_init, rng, options)
+    afresh = climb(data, start, prior, num_sweeps=_COMPARED_SWEEPS, **options)
+    if not afresh.objectives[-1] > onwards.objectives[-1]:
+        return state
+    before = climb(data, state, prior, num_sweeps=1, **options).responsibilities
+    agreement = before.T @ afresh.responsibilities
+    _, order = linear_sum_assignment(agreement, maximize=True)
+    words, documents = afresh.state
+    return State(tuple(part[order] for part in words), documents[order])
 
 
 def _best_start(data, prior, num_topics, n_init, rng, options):

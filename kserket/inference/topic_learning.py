@@ -57,6 +57,8 @@ class Options(NamedTuple):
         samples: Whether topics that mix are drawn by Gibbs sampling.
         n_init: How many starts compete.
         tolerance: What a sweep must gain for another one to follow, or None.
+        reconsiders: Whether new starts compete with what was found, where a document is of one
+            class.
     """
 
     num_topics: int
@@ -67,6 +69,7 @@ class Options(NamedTuple):
     samples: bool = False
     n_init: int = 15
     tolerance: float | None = 1e-6
+    reconsiders: bool = False
 
 
 class Found(NamedTuple):
@@ -130,16 +133,18 @@ def is_new(values, found):
 def _classes(data, options, state, effects, rng, **sweeps):
     """Documents of one topic each, by expectation maximization: a `document_classes.State`."""
     weighing = options.weighing
+    modalities = weighing.modalities(data.scaled, effects)
+    prior = weighing.prior(options.betas, effects)
+    shared = {
+        "log_prior": data.log_prior,
+        "n_init": options.n_init,
+        "tolerance": options.tolerance,
+        "rng": rng,
+    }
+    if options.reconsiders and state is not None:
+        state = document_classes.reconsidered(modalities, prior, state, **shared)
     return document_classes.fit(
-        weighing.modalities(data.scaled, effects),
-        weighing.prior(options.betas, effects),
-        options.num_topics,
-        state=state,
-        log_prior=data.log_prior,
-        n_init=options.n_init,
-        tolerance=options.tolerance,
-        rng=rng,
-        **sweeps,
+        modalities, prior, options.num_topics, state=state, **shared, **sweeps
     ).state
 
 

@@ -90,6 +90,8 @@ class MultimodalLDA(SweepModel):
     ```
     """
 
+    _has_new_words = False
+
     def __init__(
         self,
         num_topics: int,
@@ -146,6 +148,9 @@ class MultimodalLDA(SweepModel):
     def widened(self, vocabulary_sizes: list[int]) -> Self:
         """A copy that knows more words, of which it has seen none: their topics are the prior.
 
+        In its next `fit` new starts compete with what it knows, as new words may bring new
+        classes. Topics keep their numbers.
+
         Args:
             vocabulary_sizes: Number of words of each modality, as many as now or more. The first
                 are those that it knows.
@@ -162,7 +167,7 @@ class MultimodalLDA(SweepModel):
             value, weight = value.numpy(), wider._parameters[name]
             added = np.subtract(weight.shape, value.shape)
             weight.assign(np.pad(value, [(0, count) for count in added]))
-        wider._num_fits = self._num_fits
+        wider._num_fits, wider._has_new_words = self._num_fits, True
         return wider
 
     @property
@@ -351,6 +356,7 @@ class MultimodalLDA(SweepModel):
             self.inference == "gibbs",
             self.n_init,
             self.tolerance,
+            self._has_new_words,
         )
 
         def adopt(reached):
@@ -370,7 +376,9 @@ class MultimodalLDA(SweepModel):
         figure = "log_posterior"
         if self.is_mixed:
             figure = "log_joint" if learning.samples else "log_predictive"
-        return self._sweep(run, adopt, figure, epochs, callbacks, verbose)
+        history = self._sweep(run, adopt, figure, epochs, callbacks, verbose)
+        self._has_new_words = False
+        return history
 
     def partial_fit(self, x: Any) -> Self:
         """Adds documents to what was learned, in one pass, and forgets them.

@@ -309,3 +309,43 @@ def test_reports_of_other_classes_are_not_new_words(points):
     mlda1.connect(gmm2)
     with pytest.raises(ValueError, match="was built for samples"):
         mlda1.update()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_new_words_bring_new_classes_and_topics_keep_their_numbers(seed):
+    rng = np.random.default_rng(seed)
+    kinds = np.concatenate([np.arange(size * num) % num for num, size in ((2, 6), (3, 8), (4, 10))])
+    words = rng.poisson(0.1 + 2.0 * np.eye(4)[kinds].repeat(2, axis=1))
+    shapes = rng.poisson(0.5 + 3.0 * np.eye(4)[kinds].repeat(3, axis=1))
+    heard, seen = srk.Observation(words[:12, :4]), srk.Observation(shapes[:12])
+    buffers = utils.Buffer(), utils.Buffer()
+    mlda1 = mlda.MLDA(4, save_dir=None, seed=seed)
+    for buffer, obs in zip(buffers, (heard, seen), strict=True):
+        buffer.connect(obs)
+    mlda1.connect(*buffers)
+    for rows, known in ((slice(0, 12), 4), (slice(12, 36), 6), (slice(36, 76), 8)):
+        if rows.start:
+            heard.set_data(words[rows, :known])
+            seen.set_data(shapes[rows])
+            before = mlda1.posterior.copy()
+        for module in (*buffers, mlda1):
+            module.update()
+    assert srk.metrics.clustering_accuracy(kinds, mlda1.posterior.argmax(1)) > 0.95
+    now = mlda1.posterior.argmax(1)[: len(before)]
+    known = np.isin(kinds[: len(before)], (0, 1, 2))
+    agreement = srk.metrics.clustering_accuracy(before.argmax(1)[known], now[known])
+    same = np.mean(before.argmax(1)[known] == now[known])
+    assert same > agreement - 0.1  # hardly any other numbering fits what was said before better
+
+
+def test_predict_waits_for_new_words_to_be_learned(words):
+    obs = srk.Observation(words[:, :6])
+    mlda1 = mlda.MLDA(4, save_dir=None, seed=0)
+    mlda1.connect(obs)
+    graph = srk.Graph(mlda1)
+    graph.fit(1, verbose=0)
+    obs.set_data(words)
+    with pytest.raises(ValueError, match=r"learned from samples of shape \(6,\) of obs"):
+        graph.predict(words)
+    graph.fit(1, verbose=0)
+    assert graph.predict(words).shape == (40, 4)
