@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 import kserket as srk
 from kserket import gmm, mlda, mm, tt, utils, vae
 from kserket.sklearn import GraphClusterer
+from kserket.typing import Mode
 
 Array = NDArray[Any]
 Floats = NDArray[np.floating[Any]]
@@ -46,7 +47,9 @@ assert_type(graph.evaluate(x, labels), dict[str, float])
 assert_type(graph.export("served"), list[str])
 assert_type(srk.load_graph("digits.kserket", data={"image": x}), srk.Graph)
 assert_type(gmm1.posterior, Floats | None)
-assert_type(gmm1.mode, srk.typing.Mode)
+assert_type(gmm1.mode, Mode)
+assert_type(gmm1.model, srk.GaussianMixture | Any)
+assert_type(gmm1.model.means, Floats | Any)
 assert_type(graph["gmm"].seed, int | None)
 gmm1.mode = "recog"
 gmm1.labels = labels

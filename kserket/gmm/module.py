@@ -79,7 +79,6 @@ class GMM(LearningModule):
 
     links_samples = False
     model_class = GaussianMixture
-    model: GaussianMixture | Any
     K = Fixed()
 
     def __init__(
@@ -112,6 +111,7 @@ class GMM(LearningModule):
             seed=seed,
             keep_rounds=keep_rounds,
         )
+        self.model: GaussianMixture | Any
         self.K, self.itr = int(K), int(itr)
         self._groups = self._classes = None  # of the samples, (N,), -1 where not known
         self._classes_means = None  # component means (K, D) that the classes were found with

@@ -89,7 +89,6 @@ class MLDA(LearningModule):
 
     links_samples = False
     model_class = MultimodalLDA
-    model: MultimodalLDA | Any
     K, weights = Fixed(), Fixed()
 
     def __init__(
@@ -133,6 +132,7 @@ class MLDA(LearningModule):
             seed=seed,
             keep_rounds=keep_rounds,
         )
+        self.model: MultimodalLDA | Any
         self.K, self.weights, self.itr = int(K), weights, int(itr)
         self.shared_classes = shared_classes
         self._config = model.get_config()

@@ -101,7 +101,6 @@ class MarkovModel(LearningModule):
     """
 
     model_class = MarkovChain
-    model: MarkovChain | Any
 
     def __init__(
         self,
@@ -147,6 +146,7 @@ class MarkovModel(LearningModule):
             seed=seed,
             keep_rounds=keep_rounds,
         )
+        self.model: MarkovChain | Any
         self.lengths, self.itr = lengths, int(itr)
         self._log_likelihood = None
 

@@ -99,7 +99,6 @@ class VAE(LearningModule):
     """
 
     model_class = VariationalAutoencoder
-    model: VariationalAutoencoder | Any
     parameters_file = "model.ckpt"
     links_samples = False
     evidence_uses_prior = False
@@ -156,6 +155,7 @@ class VAE(LearningModule):
         super().__init__(
             name, mode, save_dir=save_dir, load_dir=load_dir, seed=seed, keep_rounds=keep_rounds
         )
+        self.model: VariationalAutoencoder | Any
         self.itr, self.batch_size = int(itr), batch_size and int(batch_size)
         self._learning_rate = float(learning_rate)
         self.latent_dim, self.likelihood, self.variance = int(latent_dim), likelihood, variance
