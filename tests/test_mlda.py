@@ -908,3 +908,16 @@ def test_topic_models_stand_above_topic_models():
         "sounds": (200, 5),
         "more": (200, 6),
     }
+
+
+def test_a_module_below_that_knows_every_class_keeps_apart_what_looks_alike():
+    for seed in range(20):
+        srk.Module.reset_names()
+        labels = np.random.default_rng(seed).permutation(np.arange(50) % 10)
+        counts = np.eye(10)[np.where(labels == 8, 2, labels)]
+        below = srk.Module("below")
+        below.set_forward_msg(srk.Categorical(np.eye(10)[labels]))
+        module = mlda.MLDA(10, itr=20, category=labels, save_dir=None, seed=seed, n_init=5)
+        module.connect(srk.Observation(counts), below)
+        module.update()
+        assert module.logs["accuracy"] == 1.0

@@ -99,6 +99,7 @@ class LearningModule(Module):
     | `settings` | when parameters are written or read | no settings |
     | `text_files` | when result files are written | no files |
     | `get_parameters`, `set_parameters` | for a model that is not from Keras | a Keras model's |
+    | `widen` | when samples have more features than before | no model can |
 
     What you then get: `update()`, learning and recognition, result files, seeds, callbacks and
     progress (`fit_callbacks`), scores against labels, rollback of an update that fails, saving.
