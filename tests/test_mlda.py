@@ -917,7 +917,7 @@ def test_a_module_below_that_knows_every_class_keeps_apart_what_looks_alike():
         counts = np.eye(10)[np.where(labels == 8, 2, labels)]
         below = srk.Module("below")
         below.set_forward_msg(srk.Categorical(np.eye(10)[labels]))
-        module = mlda.MLDA(10, itr=20, category=labels, save_dir=None, seed=seed, n_init=5)
+        module = mlda.MLDA(10, itr=20, category=labels, save_dir=None, seed=seed, n_init=2)
         module.connect(srk.Observation(counts), below)
         module.update()
         assert module.logs["accuracy"] == 1.0
