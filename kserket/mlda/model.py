@@ -9,6 +9,7 @@ from keras import ops
 from numpy.typing import ArrayLike
 
 from kserket.core.options import (
+    check_callbacks,
     check_choice,
     check_classes,
     check_nonnegative_int,
@@ -364,8 +365,7 @@ class MultimodalLDA(SweepModel):
                 raise FloatingPointError(
                     f"{self.name} has diverged: its counts of words are not finite. Scale the data."
                 )
-            if not self.built:
-                self.build([(None, size) for size in sizes], documents.reports)
+            self._build_for(sizes, documents.reports)
             self._assign(reached.state)
             self._parameters["effects"].assign(reached.effects)
             self._parameters["lengths"].assign(reached.lengths)
@@ -376,9 +376,19 @@ class MultimodalLDA(SweepModel):
         figure = "log_posterior"
         if self.is_mixed:
             figure = "log_joint" if learning.samples else "log_predictive"
+        if any(
+            isinstance(each, keras.callbacks.BackupAndRestore)
+            for each in check_callbacks(callbacks)
+        ):
+            self._build_for(sizes, documents.reports)  # which loads weights before the first sweep
         history = self._sweep(run, adopt, figure, epochs, callbacks, verbose)
         self._has_new_words = False
         return history
+
+    def _build_for(self, sizes, reports):
+        """Builds the model for modalities of these sizes, if nothing has yet."""
+        if not self.built:
+            self.build([(None, size) for size in sizes], reports)
 
     def partial_fit(self, x: Any) -> Self:
         """Adds documents to what was learned, in one pass, and forgets them.
