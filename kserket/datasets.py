@@ -123,7 +123,7 @@ def make_mixture(
     }
     check_positive_int(**sizes)
     num_samples, num_components, num_features = map(int, sizes.values())
-    check_positive(separation=separation, allow_zero=True)
+    check_positive(separation=separation, allow_zero=True, most=1e100)
     check_flag(spherical=spherical)
     if mixing_weights is None:
         weights = np.full(num_components, 1 / num_components)

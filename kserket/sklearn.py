@@ -24,7 +24,12 @@ from kserket import gmm, vae
 from kserket.arrays import as_numbers, check_unmasked
 from kserket.core.graph import Graph
 from kserket.core.module import Module, Observation
-from kserket.core.options import check_positive_int, in_words_of
+from kserket.core.options import (
+    check_nonnegative_int,
+    check_positive_int,
+    in_words_of,
+    shown,
+)
 from kserket.typing import Floats, Integers
 
 
@@ -106,7 +111,8 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         """
         check_positive_int(max_iter=self.max_iter)
         X = _validated(self, X, ensure_min_samples=2)
-        words = {"num_components": "n_components", "tolerance": "tol"}
+        words = {"num_components": "n_components", "tolerance": "tol", "seed": "random_state"}
+        seed = _draw_seed(self.random_state)
         with in_words_of(GaussianMixture, gmm.GaussianMixture, **words):
             self.model_ = gmm.GaussianMixture(
                 self.n_components,
@@ -117,7 +123,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
                 degrees_of_freedom=self.degrees_of_freedom,
                 power_transform=self.power_transform,
                 tolerance=self.tol,
-                seed=_draw_seed(self.random_state),
+                seed=seed,
             )
         history = self.model_.fit(X, epochs=int(self.max_iter), verbose=0)
         (bounds,) = history.history.values()
@@ -215,12 +221,18 @@ class GraphClusterer(
         Returns:
             The estimator.
         """
+        check_positive_int(n_clusters=self.n_clusters, rounds=self.rounds)
+        if self.build is not None and not callable(self.build):
+            raise TypeError(
+                "`build` must be a function of X, n_clusters and seed that returns a Graph, or "
+                f"None. Received: {shown(self.build)}"
+            )
         X = _validated(self, X, ensure_min_samples=2)
         build = gaussian_mixture_graph if self.build is None else self.build
         graph = _checked(build(X, self.n_clusters, _draw_seed(self.random_state)), X)
         graph.fit(self.rounds, verbose=0)
         (top,) = graph.tops
-        if self.rounds and top.posterior is None:
+        if top.posterior is None:
             raise ValueError(
                 "The graph that `build` returns must have a classifier at the top, such as "
                 f"gmm.GMM. {top.get_name()} ({type(top).__name__}) states no class probabilities."
@@ -364,5 +376,6 @@ def vae_graph(X: Any, n_clusters: int, seed: int | None) -> Graph:
 def _draw_seed(random_state):
     """An integer seed from what scikit-learn takes as `random_state`."""
     if isinstance(random_state, (int, np.integer)):
+        check_nonnegative_int(random_state=int(random_state))
         return int(random_state)
     return int(check_random_state(random_state).randint(2**31 - 1))

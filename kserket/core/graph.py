@@ -92,19 +92,19 @@ class Graph:
         self.optimizer = self.train_function = None  # what Keras callbacks look for in a model
         self.round = 0
         self._program = None  # of `predict`, made when it is first called
-        self.seed = check_seed(seed)
+        self._seed = check_seed(seed)
         if seed is not None:
             self._hand_out_seed()
 
     def _hand_out_seed(self):
         """Gives the seed to the modules that learn; warns of those that were given their own."""
         for module, name in self.names.items():
-            if not isinstance(module, LearningModule) or module.take_seed(self.seed, name):
+            if not isinstance(module, LearningModule) or module.take_seed(self._seed, name):
                 continue
-            if module.seed != self.seed:
+            if module.seed != self._seed:
                 warnings.warn(
                     f"{module.get_name()} keeps the seed={module.seed} that it was made with; the "
-                    f"seed={self.seed} of this graph does not reach it. Leave one of them out.",
+                    f"seed={self._seed} of this graph does not reach it. Leave one of them out.",
                     stacklevel=3,
                 )
 
@@ -119,6 +119,20 @@ class Graph:
         raise KeyError(
             f"There is no module {name!r} in this graph. It holds: {list(self.names.values())}"
         )
+
+    @property
+    def seed(self) -> int | None:
+        """The seed that its modules have from it; None once another graph gave them another.
+
+        A graph that is made later of the same modules gives them its own seed. Set the `seed` of a
+        module to give that another one.
+        """
+        given = [
+            module.seed
+            for module in self.modules
+            if isinstance(module, LearningModule) and not module.owns_seed
+        ]
+        return self._seed if all(seed == self._seed for seed in given) else None
 
     @property
     def history(self) -> keras.callbacks.History:

@@ -23,6 +23,7 @@ from kserket.core.options import (
     check_choice,
     check_flag,
     check_labels,
+    check_needs_no_optimizer,
     check_path,
     check_seed,
 )
@@ -322,6 +323,10 @@ class LearningModule(Module):
                 f"labels. Set {self.name or 'module'}.labels to one label per sample, or to None."
             )
 
+    def check_callbacks(self, callbacks: list[keras.callbacks.Callback]) -> None:
+        if getattr(self.model_class, "optimizer", True) is None:
+            check_needs_no_optimizer(self.get_name(), callbacks)
+
     # The round --------------------------------------------------------------------------
 
     def update(self) -> None:
@@ -470,6 +475,11 @@ class LearningModule(Module):
     def seed(self, seed: int | None) -> None:
         self._seed = check_seed(seed)
         self._owns_seed = seed is not None
+
+    @property
+    def owns_seed(self) -> bool:
+        """Whether it was given a seed of its own, which no graph replaces."""
+        return self._owns_seed
 
     def take_seed(self, seed: int | None, key: str) -> bool:
         """Takes a graph's seed, unless this module was given one of its own.

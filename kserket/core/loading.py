@@ -98,7 +98,7 @@ def _build(content, unpacker, data, save_dir):
     if graph.modules != modules:
         raise ValueError("its graph.json names modules that nothing at the top reads.")
     restore_state(graph, content["state"], unpacker)
-    graph.seed = check_seed(content["seed"])
+    graph._seed = check_seed(content["seed"])
     return graph
 
 

@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple, Self
 
+import keras
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -276,6 +277,20 @@ class Module:
         Args:
             num_samples: How many samples will be read, or None where that is not known yet.
         """
+
+    def check_callbacks(self, callbacks: list[keras.callbacks.Callback]) -> None:
+        """Raises ValueError if Keras callbacks cannot watch this module's own fits.
+
+        Called for every module before the first one learns, as `check_options` is.
+
+        Args:
+            callbacks: Those of `module_callbacks` that name this module.
+        """
+        if callbacks:
+            raise ValueError(
+                f"`module_callbacks` names {self.get_name()}, which fits no model that callbacks "
+                "could watch. Leave it out."
+            )
 
     def check(self, inputs: list[Any], prior: Any) -> None:
         """Raises ValueError if inputs or prior cannot be used; called before anything changes.

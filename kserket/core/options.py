@@ -8,6 +8,7 @@ import numbers
 import os
 import pathlib
 import re
+import sys
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -22,7 +23,9 @@ _Returned = TypeVar("_Returned")
 KERAS_OPTIONS = {"name", "dtype", "trainable", "autocast", "activity_regularizer"}  # of models
 _ELSEWHERE = {  # what other libraries call an option
     "epochs": ("rounds", "itr"),
-    "max_iter": ("rounds", "itr"),
+    "itr": ("epochs", "rounds"),
+    "rounds": ("epochs", "itr"),
+    "max_iter": ("rounds", "itr", "epochs"),
     "num_components": ("K",),
     "n_components": ("K", "num_components"),
     "num_topics": ("K",),
@@ -34,6 +37,7 @@ _ELSEWHERE = {  # what other libraries call an option
 }
 _EXACT = 2**53  # above it not every whole number is a float
 _LARGEST = 2**63 - 1
+LARGEST_SINGLE = float(np.finfo(np.float32).max)
 
 
 def shown(value):
@@ -89,12 +93,13 @@ def check_nonnegative_int(**options):
             raise ValueError(f"`{option}` must be an integer >= 0. Received: {shown(value)}")
 
 
-def check_positive(allow_zero=False, allow_infinity=False, **options):
+def check_positive(allow_zero=False, allow_infinity=False, most=None, **options):
     """Checks that options are positive numbers.
 
     Args:
         allow_zero: Whether 0 is one, too.
         allow_infinity: Whether infinity is one, too.
+        most: The largest that is allowed, or None.
         **options: Values by name.
 
     Raises:
@@ -106,6 +111,8 @@ def check_positive(allow_zero=False, allow_infinity=False, **options):
             kind = "a number >= 0" if allow_zero else "a positive number"
             kind = "a finite number" if least else kind
             raise ValueError(f"`{option}` must be {kind}. Received: {shown(value)}")
+        if most is not None and float(value) > most:
+            raise ValueError(f"`{option}` must be at most {most:g}. Received: {shown(value)}")
 
 
 def check_tolerance(**options):
@@ -236,14 +243,17 @@ def suggests(function: Callable[_Arguments, _Returned]) -> Callable[_Arguments, 
     """Decorates a method: an unknown keyword argument is a TypeError with the nearest name.
 
     Args:
-        function: The method.
+        function: The method. If it takes any keyword, those of the method of `keras.Model` that has
+            its name are known, too.
     """
-    known, _ = _parameters(function)
-    owner = function.__qualname__.removesuffix(".__init__")
+    known, passes_on = _parameters(function)
+    if passes_on:
+        known |= _parameters(getattr(keras.Model, function.__name__))[0]
+    suffix = "" if function.__name__ == "__init__" else f".{function.__name__}"
 
     @functools.wraps(function)
     def checked(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Returned:
-        check_keywords(owner, kwargs, known)
+        check_keywords(type(args[0]).__name__ + suffix, kwargs, known)
         return function(*args, **kwargs)
 
     return checked
@@ -345,6 +355,36 @@ def check_choice(option, value, *choices):
         raise ValueError(f"`{option}` must be {words}. Received: {option}={shown(value)}")
 
 
+def check_verbose(verbose):
+    """Checks what a `fit` shall report.
+
+    Args:
+        verbose: "auto", 0, 1 or 2, or a boolean.
+
+    Raises:
+        ValueError: If it is something else.
+    """
+    is_flag = isinstance(verbose, (bool, np.bool_))
+    is_level = is_whole(verbose) and verbose <= 2
+    if not (is_flag or is_level or (isinstance(verbose, str) and verbose == "auto")):
+        raise ValueError(f"`verbose` must be 'auto', 0, 1 or 2. Received: {shown(verbose)}")
+
+
+def check_format(format):
+    """Checks that a format of an export is a string; Keras knows which there are.
+
+    Args:
+        format: What was given.
+
+    Raises:
+        TypeError: If it is no string.
+    """
+    if not isinstance(format, str):
+        raise TypeError(
+            f"`format` must be a string such as 'tf_saved_model'. Received: {shown(format)}"
+        )
+
+
 def check_callbacks(callbacks):
     """Keras callbacks as a list, given in any way that Keras takes them.
 
@@ -362,6 +402,31 @@ def check_callbacks(callbacks):
                 f"Received: {shown(callback)}"
             )
     return callbacks
+
+
+def check_needs_no_optimizer(owner, callbacks):
+    """Checks that no callback works on an optimizer, for what learns by sweeps.
+
+    Args:
+        owner: Name of what learns.
+        callbacks: Keras callbacks.
+
+    Raises:
+        ValueError: If one sets a learning rate, or counts an optimizer's steps.
+    """
+    rates = keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau
+    for callback in callbacks:
+        kind = type(callback).__name__
+        if isinstance(callback, rates):
+            raise ValueError(
+                f"{owner} learns by sweeps, without an optimizer: there is no learning rate for "
+                f"{kind} to set. Leave it out."
+            )
+        if getattr(callback, "write_steps_per_second", False):
+            raise ValueError(
+                f"{owner} learns by sweeps, without the steps of an optimizer. Leave "
+                f"write_steps_per_second=True of {kind} out."
+            )
 
 
 def check_classes(option, classes, num_samples, num_classes=None):
@@ -446,7 +511,9 @@ def _is_number(value):
     """Whether it is one real number, and not a boolean."""
     if isinstance(value, (bool, np.bool_)):
         return False
-    if isinstance(value, (int, float, np.integer, np.floating)):
+    if isinstance(value, int):
+        return abs(value) <= sys.float_info.max
+    if isinstance(value, (float, np.integer, np.floating)):
         return True
     return _is_array(value) and np.ndim(value) == 0 and np.asarray(value).dtype.kind in "iuf"
 

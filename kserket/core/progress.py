@@ -8,6 +8,8 @@ import time
 
 import keras
 
+from kserket.core.options import check_verbose
+
 SHOWN = ("loss", "log_likelihood", "accuracy")  # figures in a round's line; history has all
 MIN_INTERVAL = 0.2  # seconds between two rewrites of the line on a terminal
 LOG_INTERVAL = 30.0  # seconds between two lines where nothing can be rewritten
@@ -80,8 +82,7 @@ class Progress:
     """
 
     def __init__(self, total, verbose="auto", first=0):
-        if verbose not in (0, 1, 2, "auto", False, True):
-            raise ValueError(f"`verbose` must be 'auto', 0, 1 or 2. Received: {verbose!r}")
+        check_verbose(verbose)
         self.total, self.first = total, first
         self.verbose = verbose
         self.line = Line(bool(verbose) and verbose != 2, verbose != 2 and _can_rewrite())
@@ -131,8 +132,7 @@ def showing_sweeps(name, figure, verbose):
     Yields:
         Callable `show(sweep, num_sweeps, value)`.
     """
-    if verbose not in (0, 1, 2, "auto", False, True):
-        raise ValueError(f"`verbose` must be 'auto', 0, 1 or 2. Received: {verbose!r}")
+    check_verbose(verbose)
     is_auto = verbose == "auto"
     shows = keras.utils.is_interactive_logging_enabled() if is_auto else verbose in (1, True)
     line = Line(shows, shows and _can_rewrite(), PATIENCE if is_auto else 0.0)

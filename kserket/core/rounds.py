@@ -41,6 +41,8 @@ def run_rounds(
             "callbacks by module name", module_callbacks=module_callbacks
         ).items()
     }
+    for module, own in module_callbacks.items():
+        module.check_callbacks(own)
     callbacks = check_callbacks(callbacks)
     if backup_dir is None:
         return _run(graph, int(rounds), callbacks, verbose, tolerance, updates, module_callbacks)

@@ -10,12 +10,16 @@ from kserket.core.options import (
     KERAS_OPTIONS,
     check_callbacks,
     check_flag,
+    check_format,
     check_keywords,
+    check_needs_no_optimizer,
     check_nonnegative_int,
+    check_path,
     check_positive_int,
     check_seed,
     check_tolerance,
     keywords,
+    suggests,
 )
 from kserket.core.progress import showing_sweeps
 from kserket.typing import PathLike, Verbose
@@ -51,7 +55,7 @@ class SweepModel(keras.Model):
         kwargs.setdefault("dtype", "float64")
         super().__init__(**kwargs)
         self.n_init = n_init if n_init is None else int(n_init)
-        self.tolerance = tolerance
+        self.tolerance = tolerance if tolerance is None else float(tolerance)
         self.seed = check_seed(seed)
         self._num_fits = 0
 
@@ -77,6 +81,7 @@ class SweepModel(keras.Model):
         self._update(statistics)
         return self
 
+    @suggests
     def evaluate(
         self,
         x: Any,
@@ -165,7 +170,10 @@ class SweepModel(keras.Model):
 
         Raises:
             RuntimeError: If the model has not been fitted yet.
+            TypeError: If `filepath` is no path, or `format` no string.
         """
+        check_path(filepath=filepath)
+        check_format(format)
         self._fitted()
         if input_signature is None:
             input_signature = self._signature()
@@ -257,7 +265,7 @@ class SweepModel(keras.Model):
         """
         check_nonnegative_int(epochs=epochs)
         callbacks = check_callbacks(callbacks)
-        self._check_needs_no_optimizer(callbacks)
+        check_needs_no_optimizer(self.name, callbacks)
         are_read = any(getattr(callback, "reads_weights", True) for callback in callbacks)
         observers = keras.callbacks.CallbackList(
             callbacks, add_history=True, model=self, epochs=epochs, steps=1, verbose=0
@@ -281,18 +289,3 @@ class SweepModel(keras.Model):
             observers.on_train_end()
         self._num_fits += 1
         return self.history
-
-    def _check_needs_no_optimizer(self, callbacks):
-        """Raises ValueError if a callback sets a learning rate."""
-        rates = keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau
-        for callback in callbacks:
-            if isinstance(callback, rates):
-                raise ValueError(
-                    f"{self.name} learns by sweeps, without an optimizer: there is no learning "
-                    f"rate for {type(callback).__name__} to set. Leave it out."
-                )
-            if getattr(callback, "write_steps_per_second", False):
-                raise ValueError(
-                    f"{self.name} learns by sweeps, without the steps of an optimizer. Leave "
-                    f"write_steps_per_second=True of {type(callback).__name__} out."
-                )

@@ -9,6 +9,7 @@ from keras import ops
 from numpy.typing import ArrayLike
 
 from kserket import storage
+from kserket.arrays import as_numbers
 from kserket.core.named_inputs import named_inputs
 from kserket.core.options import (
     check_choice,
@@ -17,6 +18,9 @@ from kserket.core.options import (
     check_nonnegative_int,
     check_positive,
     check_positive_int,
+    make_rng,
+    shown,
+    suggests,
 )
 from kserket.core.sweep_model import SweepModel
 from kserket.gmm import rule
@@ -25,6 +29,8 @@ from kserket.inference import gaussian_gibbs, gaussian_mixture
 from kserket.inference.gaussian_mixture import learning
 from kserket.inference.power_transform import PowerTransform
 from kserket.typing import Callbacks, Floats, Integers, Seed, Verbose
+
+_LARGEST_GAP = 1e150  # its square is finite
 
 
 @keras.saving.register_keras_serializable(package="kserket")
@@ -120,6 +126,7 @@ class GaussianMixture(SweepModel):
     ) -> None:
         check_choice("inference", inference, "variational", "gibbs")
         check_choice("init", init, "kmeans", "umap")
+        check_flag(warm_start=warm_start, keep_groups=keep_groups, power_transform=power_transform)
         if keep_groups and init != "umap":
             raise ValueError(f"`keep_groups` needs init='umap'. Received: init={init!r}")
         if power_transform and inference != "variational":
@@ -134,15 +141,15 @@ class GaussianMixture(SweepModel):
             "degrees_of_freedom": degrees_of_freedom,
         }
         check_positive(**{name: value for name, value in hyper.items() if value is not None})
-        check_flag(warm_start=warm_start, keep_groups=keep_groups, power_transform=power_transform)
         if resolution is not None:
-            resolution = np.asarray(resolution, "float64")
-            if not (np.isfinite(resolution) & (resolution >= 0)).all() or resolution.ndim > 1:
+            gaps = as_numbers(resolution, "`resolution`").astype("float64")
+            valid = (gaps >= 0) & (gaps <= _LARGEST_GAP)  # false for NaN
+            if gaps.ndim > 1 or not gaps.size or not valid.all():
                 raise ValueError(
-                    "`resolution` must be a number >= 0, one for each feature, or None. "
-                    f"Received: {resolution}"
+                    "`resolution` must be a number from 0 to 1e150, one for each feature, or None. "
+                    f"Received: {shown(resolution)}"
                 )
-            resolution = resolution.tolist()
+            resolution = gaps.tolist()
         super().__init__(n_init=n_init, tolerance=tolerance, seed=seed, **kwargs)
         self.num_components = int(num_components)
         self.inference = inference
@@ -151,7 +158,9 @@ class GaussianMixture(SweepModel):
         self.keep_groups = bool(keep_groups)
         self.learns_powers = bool(power_transform)
         self.resolution = resolution
-        self.hyper_parameters = hyper
+        self.hyper_parameters = {
+            name: value if value is None else float(value) for name, value in hyper.items()
+        }
 
     # Parameters -------------------------------------------------------------------------
 
@@ -274,6 +283,7 @@ class GaussianMixture(SweepModel):
 
     # Learning ---------------------------------------------------------------------------
 
+    @suggests
     def fit(
         self,
         x: Any,
@@ -349,6 +359,7 @@ class GaussianMixture(SweepModel):
             raise
         return history, result
 
+    @suggests
     def partial_fit(self, x: Any, *, sample_weight: ArrayLike | None = None) -> Self:
         """Adds data to what was learned, in one pass, and forgets them.
 
@@ -420,6 +431,7 @@ class GaussianMixture(SweepModel):
         weights = {name: weight.value for name, weight in self._parameters.items()}
         return rule.terms(weights, self.inference)
 
+    @suggests
     def predict(
         self, x: Any, batch_size: int | None = None, verbose: Any = 0, **kwargs: Any
     ) -> Floats:
@@ -562,6 +574,7 @@ class GaussianMixture(SweepModel):
         )
         return bound + learning.log_slopes(data, self.power_transform)
 
+    @suggests
     def sample(
         self, num_samples: int, component: ArrayLike | None = None, seed: Seed = None
     ) -> tuple[Floats, Integers]:
@@ -579,7 +592,7 @@ class GaussianMixture(SweepModel):
             ValueError: If `num_samples` is not a whole number, or `component` is not a class.
         """
         check_nonnegative_int(num_samples=num_samples)
-        rng = np.random.default_rng(seed)
+        rng = make_rng(seed)
         state, transform = self._fitted(), self.power_transform
         means = state.mean
         factors = np.linalg.cholesky(gaussian_mixture.covariances(state))

@@ -80,6 +80,7 @@ class GMM(LearningModule):
     links_samples = False
     model_class = GaussianMixture
     K = Fixed()
+    category = LearningModule.labels
 
     def __init__(
         self,

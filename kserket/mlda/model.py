@@ -14,6 +14,10 @@ from kserket.core.options import (
     check_classes,
     check_nonnegative_int,
     check_positive_int,
+    is_whole,
+    make_rng,
+    shown,
+    suggests,
 )
 from kserket.core.sweep_model import SweepModel
 from kserket.inference import document_classes, topic_learning, topic_model
@@ -284,6 +288,7 @@ class MultimodalLDA(SweepModel):
 
     # Learning ---------------------------------------------------------------------------
 
+    @suggests
     def fit(
         self,
         x: Any,
@@ -390,6 +395,7 @@ class MultimodalLDA(SweepModel):
         if not self.built:
             self.build([(None, size) for size in sizes], reports)
 
+    @suggests
     def partial_fit(self, x: Any) -> Self:
         """Adds documents to what was learned, in one pass, and forgets them.
 
@@ -452,6 +458,7 @@ class MultimodalLDA(SweepModel):
         values = [ops.cast(part, "float64") for part in values]
         return ops.softmax(self.tensor_beliefs(values, prior).posterior, axis=-1)
 
+    @suggests
     def predict(
         self, x: Any, batch_size: int | None = None, verbose: Any = 0, **kwargs: Any
     ) -> Floats:
@@ -517,10 +524,12 @@ class MultimodalLDA(SweepModel):
             ValueError: If there is no such modality.
         """
         self._fitted()
-        if modality not in range(self.num_modalities):
+        if not is_whole(modality) or modality >= self.num_modalities:
             raise ValueError(
-                f"`modality` must be one of 0 to {self.num_modalities - 1}. Received: {modality!r}"
+                f"`modality` must be one of 0 to {self.num_modalities - 1}. "
+                f"Received: {shown(modality)}"
             )
+        modality = int(modality)
         return rule.probabilities(self.beliefs(x).others[modality]) @ self.topics[modality]
 
     def log_likelihood(self, x: Any) -> Floats:
@@ -582,6 +591,7 @@ class MultimodalLDA(SweepModel):
         words = np.array([part.sum() for part in values])
         return np.exp(-np.divide(logs, words, out=np.full(len(words), np.nan), where=words > 0))
 
+    @suggests
     def sample(
         self,
         num_samples: int,
@@ -607,7 +617,7 @@ class MultimodalLDA(SweepModel):
                 model's, or there is not one for each.
         """
         check_nonnegative_int(num_samples=num_samples)
-        rng, topics = np.random.default_rng(seed), self.topics
+        rng, topics = make_rng(seed), self.topics
         lengths = self.lengths if lengths is None else lengths
         lengths = per_modality(lengths, self.num_modalities)
         options.check_lengths(self.num_modalities, lengths=lengths)

@@ -90,6 +90,7 @@ class MLDA(LearningModule):
     links_samples = False
     model_class = MultimodalLDA
     K, weights = Fixed(), Fixed()
+    category = LearningModule.labels
 
     def __init__(
         self,

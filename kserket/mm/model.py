@@ -11,7 +11,12 @@ from numpy.typing import ArrayLike
 from kserket import floors
 from kserket.arrays import as_numbers
 from kserket.core.named_inputs import named_inputs
-from kserket.core.options import check_positive, check_positive_int
+from kserket.core.options import (
+    check_positive,
+    check_positive_int,
+    make_rng,
+    suggests,
+)
 from kserket.core.sweep_model import SweepModel
 from kserket.inference import markov_chain, reported_chain
 from kserket.mm import rule
@@ -105,7 +110,7 @@ class MarkovChain(SweepModel):
         super().__init__(n_init=n_init, tolerance=tolerance, seed=seed, **kwargs)
         self.num_states = int(num_states)
         self.prior = reported_chain.Prior(
-            *(initial_prior, transition_prior, report_prior, trust),
+            *(float(initial_prior), float(transition_prior), float(report_prior), float(trust)),
             _check_allowed(allowed_transitions, self.num_states),
         )
         self._counted = None
@@ -147,6 +152,7 @@ class MarkovChain(SweepModel):
 
     # Learning ---------------------------------------------------------------------------
 
+    @suggests
     def fit(
         self,
         x: Any,
@@ -197,6 +203,7 @@ class MarkovChain(SweepModel):
 
         return self._sweep(run, self._assign, "log_posterior", epochs, callbacks, verbose)
 
+    @suggests
     def partial_fit(self, x: Any, *, lengths: ArrayLike | None = None) -> Self:
         """Adds sequences to what was learned, in one sweep, and forgets them.
 
@@ -270,6 +277,7 @@ class MarkovChain(SweepModel):
         """The function of `kserket.mm.rule` that suits these transitions."""
         return rule.context if self.prior.allowed is None else rule.exact_context
 
+    @suggests
     def predict(
         self,
         x: Any,
@@ -365,6 +373,7 @@ class MarkovChain(SweepModel):
         data = self._read(x, lengths)
         return markov_chain.segments(self.most_likely_path(data), data.lengths)
 
+    @suggests
     def sample(
         self, num_steps: int | None = None, *, lengths: ArrayLike | None = None, seed: Seed = None
     ) -> Integers:
@@ -382,7 +391,7 @@ class MarkovChain(SweepModel):
             ValueError: Unless one of both is given, positive integers.
         """
         state = self._fitted()
-        rng = np.random.default_rng(seed)
+        rng = make_rng(seed)
         if (num_steps is None) == (lengths is None):
             raise ValueError("sample() needs `num_steps`, or the `lengths` of several sequences.")
         if lengths is None:
@@ -391,6 +400,7 @@ class MarkovChain(SweepModel):
         lengths = markov_chain.check_lengths(lengths)
         return markov_chain.sample(state.initial, state.transitions, lengths, rng)
 
+    @suggests
     def sample_paths(
         self, x: Any, num_paths: int = 1, *, lengths: ArrayLike | None = None, seed: Seed = None
     ) -> Integers:
@@ -410,7 +420,7 @@ class MarkovChain(SweepModel):
         """
         check_positive_int(num_paths=num_paths)
         evidence, initial, transitions, lengths = self._evidence(x, lengths)
-        rng = np.random.default_rng(seed)
+        rng = make_rng(seed)
         return markov_chain.sample_paths(
             evidence, initial, transitions, int(num_paths), lengths=lengths, rng=rng
         )

@@ -10,7 +10,13 @@ from numpy.typing import ArrayLike
 from kserket import floors
 from kserket.core import messages, tensors
 from kserket.core.learning_module import Inference, LearningModule, check_learned
-from kserket.core.options import check_choice, check_classes, check_positive_int, in_words_of
+from kserket.core.options import (
+    Fixed,
+    check_choice,
+    check_classes,
+    check_positive_int,
+    in_words_of,
+)
 from kserket.core.registry import register_module
 from kserket.inference import markov_chain, reported_chain
 from kserket.mm import rule
@@ -101,6 +107,8 @@ class MarkovModel(LearningModule):
     """
 
     model_class = MarkovChain
+    num_samp = Fixed()
+    category = LearningModule.labels
 
     def __init__(
         self,
@@ -147,6 +155,7 @@ class MarkovModel(LearningModule):
             keep_rounds=keep_rounds,
         )
         self.model: MarkovChain | Any
+        self.num_samp = int(num_samp)
         self.lengths, self.itr = lengths, int(itr)
         self._log_likelihood = None
 

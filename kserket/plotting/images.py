@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from kserket.arrays import as_numbers
+from kserket.core.options import check_positive_int, is_whole, shown
 from kserket.plotting.sources import reconstruction_of
-from kserket.plotting.style import finish, new_axes
+from kserket.plotting.style import check_texts, finish, new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,7 +52,8 @@ def plot_reconstructions(
         raise ValueError(
             f"`x` and `x_hat` must have one shape. Received: {np.shape(x)} and {np.shape(x_hat)}"
         )
-    rows = np.unique(np.linspace(0, len(x) - 1, min(num_images, len(x))).astype(int))
+    check_positive_int(num_images=num_images)
+    rows = np.unique(np.linspace(0, len(x) - 1, min(int(num_images), len(x))).astype(int))
     pair = np.stack([np.asarray(x)[rows], np.asarray(x_hat)[rows]])
     return _draw_mosaic(ax, pair, ["input", "output"], image_shape, title, like=pair[0])
 
@@ -82,7 +84,7 @@ def plot_generated(
     images = as_numbers(images, "`images`", allow_missing=True)
     if images.ndim < 3:
         raise ValueError(f"`images` must be (K, n, ...). Received: shape {images.shape}")
-    names = [f"class {k}" for k in range(len(images))] if names is None else list(names)
+    names = [f"class {k}" for k in range(len(images))] if names is None else check_texts(names)
     if len(names) != len(images):
         raise ValueError(
             f"`names` must hold one name for each of {len(images)} rows of images. "
@@ -95,7 +97,14 @@ def _as_images(x, image_shape):
     """Images (..., H, W) or (..., H, W, 3) from (rows, columns, ...)."""
     if 0 in x.shape:
         raise ValueError(f"There are no images to draw. Received: shape {x.shape}")
-    shape = tuple(image_shape or x.shape[2:])
+    if image_shape is not None:
+        is_shape = isinstance(image_shape, (list, tuple)) and len(image_shape) > 0
+        if not is_shape or not all(is_whole(size, least=1) for size in image_shape):
+            raise ValueError(
+                "`image_shape` must be (height, width) or (height, width, channels). "
+                f"Received: {shown(image_shape)}"
+            )
+    shape = x.shape[2:] if image_shape is None else tuple(map(int, image_shape))
     if len(shape) == 1:
         side = int(np.sqrt(shape[0]))
         shape = (side, side)
@@ -124,7 +133,7 @@ def _draw_mosaic(ax, rows, names, image_shape, title, like=None):
         top, left = step * (row, column)
         canvas[top : top + height, left : left + width] = images[row, column]
     scale = 0.55 / width
-    ax = new_axes(ax, (scale * canvas.shape[1] + 0.8, scale * canvas.shape[0] + 0.4))
+    ax = new_axes(ax, (scale * canvas.shape[1] + 0.8, scale * canvas.shape[0] + 0.4), title)
     like = np.asarray(rows if like is None else like, float)
     seen = like[np.isfinite(like)]
     low, high = seen.min(initial=0), seen.max(initial=1)

@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from kserket.arrays import as_numbers, check_unmasked
+from kserket.core.options import check_positive
 from kserket.plotting.sources import gaussian_of, is_source, latent_of, observed
 from kserket.plotting.style import (
     FAINT,
     INK,
+    check_texts,
     color_of,
     finish,
     line_color,
@@ -74,7 +76,7 @@ def plot_latent(
     texts = _texts(names, values, None if responsibilities is None else labels.shape[1])
     shades = values if responsibilities is not None else np.arange(len(values))
 
-    ax = new_axes(ax, (6.4, 5.6))
+    ax = new_axes(ax, (6.4, 5.6), title)
     center, axes, axis_names = _projection(z)
     points = (z - center) @ axes
     colors = np.array([color_of(shade) for shade in shades])[positions]
@@ -132,9 +134,10 @@ def plot_active_units(
     kl = np.asarray(as_numbers(kl_per_dim, "`kl_per_dim`"), dtype=float)
     if kl.ndim != 1 or not len(kl):
         raise ValueError(f"`kl_per_dim` must be a vector (D,). Received: shape {kl.shape}")
+    check_positive(threshold=threshold, allow_zero=True)
     order = np.argsort(-kl, kind="stable")
     active = kl[order] > threshold
-    ax = new_axes(ax, (np.clip(0.26 * len(kl) + 1.6, 4.8, 12), 3.2))
+    ax = new_axes(ax, (np.clip(0.26 * len(kl) + 1.6, 4.8, 12), 3.2), title)
     ax.bar(range(len(kl)), kl[order], 0.8, color=[color_of(0) if a else FAINT for a in active])
     step = int(np.ceil(len(kl) / 40))
     ax.set_xticks(range(0, len(kl), step), order[::step])
@@ -183,9 +186,10 @@ def _check_components(means, covariances, size):
 
 def _texts(names, values, num_components):
     """What is written at each of the labels or components (values) that occur."""
+    names = None if names is None else check_texts(names)
     if names is not None and len(names) == num_components:
         names = [names[k] for k in values]
-    names = values.tolist() if names is None else list(names)
+    names = values.tolist() if names is None else names
     if len(names) != len(values):
         raise ValueError(
             f"`names` must hold one name for each of the labels {values.tolist()}. "

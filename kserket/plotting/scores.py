@@ -108,7 +108,7 @@ def plot_confusion(
     y_pred = y_pred.argmax(axis=1) if y_pred.ndim == 2 else y_pred
     counts, labels, clusters = metrics.confusion_matrix(y_true, y_pred)
     side = np.clip(0.46 * counts.shape[1] + 1.6, 3.6, 12)
-    ax = new_axes(ax, (side, np.clip(0.46 * counts.shape[0] + 1.7, 3.4, 12)))
+    ax = new_axes(ax, (side, np.clip(0.46 * counts.shape[0] + 1.7, 3.4, 12)), title)
     shares = counts / counts.sum(axis=1, keepdims=True)
     ax.imshow(shares, cmap="Blues", vmin=0, vmax=1.1, aspect="auto")
     room = 72 / ax.figure.dpi * ax.get_window_extent().width / counts.shape[1]  # points of a cell

@@ -1,8 +1,11 @@
 """What all pictures share: figures, colors, grids, and labels that do not overlap."""
 
 import itertools
+import numbers
 
 import numpy as np
+
+from kserket.core.options import shown
 
 INK = "#333333"  # text and lines that stand for no class
 FAINT = "#c8c8c8"
@@ -20,8 +23,12 @@ def pyplot():
     return matplotlib.pyplot
 
 
-def new_axes(ax, figsize):
-    """`ax`, or the Axes of a new figure."""
+def new_axes(ax, figsize, title=None):
+    """`ax`, or the Axes of a new figure; the title checked before anything is drawn."""
+    if title is not None and not isinstance(title, str):
+        raise TypeError(f"`title` must be a string, or None. Received: {shown(title)}")
+    if ax is not None and not isinstance(ax, pyplot().Axes):
+        raise TypeError(f"`ax` must be a matplotlib Axes, or None. Received: {shown(ax)}")
     if ax is None:
         _, ax = pyplot().subplots(figsize=figsize, layout="constrained", dpi=150)
     return ax
@@ -43,6 +50,23 @@ def line_color(index):
 def marker_of(index):
     """Marker of the class with this number: the next one after every ten classes."""
     return _MARKERS[int(index) // 10 % len(_MARKERS)]
+
+
+def check_texts(names):
+    """Names as a list, one text each.
+
+    Args:
+        names: List, tuple or array of strings or numbers.
+
+    Raises:
+        TypeError: If it is something else.
+    """
+    is_list = isinstance(names, (list, tuple, range)) or np.ndim(names) == 1
+    if not is_list or not all(
+        isinstance(name, (str, numbers.Number, np.generic)) for name in names
+    ):
+        raise TypeError(f"`names` must be a list of names. Received: {shown(names)}")
+    return list(names)
 
 
 def plain(value):

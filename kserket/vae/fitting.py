@@ -8,6 +8,7 @@ import numpy as np
 
 from kserket import storage
 from kserket.core import compiled_loop
+from kserket.core.options import check_nonnegative_int, check_positive_int, check_verbose
 from kserket.core.rollback import has_finite_weights, restored
 from kserket.vae import batches
 from kserket.vae.inputs import by_name, check, is_arrays
@@ -19,6 +20,18 @@ _OPTIONS = {
     *("batch_size", "epochs", "verbose", "callbacks", "shuffle", "initial_epoch"),
     *("validation_freq", "validation_batch_size", "validation_steps"),
 }
+
+
+def _check_options(options):
+    """Raises ValueError if numbers that `keras.Model.fit` takes are none; None is its default."""
+    counts = "epochs", "initial_epoch"
+    check_nonnegative_int(**{name: options[name] for name in counts if name in options})
+    sizes = "batch_size", "validation_batch_size", "steps_per_epoch", "validation_steps"
+    given = {name: options[name] for name in sizes if options.get(name) is not None}
+    check_positive_int(**given)
+    options.update({name: int(size) for name, size in given.items()})
+    if "verbose" in options:
+        check_verbose(options["verbose"])
 
 
 def fit(model, x, y, sample_weight, validation_data, validation_split, class_weight, options):
@@ -42,6 +55,7 @@ def fit(model, x, y, sample_weight, validation_data, validation_split, class_wei
             "`class_weight` is for models of classes, which a VariationalAutoencoder has none of. "
             "Use `sample_weight`, one number per sample."
         )
+    _check_options(options)
     if is_arrays(x):
         x, y, sample_weight = check(model, x, y, sample_weight)
         validation_data = _check_validation(model, validation_data)

@@ -18,12 +18,17 @@ from kserket.core.devices import batch_offset
 from kserket.core.options import (
     KERAS_OPTIONS,
     check_choice,
+    check_format,
     check_keywords,
     check_nonnegative_int,
+    check_path,
     check_positive,
     check_positive_int,
     check_seed,
     keywords,
+    make_rng,
+    shown,
+    suggests,
 )
 from kserket.typing import Floats, PathLike, Seed
 from kserket.vae import batches, decoder_output, fitting
@@ -39,6 +44,7 @@ from kserket.vae.objective import (
 )
 from kserket.vae.standardization import Standardization, array_batches, is_exact_in_single, split
 
+LARGEST = 1e15  # float32 holds sums of its products
 CHUNK = 4096  # samples encoded or decoded at a time
 
 
@@ -122,11 +128,13 @@ class VariationalAutoencoder(keras.Model):
         check_positive_int(
             latent_dim=latent_dim, encoder_units=encoder_units, decoder_units=decoder_units
         )
-        check_positive(kernel_stddev=kernel_stddev)
-        check_positive(kl_weight=kl_weight, allow_zero=True)
+        check_positive(kernel_stddev=kernel_stddev, most=LARGEST)
+        check_positive(kl_weight=kl_weight, allow_zero=True, most=LARGEST)
         check_positive(variance=1.0 if variance is None else variance)
         if variance is not None and likelihood != "gaussian":
             raise ValueError("`variance` needs likelihood='gaussian': bits have none of their own.")
+        if seed is not None and check_seed(seed) >= 2**63:
+            raise ValueError(f"`seed` must be below 2**63. Received: seed={shown(seed)}")
         super().__init__(autocast=False, **kwargs)  # data are centered before they are rounded
         self._latent_dim = int(latent_dim)
         self._encoder_units, self._decoder_units = int(encoder_units), int(decoder_units)
@@ -497,6 +505,7 @@ class VariationalAutoencoder(keras.Model):
         if self.likelihood == "gaussian":
             self.standardization.adapt(array_batches(parts["x"], sample_weight))
 
+    @suggests
     def fit(
         self,
         x: Any = None,
@@ -541,6 +550,7 @@ class VariationalAutoencoder(keras.Model):
             self, x, y, sample_weight, validation_data, validation_split, class_weight, kwargs
         )
 
+    @suggests
     def evaluate(
         self, x: Any = None, y: Any = None, *, sample_weight: ArrayLike | None = None, **kwargs: Any
     ) -> Any:
@@ -564,6 +574,7 @@ class VariationalAutoencoder(keras.Model):
         with batches.own_errors():
             return super().evaluate(x, y, sample_weight=sample_weight, **kwargs)
 
+    @suggests
     def predict(self, x: Any, **kwargs: Any) -> Any:
         """Posterior and reconstruction.
 
@@ -639,6 +650,7 @@ class VariationalAutoencoder(keras.Model):
 
         return storage.apply(run, z, chunk_rows=CHUNK)
 
+    @suggests
     def sample(
         self,
         num_samples: int,
@@ -673,12 +685,13 @@ class VariationalAutoencoder(keras.Model):
             )
         if self.decoder is None:
             raise RuntimeError("The model is not built yet: call fit, predict or encode first.")
-        rng = np.random.default_rng(seed)
+        rng = make_rng(seed)
         z = rng.standard_normal((num_samples, self.latent_dim)) * np.sqrt(variance) + mean
         if num_samples == 0:
             return np.zeros((0, *self.data_shape), "float32")
         return self.decode(z.astype("float32"))
 
+    @suggests
     def bound(
         self,
         x: ArrayLike,
@@ -715,7 +728,7 @@ class VariationalAutoencoder(keras.Model):
         self._build_for(inputs["x"])
         shape = (len(inputs["x"]), self.latent_dim)
         if noise is None:
-            rng = np.random.default_rng(seed)
+            rng = make_rng(seed)
             noise = rng.standard_normal((num_samples, *shape)).astype("float32")
         elif np.ndim(noise) != 3 or np.shape(noise)[1:] != shape or len(noise) == 0:
             raise ValueError(
@@ -765,6 +778,8 @@ class VariationalAutoencoder(keras.Model):
             input_signature: By default `x` of shape (None, ...).
             **kwargs: What `keras.Model.export` takes.
         """
+        check_path(filepath=filepath)
+        check_format(format)
         if not self.built:
             raise RuntimeError("The model is not built yet: call fit or predict before export.")
         if input_signature is None:

@@ -14,6 +14,7 @@ from kserket import storage
 from kserket.core import compiled_loop, messages, tensors
 from kserket.core.learning_module import Inference, LearningModule
 from kserket.core.options import (
+    LARGEST_SINGLE,
     Fixed,
     check_positive,
     check_positive_int,
@@ -25,7 +26,7 @@ from kserket.typing import Array, Mode, PathLike
 from kserket.vae import fitting
 from kserket.vae.data import as_data
 from kserket.vae.inputs import check_unit_interval
-from kserket.vae.model import VariationalAutoencoder
+from kserket.vae.model import LARGEST, VariationalAutoencoder
 from kserket.vae.optimizers import as_keras_optimizer
 
 _FORMER_ORDER = (
@@ -104,6 +105,7 @@ class VAE(LearningModule):
     evidence_uses_prior = False
 
     latent_dim, likelihood, encoder, decoder = Fixed(), Fixed(), Fixed(), Fixed()
+    hidden_encoder_dim, hidden_decoder_dim, weight_stddev = Fixed(), Fixed(), Fixed()
     variance = Fixed()
     former_names = {
         "epoch": "itr",
@@ -138,7 +140,7 @@ class VAE(LearningModule):
         keep_rounds: bool = False,
     ) -> None:
         check_positive_int(itr=itr, batch_size=1 if batch_size is None else batch_size)
-        check_positive(learning_rate=learning_rate)
+        check_positive(learning_rate=learning_rate, most=LARGEST_SINGLE)
         self._options: dict[str, Any] = {
             "latent_dim": latent_dim,
             "kernel_stddev": weight_stddev,
@@ -160,6 +162,9 @@ class VAE(LearningModule):
         self._learning_rate = float(learning_rate)
         self.latent_dim, self.likelihood, self.variance = int(latent_dim), likelihood, variance
         self.encoder, self.decoder = encoder, decoder
+        self.hidden_encoder_dim = int(hidden_encoder_dim)
+        self.hidden_decoder_dim = int(hidden_decoder_dim)
+        self.weight_stddev = float(weight_stddev)
         self._losses = []
 
     build_encoder = None
@@ -188,10 +193,12 @@ class VAE(LearningModule):
 
     @kl_weight.setter
     def kl_weight(self, value: float) -> None:
-        check_positive(kl_weight=value, allow_zero=True)
+        check_positive(kl_weight=value, allow_zero=True, most=LARGEST)
         self._options["kl_weight"] = float(value)
         if self.model is not None:
             self.model.kl_weight.assign(value)
+
+    KL_param = kl_weight
 
     @property
     def learning_rate(self) -> float:
@@ -200,7 +207,7 @@ class VAE(LearningModule):
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
-        check_positive(learning_rate=value)
+        check_positive(learning_rate=value, most=LARGEST_SINGLE)
         self._learning_rate = float(value)
         if self.model is not None:
             self.model.optimizer.learning_rate = self._learning_rate
@@ -324,7 +331,8 @@ class VAE(LearningModule):
         mean, variance = self.model.encode_unchecked(data.x)
         if not storage.every(lambda part: np.isfinite(part).all(axis=1), mean):
             raise FloatingPointError(
-                f"{self.get_name()} has diverged: posterior means are not finite. Scale the data, "
+                f"{self.get_name()} has diverged: posterior means are not finite. Its model is "
+                "what it was before this update, and nothing was written or sent. Scale the data, "
                 "or lower the learning rate."
             )
         latent = mean

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import kserket as srk
-from kserket import gmm, plotting, vae
+from kserket import gmm, mlda, mm, plotting, vae
 
 
 def make_graph(**options):
@@ -165,7 +165,8 @@ def test_a_module_that_diverges_says_so_and_keeps_what_it_sent():
     graph.fit(1, verbose=0)
     module = graph["vae"]
     sent = module.get_forward_msg()
-    module.model.set_weights([weight * np.nan for weight in module.model.get_weights()])
+    for weight in module.model.trainable_weights:
+        weight.assign(weight * np.nan)
     with pytest.raises(FloatingPointError, match="diverged"):
         graph.fit(1, verbose=0)
     assert module.get_forward_msg() is sent
@@ -197,13 +198,12 @@ def test_what_diverges_is_undone():
 @pytest.mark.parametrize("itr", [1, 2])  # the loss is that before the last step
 def test_what_diverges_at_once_is_undone(itr):
     x, *_ = srk.datasets.make_mixture(60, 3, 2, seed=0)
-    vae1 = vae.VAE(2, itr=itr, likelihood="gaussian", save_dir=None, seed=0)
-    vae1._learning_rate = float("inf")
+    vae1 = vae.VAE(2, itr=itr, likelihood="gaussian", learning_rate=1e30, save_dir=None, seed=0)
     vae1.connect(srk.Observation(x))
-    with pytest.raises(FloatingPointError):
+    with pytest.raises(FloatingPointError, match="^module.*_vae has diverged.*before this update"):
         vae1.update()
-    assert all(np.isfinite(weight).all() for weight in vae1.model.get_weights())
-    assert vae1.model.optimizer.iterations.numpy() == 0
+    assert vae1.get_forward_msg() is None and vae1.rounds == 0
+    assert vae1.model is None  # as before
 
 
 def test_lambda_callback_and_tensorboard(tmp_path):
@@ -268,6 +268,41 @@ def test_callbacks_come_as_keras_takes_them():
     assert (outer.begun, inner.begun) == (2, 2)
     with pytest.raises(TypeError, match="must be a Keras callback.*Received: 'loud'"):
         graph.fit(1, callbacks=["loud"], verbose=0)
+
+
+@pytest.mark.parametrize(
+    "callback, word",
+    [
+        (keras.callbacks.LearningRateScheduler(lambda epoch: 0.1), "LearningRateScheduler"),
+        (keras.callbacks.ReduceLROnPlateau("loss"), "ReduceLROnPlateau"),
+        (keras.callbacks.TensorBoard("logs", write_steps_per_second=True), "write_steps"),
+    ],
+    ids=lambda part: part if isinstance(part, str) else "",
+)
+@pytest.mark.parametrize(
+    "top",
+    [
+        lambda: gmm.GMM(3, save_dir=None, name="top"),
+        lambda: mlda.MLDA(3, save_dir=None, name="top"),
+        lambda: mm.MarkovModel(num_samp=3, save_dir=None, name="top"),
+    ],
+    ids=["gmm", "mlda", "mm"],
+)
+def test_callbacks_for_an_optimizer_are_refused_before_any_module_learns(top, callback, word):
+    below, top = gmm.GMM(3, save_dir=None, name="below"), top()
+    below.connect(srk.Observation(srk.datasets.make_mixture(60, 3, 2, seed=0)[0]))
+    top.connect(below)
+    graph = srk.Graph(top, seed=0)
+    with pytest.raises(ValueError, match=f"_top learns by sweeps.*{word}"):
+        graph.fit(1, module_callbacks={"top": callback}, verbose=0)
+    assert graph.round == below.rounds == 0 and below.model is None
+
+
+def test_callbacks_for_a_module_without_a_fit_are_refused():
+    graph = make_graph()
+    with pytest.raises(ValueError, match="`module_callbacks` names .*_obs, which fits no"):
+        graph.fit(1, module_callbacks={"obs": Recorder()}, verbose=0)
+    graph.fit(1, module_callbacks={"obs": None}, verbose=0)
 
 
 @pytest.mark.parametrize(

@@ -271,6 +271,17 @@ def test_a_modules_own_seed_stands():
     assert vae1.seed == 7 and gmm1.seed == 5
 
 
+def test_a_graphs_seed_is_that_which_its_modules_have():
+    graph, vae1, gmm1 = make(graph_seed=5)
+    gmm1.seed = 7  # its own
+    assert graph.seed == 5
+    later = srk.Graph(vae1, seed=6)
+    assert later.seed == vae1.seed == 6 and gmm1.seed == 7
+    assert graph.seed is None
+    with pytest.raises(AttributeError):
+        later.seed = 1
+
+
 class TestOtherSamples:
     @pytest.mark.parametrize("size", [NUM_SAMPLES, 25])
     def test_nothing_is_learned_of_them_under_what_was_said_of_others(self, size):

@@ -110,3 +110,96 @@ def test_sizes_are_whole_numbers_from_zero(size):
     options.check_nonnegative_int(num_samples=0, epochs=np.int64(3))
     with pytest.raises(ValueError, match="`num_samples` must be an integer >= 0. Received"):
         options.check_nonnegative_int(num_samples=size)
+
+
+ROWS = np.random.default_rng(0).dirichlet([1, 1, 1], 30)
+MODELS = {
+    "GaussianMixture": srk.GaussianMixture(2, n_init=1),
+    "MarkovChain": srk.MarkovChain(3),
+    "MultimodalLDA": srk.MultimodalLDA(2),
+    "VariationalAutoencoder": srk.VariationalAutoencoder(2),
+}
+
+
+@pytest.mark.parametrize(
+    "method, wrong, right",
+    [
+        ("fit", "epoch", "epochs"),
+        ("fit", "max_iter", "epochs"),
+        ("fit", "rounds", "epochs"),
+        ("fit", "callback", "callbacks"),
+        ("predict", "batchsize", "batch_size"),
+        ("sample", "random_state", "seed"),
+        ("evaluate", "returndict", "return_dict"),
+    ],
+)
+@pytest.mark.parametrize("model", MODELS)
+def test_methods_of_models_suggest_the_option_that_was_meant(model, method, wrong, right):
+    with pytest.raises(
+        TypeError, match=f"^{model}.{method} has no option `{wrong}`. Did you mean `{right}`"
+    ):
+        getattr(MODELS[model], method)(ROWS, **{wrong: 3})
+
+
+@pytest.mark.parametrize(
+    "module, names",
+    [
+        (srk.gmm.GMM(3, save_dir=None), ["K", "tolerance", "n_init", "warm_start"]),
+        (srk.mlda.MLDA(3, save_dir=None), ["K", "tolerance", "weights", "alpha"]),
+        (srk.mm.MarkovModel(save_dir=None), ["num_samp", "tolerance", "transition_prior"]),
+        (srk.vae.VAE(2, save_dir=None), ["latent_dim", "likelihood", "hidden_encoder_dim"]),
+    ],
+    ids=lambda part: type(part).__name__ if isinstance(part, srk.Module) else "",
+)
+def test_an_option_that_is_fixed_cannot_be_set_later(module, names):
+    for name in names:
+        before = getattr(module, name, None)
+        with pytest.raises(AttributeError, match=f"`{name}` of a {type(module).__name__} is fixed"):
+            setattr(module, name, 5)
+        assert getattr(module, name, None) is before
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400), 1e300, 10**30], ids=["a", "b", "c", "d"])
+def test_numbers_beyond_floats_are_refused_and_those_within_become_floats(value):
+    if abs(value) > 1e300:
+        with pytest.raises(ValueError, match="`rate` must be a positive number"):
+            options.check_positive(rate=value)
+        with pytest.raises(ValueError, match="`tolerance` must be a finite number"):
+            srk.GaussianMixture(2, tolerance=value)
+        return
+    config = srk.GaussianMixture(2, weight_concentration=value, tolerance=value).get_config()
+    assert type(config["weight_concentration"]) is type(config["tolerance"]) is float
+
+
+@pytest.mark.parametrize("family", [srk.gmm.GMM, srk.mlda.MLDA, srk.mm.MarkovModel])
+def test_labels_may_be_set_by_the_name_of_the_option(family):
+    module = family(3, save_dir=None) if family is not srk.mm.MarkovModel else family()
+    module.category = [0, 1, 2]
+    assert module.labels is module.category and module.labels.tolist() == [0, 1, 2]
+    with pytest.raises(ValueError, match="`category`"):
+        module.category = [0, None]
+
+
+def test_the_weight_of_the_divergence_may_be_set_by_either_name():
+    vae1 = srk.vae.VAE(2, KL_param=0.5)
+    vae1.KL_param = 0.25
+    assert vae1.kl_weight == vae1.KL_param == 0.25
+    assert (vae1.hidden_encoder_dim, vae1.weight_stddev) == (100, 0.1)
+
+
+def test_what_float32_cannot_hold_is_refused():
+    for option in ("KL_param", "learning_rate", "weight_stddev"):
+        with pytest.raises(ValueError, match=f"`{option}` must be at most"):
+            srk.vae.VAE(2, **{option: 1e300})
+    vae1 = srk.vae.VAE(2)
+    for option in ("kl_weight", "learning_rate"):
+        with pytest.raises(ValueError, match=f"`{option}` must be at most"):
+            setattr(vae1, option, 1e300)
+
+
+@pytest.mark.parametrize(
+    "value", [1e300, -1, np.nan, "1", {}, [], [[1.0]], {1}, np.array([None, "a"], object)], ids=repr
+)
+def test_a_resolution_is_one_number_or_one_for_each_feature(value):
+    with pytest.raises((TypeError, ValueError), match="`resolution`"):
+        srk.gmm.GMM(2, resolution=value)

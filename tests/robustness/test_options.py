@@ -5,7 +5,6 @@ import zlib
 import pytest
 from matplotlib import pyplot
 from robustness.options import VALUES, all_calls, verdict
-from robustness.unmended import OPTIONS
 
 CALLS = {f"{call.room}: {call.name}": call for call in all_calls()}
 PARTS = 32
@@ -16,31 +15,24 @@ def in_part(*names):
     return zlib.crc32(" ".join(names).encode()) % PARTS == 0
 
 
-def check(name, is_tried):
-    """Fails on faults that are not known; returns known ones that are mended."""
-    call, faults, mended = CALLS[name], {}, []
+def faults(name, is_tried):
+    """What is wrong, by option and value."""
+    call, found = CALLS[name], {}
     for option in call.options:
-        known = OPTIONS.get(f"{name}({option})", ())
         for label, value in VALUES.items():
-            if is_tried(name, option, label):
-                fault = verdict(call, option, value)
-                if fault and label not in known:
-                    faults[f"{option}={label}"] = fault
-                elif label in known and not fault:
-                    mended.append(f"{option}={label}")
-        pyplot.close("all")
-    assert faults == {}
-    return mended
+            fault = verdict(call, option, value) if is_tried(name, option, label) else None
+            if fault:
+                found[f"{option}={label}"] = fault
+    pyplot.close("all")
+    return found
 
 
-@pytest.mark.xfail(reason="some options are being mended", strict=False)
 @pytest.mark.parametrize("name", CALLS)
 def test_odd_options(name):
-    check(name, in_part)
+    assert faults(name, in_part) == {}
 
 
 @pytest.mark.fuzz
 @pytest.mark.parametrize("name", CALLS)
 def test_all_odd_options(name):
-    mended = check(name, lambda *_: True)
-    assert mended == [], "mended: take them off the list in unmended.py"
+    assert faults(name, lambda *_: True) == {}
