@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "inference": {"inference"} | GROUND,
     "core": FAMILY_MAY_IMPORT,
     **dict.fromkeys(TOOLS, TOOLS | GROUND),
-    "datasets": TOOLS | GROUND | {"core"},  # whose checks of options it takes
+    **dict.fromkeys(("datasets", "plotting"), TOOLS | GROUND | {"core"}),  # checks of options
     "sklearn": {"core", "gmm", "vae"} | GROUND,  # scikit-learn's front door
 }
 

@@ -721,6 +721,7 @@ class VariationalAutoencoder(keras.Model):
                 has another shape.
         """
         check_positive_int(num_samples=num_samples)
+        num_samples = int(num_samples)
         inputs = {"x": x, "mu": mu, "mu_variance": mu_variance}
         inputs, _, _ = check(
             self, {name: part for name, part in inputs.items() if part is not None}

@@ -298,6 +298,8 @@ def all_calls():
 
 
 CALLED = {  # what an error calls them, where not by their name
+    **dict.fromkeys(("schedule", "module_callbacks"), "no module"),
+    "path": "no file",
     "outputs": "no module",
     "top": "no module",
     "learning_rate": "learning rate",
