@@ -28,8 +28,8 @@ def as_numbers(values: Any, name: str, allow_missing: bool | None = None) -> Arr
 
     Returns:
         NumPy array or memory map, of the type of `values`. Types that only extensions of NumPy
-        know, such as bfloat16, become float32; columns of different types, and those with
-        pandas' `NA`, become float64.
+        know, such as bfloat16, become float32; long doubles, columns of different types, and
+        those with pandas' `NA`, become float64.
 
     Raises:
         TypeError: If they are not real numbers.
@@ -37,10 +37,49 @@ def as_numbers(values: Any, name: str, allow_missing: bool | None = None) -> Arr
     """
     if _holds_mask(values):
         return _unmasked(np.ma.array(values), name, allow_missing)
-    array = values if type(values) is np.memmap else _as_array(values, name)
+    array = values if type(values) is np.memmap else read_array(values, name)
     if array.dtype.kind not in "fiub":
         array = _converted(values, array, name)
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        with np.errstate(over="ignore"):  # infinities are found where they must not be
+            array = array.astype("float64")
     return array
+
+
+def read_array(values: Any, name: str, what: str = "numbers") -> Array:
+    """The array that NumPy makes of something it should read.
+
+    Args:
+        values: Array, list or tensor of any type.
+        name: What they are, for errors.
+        what: What they should hold, for errors.
+
+    Returns:
+        NumPy array of any type.
+
+    Raises:
+        TypeError: If this is no array, list or number, or NumPy cannot read it.
+        ValueError: If rows differ in length.
+    """
+    kind = type(values).__name__
+    if type(values).__module__.startswith("scipy.sparse"):
+        raise TypeError(
+            f"{name} needs an array. Received: {kind}, a scipy sparse matrix. "
+            "Convert with matrix.toarray()."
+        )
+    if not _is_readable(values):
+        received = repr(values) if values is None or isinstance(values, str) else kind
+        raise TypeError(f"{name} needs {what}, as an array or a list of rows. Received: {received}")
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise ValueError(
+            f"{name} needs rows of one length. Received: {kind} that is ragged."
+        ) from error
+    except Exception as error:  # of other libraries, whose words hold the cure
+        raise TypeError(
+            f"{name} needs an array that NumPy can read. Received: {kind}. {error}"
+        ) from error
 
 
 def check_finite(array: Array, name: str, allow_missing: bool | None = None) -> None:
@@ -90,31 +129,6 @@ def check_unmasked(values: Any, name: str) -> None:
     """
     if _holds_mask(values):
         _unmasked(np.ma.array(values), name, None)
-
-
-def _as_array(values, name):
-    """The array that NumPy makes of something it should read."""
-    kind = type(values).__name__
-    if type(values).__module__.startswith("scipy.sparse"):
-        raise TypeError(
-            f"{name} needs an array. Received: {kind}, a scipy sparse matrix. "
-            "Convert with matrix.toarray()."
-        )
-    if not _is_readable(values):
-        received = repr(values) if values is None or isinstance(values, str) else kind
-        raise TypeError(
-            f"{name} needs numbers, as an array or a list of rows. Received: {received}"
-        )
-    try:
-        return np.asarray(values)
-    except ValueError as error:
-        raise ValueError(
-            f"{name} needs rows of one length. Received: {kind} that is ragged."
-        ) from error
-    except Exception as error:  # of other libraries, whose words hold the cure
-        raise TypeError(
-            f"{name} needs an array that NumPy can read. Received: {kind}. {error}"
-        ) from error
 
 
 def _is_readable(values):

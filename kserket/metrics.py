@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from kserket.arrays import check_unmasked
+from kserket.labels import as_labels
 from kserket.typing import Array
 
 
@@ -71,7 +71,7 @@ def match_labels(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[Array, dict[Any,
         names[column] = name
         taken.add(name)
     by_column = np.array([names[column] for column in range(len(clusters))])
-    matched = by_column[np.searchsorted(clusters, np.asarray(y_pred))]
+    matched = by_column[np.searchsorted(clusters, as_labels(y_pred, "`y_pred`"))]
     return matched, dict(zip(clusters.tolist(), by_column.tolist(), strict=True))
 
 
@@ -170,25 +170,7 @@ def _match(y_true, y_pred):
 
 def _encode(y_true, y_pred):
     """Sorted names of labels (R,) and clusters (C,), and both inputs as (N,) positions in them."""
-    for name, values in (("`y_true`", y_true), ("`y_pred`", y_pred)):
-        check_unmasked(values, name)
-    true, predicted = np.asarray(y_true), np.asarray(y_pred)
-    for name, given, values in (("y_true", y_true, true), ("y_pred", y_pred, predicted)):
-        if values.ndim != 1:
-            hint = ""
-            if values.ndim == 2:
-                one = values.shape[1] == 1
-                hint = " Use labels.ravel()." if one else " Use probabilities.argmax(axis=1)."
-            raise ValueError(
-                f"`{name}` must hold one label per sample, shape (N,).{hint} "
-                f"Received: shape {values.shape}"
-            )
-        missing = _missing(given)
-        if missing.any():
-            raise ValueError(
-                f"`{name}` holds {missing.sum()} NaN or None, the first at row "
-                f"{missing.argmax()}. Score only the samples whose label is known."
-            )
+    true, predicted = as_labels(y_true, "`y_true`"), as_labels(y_pred, "`y_pred`")
     if len(true) != len(predicted) or len(true) == 0:
         raise ValueError(
             "`y_true` and `y_pred` must have the same length, and at least one sample. "
@@ -197,13 +179,3 @@ def _encode(y_true, y_pred):
     labels, true = np.unique(true, return_inverse=True)
     clusters, predicted = np.unique(predicted, return_inverse=True)
     return labels, clusters, true, predicted
-
-
-def _missing(labels):
-    """Which labels (N,) are NaN or None, of which NumPy makes text where others are strings."""
-    array = np.asarray(labels)
-    if array.dtype.kind == "f":
-        return np.isnan(array)
-    if array.dtype.kind in "OSU":
-        return np.array([label is None or label != label for label in np.asarray(labels, object)])
-    return np.zeros(len(array), bool)

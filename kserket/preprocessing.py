@@ -44,7 +44,7 @@ def deskew(images: ArrayLike, image_shape: tuple[int, ...] | None = None) -> Flo
     """
     from scipy import ndimage
 
-    images = np.asarray(as_numbers(images, "`images`"), "float32")
+    images = _read(images)
     stack = images.reshape(len(images), *_image_shape(images.shape, image_shape))
     if not (stack >= 0).all() or not np.isfinite(stack).all():
         raise ValueError("`images` must be finite and not negative, 0 the background.")
@@ -111,7 +111,7 @@ def oriented_gradients(
     """
     from scipy import ndimage
 
-    images = np.asarray(as_numbers(images, "`images`"), "float32")
+    images = _read(images)
     height, width = _image_shape(images.shape, image_shape)
     if not np.isfinite(images).all():
         raise ValueError("`images` must be finite.")
@@ -139,6 +139,14 @@ def oriented_gradients(
             histograms[part, ..., orientation] = votes[:, centers, centers][:, :rows, :columns]
     total = histograms.sum(axis=(1, 2, 3), keepdims=True)
     return np.sqrt(histograms / np.where(total > 0, total, 1.0))
+
+
+def _read(images):
+    """Images as a float32 array of an axis at least."""
+    images = as_numbers(images, "`images`")
+    if images.ndim == 0:
+        raise ValueError("`images` must have one row per image. Received: a number")
+    return images.astype("float32")
 
 
 def _image_shape(shape, image_shape):

@@ -8,6 +8,7 @@ of Keras.
 from collections.abc import Callable
 from typing import Any, Literal, Self
 
+import h5py
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import (
@@ -302,9 +303,20 @@ class GraphClusterer(
 def _validated(estimator, X, **options):
     """`validate_data`, which would read through masks and take text that spells numbers."""
     check_unmasked(X, "X")
-    if getattr(getattr(X, "dtype", None), "kind", "f") in "SUmM":
-        as_numbers(X, "X")  # raises
+    if isinstance(X, h5py.Dataset) or _holds_text_or_dates(X):
+        X = as_numbers(X, "X")
     return validate_data(estimator, X, dtype=[np.float64, np.float32], **options)
+
+
+def _holds_text_or_dates(X):
+    """Whether scikit-learn would make numbers of what are none."""
+    types = getattr(X, "dtypes", None)
+    types = [getattr(X, "dtype", None)] if types is None else types
+    if any(str(getattr(dtype, "kind", "f")) in "SUmM" for dtype in np.ravel(types)):
+        return True
+    if getattr(getattr(X, "dtype", None), "kind", "f") != "O":
+        return False
+    return any(isinstance(value, (str, bytes)) for value in np.asarray(X).flat)
 
 
 def _checked(graph, X):

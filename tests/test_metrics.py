@@ -116,3 +116,19 @@ def test_bad_input_is_named(y_true, y_pred, message):
     for score in (metrics.clustering_accuracy, metrics.match_labels, metrics.adjusted_rand_index):
         with pytest.raises(ValueError, match=message):
             score(y_true, y_pred)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [[1j, 2], np.array(["2020-01-01", "2020-01-02"], "M8[D]"), [np.inf, 1], [[1], [2, 3]], None],
+    ids=repr,
+)
+def test_labels_are_numbers_or_strings(labels):
+    for arguments in ((labels, [0, 1]), ([0, 1], labels)):
+        with pytest.raises((TypeError, ValueError), match="`y_(true|pred)`"):
+            metrics.clustering_accuracy(*arguments)
+
+
+def test_objects_that_are_numbers_score_as_numbers():
+    counts, labels, clusters = metrics.confusion_matrix([0, 0, 1], np.array([3, 3, 4], object))
+    assert counts.tolist() == [[2, 0], [0, 1]] and clusters == [3, 4] and labels.tolist() == [0, 1]

@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from kserket import metrics
+from kserket.arrays import as_numbers, check_finite
 from kserket.core import drawing, joint, messages
 from kserket.core.beliefs import pass_messages
 from kserket.core.export import export
 from kserket.core.learning_module import LearningModule
+from kserket.core.loaded import check_parameters
 from kserket.core.module import Module, Observation, call
 from kserket.core.options import (
     check_flag,
@@ -30,6 +32,7 @@ from kserket.core.options import (
     suggests,
 )
 from kserket.core.prediction import generate, predict, read_data, warn_unless_settled
+from kserket.core.rollback import rolled_back_on_error
 from kserket.core.rounds import run_rounds
 from kserket.core.saving import save_graph
 from kserket.core.structure import check_unchanged, in_order, unique_names
@@ -219,7 +222,9 @@ class Graph:
             weights: The list.
 
         Raises:
-            ValueError: If it is of another length than what `get_weights` returns now.
+            TypeError: If a weight holds something else than numbers.
+            ValueError: If there are more or fewer than `get_weights` returns now, one has another
+                shape or cannot have been learned. No module has changed then.
         """
         learned, weights = self._learned(), list(weights)
         sizes = [len(m.model.weights) if _is_keras(m.model) else 1 for m in learned]
@@ -228,12 +233,18 @@ class Graph:
                 f"`weights` must be what get_weights() returned, {sum(sizes)} entries. "
                 f"Received: {len(weights)}"
             )
+        parts = []
         for module, size in zip(learned, sizes, strict=True):
             own, weights = weights[:size], weights[size:]
-            if _is_keras(module.model):
-                module.model.set_weights(own)
-            else:
-                module.model = copy.deepcopy(own[0])
+            is_keras = _is_keras(module.model)
+            parts.append(_checked_weights(module, own) if is_keras else own)
+        with rolled_back_on_error(*learned):
+            for module, own in zip(learned, parts, strict=True):
+                if _is_keras(module.model):
+                    module.model.set_weights(own)
+                    check_parameters(module.model, f"{module.get_name()}, given such weights,")
+                else:
+                    module.model = copy.deepcopy(own[0])
 
     def _learned(self):
         """The modules that have a model."""
@@ -511,6 +522,21 @@ class Graph:
 
     def __repr__(self) -> str:
         return f"<Graph of {', '.join(self.names.values())}>"
+
+
+def _checked_weights(module, weights):
+    """Weights for a module's Keras model as finite arrays of the shapes that it has."""
+    arrays = []
+    for weight, variable in zip(weights, module.model.weights, strict=True):
+        name = f"The weight {variable.name} of {module.get_name()}"
+        weight = as_numbers(weight, name)
+        if weight.shape != tuple(variable.shape):
+            raise ValueError(
+                f"{name} must have shape {tuple(variable.shape)}. Received: shape {weight.shape}"
+            )
+        check_finite(weight.reshape(-1), name)
+        arrays.append(weight)
+    return arrays
 
 
 def _is_keras(model):

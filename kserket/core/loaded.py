@@ -118,7 +118,7 @@ def check_parameters(model, name):
     if not isinstance(model, keras.Model):
         return
     for weight in model.weights:
-        value = keras.ops.convert_to_numpy(weight)
+        value = weight.numpy()
         if value.dtype.kind in "fc" and not np.isfinite(value).all():
             raise ValueError(f"{name} cannot use a model whose {weight.path} is not finite.")
     if hasattr(model, "check_parameters"):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from kserket import storage
-from kserket.arrays import as_numbers
+from kserket.arrays import as_numbers, check_finite
 from kserket.core.checking import check_data
 from kserket.core.devices import capture_strategy_scope
 from kserket.core.former import former_names, in_words_of_today, understood
@@ -622,7 +622,8 @@ class Module:
 
         Raises:
             TypeError: If it holds something else than numbers.
-            ValueError: If it has no rows, or something in it is masked.
+            ValueError: If it is empty, something in it is masked, or not finite where not the whole
+                row is NaN.
         """
         self.mailbox.forward = _as_message(message, f"The forward message of {self.get_name()}")
 
@@ -875,6 +876,10 @@ def _as_message(message, name):
             message.flags.writeable = False
     if len(message.shape) == 0:
         raise ValueError(f"{name} must hold one row per sample. Received: {message!r}")
+    if not isinstance(message, Message):
+        if 0 in message.shape:
+            raise ValueError(f"{name} must not be empty. Received: shape {message.shape}")
+        check_finite(message, name, allow_missing=True)
     return message
 
 

@@ -16,6 +16,7 @@ import keras
 import numpy as np
 
 from kserket.arrays import as_numbers
+from kserket.labels import as_labels
 from kserket.typing import PathLike
 
 _Arguments = ParamSpec("_Arguments")
@@ -485,26 +486,7 @@ def check_labels(labels):
     """
     if labels is None:
         return None
-    if np.ma.is_masked(labels):
-        raise ValueError(
-            f"`category` is a masked array with {np.ma.count_masked(labels)} masked labels, and "
-            "needs a label for every sample. Leave such samples out, or give them a class of "
-            "their own."
-        )
-    array = np.asarray(labels)
-    if array.dtype.kind == "O" or (array.dtype.kind in "SU" and not hasattr(labels, "dtype")):
-        array = np.asarray(labels, dtype=object)  # before None and NaN became text
-    if array.ndim == 2 and array.shape[1] == 1:
-        array = array[:, 0]
-    if array.ndim != 1:
-        raise ValueError(
-            f"`category` must hold one label per sample, shape (N,). Received: {array.shape}"
-        )
-    if array.dtype.kind == "O":
-        array = _of_one_kind(array)
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise ValueError("`category` must not hold NaN or infinity.")
-    return array
+    return as_labels(labels, "`category`", allow_column=True)
 
 
 def _is_number(value):
@@ -529,22 +511,3 @@ def _parameters(function):
     named = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
     names = {one.name for one in parameters if one.kind in named} - {"self"}
     return names, any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters)
-
-
-def _of_one_kind(labels):
-    """Objects (N,), numbers or strings, as an array of these."""
-    for index, label in enumerate(labels):
-        if isinstance(label, str):
-            continue
-        if not isinstance(label, (bytes, numbers.Real, np.generic)) or label != label:
-            raise ValueError(
-                "`category` must hold numbers or strings, and a label for every sample. "
-                f"Received: {label!r} at index {index}. Leave such samples out, or give them a "
-                "class of their own."
-            )
-    if len({isinstance(label, str) for label in labels}) > 1:
-        raise ValueError("`category` must hold numbers or strings, not both.")
-    array = np.array(labels.tolist())
-    if array.dtype.kind == "O":
-        raise ValueError("`category` must hold numbers or strings that NumPy has a type for.")
-    return array

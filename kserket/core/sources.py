@@ -3,6 +3,7 @@
 import itertools
 import pathlib
 
+import h5py
 import keras
 import numpy as np
 import tensorflow as tf
@@ -37,8 +38,8 @@ def as_array(data, name):
             )
         return _mapped(data, name)
     try:
-        if type(data).__module__.partition(".")[0] == "h5py" and hasattr(data, "id"):
-            return _from_hdf5(data)
+        if isinstance(data, h5py.Dataset):
+            return _from_hdf5(data, name)
         if type(data).__module__.startswith("scipy.sparse"):
             return _from_sparse(data)
         if is_dataset(data):
@@ -103,8 +104,10 @@ def _mapped(path, name):
         ) from error
 
 
-def _from_hdf5(dataset):
+def _from_hdf5(dataset, name):
     """The file mapped where the dataset lies in it as in memory; else its rows, copied."""
+    if not dataset:
+        raise TypeError(f"{name} cannot read a dataset of a closed HDF5 file. Open the file again.")
     offset = dataset.id.get_offset()
     if offset is None or dataset.file.driver not in ("sec2", "stdio"):
         return storage.collect(dataset[rows] for rows in storage.chunks(dataset))

@@ -10,6 +10,7 @@ from kserket.floors import LOG_ZERO
 from kserket.inference.gaussian_mixture.learning import Data
 
 LARGEST = 1e150  # of a value: squares of larger ones overflow
+LARGEST_WEIGHT = 1e100  # by which squares of ordinary data can be multiplied
 
 
 def read(x, *, num_components, num_features=None, sample_weight=None, missing=None, gibbs=False):
@@ -58,11 +59,7 @@ def read(x, *, num_components, num_features=None, sample_weight=None, missing=No
     if missing is not None:
         x, variance = _silenced(x, missing), _silenced(variance, missing)
     check_finite(x, "GaussianMixture")
-    if x.dtype == "float64" and not storage.every(lambda part: np.abs(part) < LARGEST, x):
-        raise ValueError(
-            f"GaussianMixture needs values below {LARGEST:g}, whose squares do not overflow. "
-            "Scale the data."
-        )
+    check_size(x, "GaussianMixture")
     prior = class_prior(parts.get("class_prior"), num_components, len(x), "sample")
     return Data(
         x,
@@ -71,6 +68,22 @@ def read(x, *, num_components, num_features=None, sample_weight=None, missing=No
         _weight(sample_weight, len(x), gibbs),
         missing,
     )
+
+
+def check_size(x, name):
+    """Checks that squares of data do not overflow.
+
+    Args:
+        x: Array (N, D), rows of NaN missing.
+        name: Who reads them, for the error.
+
+    Raises:
+        ValueError: If a value is too large.
+    """
+    if x.dtype == "float64" and not storage.every(lambda part: ~(np.abs(part) >= LARGEST), x):
+        raise ValueError(
+            f"{name} needs values below {LARGEST:g}, whose squares do not overflow. Scale the data."
+        )
 
 
 def _weight(sample_weight, num_samples, gibbs):
@@ -85,6 +98,11 @@ def _weight(sample_weight, num_samples, gibbs):
         raise ValueError(
             f"`sample_weight` must have shape ({num_samples},), finite and not negative. "
             f"Received: shape {weight.shape}"
+        )
+    if (weight > LARGEST_WEIGHT).any():
+        raise ValueError(
+            f"`sample_weight` must be at most {LARGEST_WEIGHT:g}. Received: {weight.max():g}. "
+            "Scale the weights."
         )
     return weight
 

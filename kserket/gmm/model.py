@@ -340,6 +340,7 @@ class GaussianMixture(SweepModel):
         Raises:
             ValueError: If learning fails. The model is what it was before then.
         """
+        learning.check_counts(data)
         if not self.built:
             self.build(data.x.shape)
         before, result = self.get_weights(), None

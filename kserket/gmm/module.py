@@ -13,7 +13,7 @@ from kserket.core.options import Fixed, check_positive_int, in_words_of
 from kserket.core.registry import register_module
 from kserket.floors import LOG_ZERO
 from kserket.gmm import rule
-from kserket.gmm.data import read
+from kserket.gmm.data import check_size, read
 from kserket.gmm.model import GaussianMixture
 from kserket.inference.gaussian_mixture import learning
 from kserket.inference.umap_clusters import group_probabilities
@@ -151,6 +151,7 @@ class GMM(LearningModule):
         self._check_classes(prior, self.K)
         missing = messages.missing_rows(x)
         x = x if isinstance(x, messages.Gaussian) else np.asarray(x)
+        check_size(np.asarray(x), self.get_name())
         return read({"x": x, "class_prior": prior}, num_components=self.K, missing=missing)
 
     def build_model(self, data: Any) -> GaussianMixture:
@@ -253,6 +254,7 @@ class GMM(LearningModule):
 
     def check_observed(self, x: ArrayLike, name: str) -> None:
         self._check_shape([x])
+        check_size(x, f"{self.get_name()}, which reads {name},")
 
     def terms(self) -> Any:
         return self.model.terms()

@@ -28,6 +28,7 @@ from kserket.arrays import as_numbers
 from kserket.inference import chain_scan
 
 _POSITIVE = 1e-100  # no probability below: then scaled probabilities lose nothing
+MOST_STEPS = 2**31 - 1  # of sequences together
 _MANY = 10_000  # steps for which compiled code is worth its import
 
 
@@ -256,6 +257,10 @@ def check_lengths(lengths, num_rows=None):
         raise ValueError(
             "`lengths` must be a list of positive integers, one per sequence. "
             f"Received: lengths={lengths!r:.100}"
+        )
+    if given.sum(dtype="float64") > MOST_STEPS:
+        raise ValueError(
+            f"`lengths` must sum to at most {MOST_STEPS} steps. Received: lengths={lengths!r:.100}"
         )
     checked = given.astype(np.int64)
     if num_rows is not None and checked.sum() != num_rows:

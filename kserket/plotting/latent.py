@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from kserket.arrays import as_numbers, check_unmasked
+from kserket.arrays import as_numbers, check_finite, read_array
 from kserket.core.options import check_positive
+from kserket.labels import as_labels
 from kserket.plotting.sources import gaussian_of, is_source, latent_of, observed
 from kserket.plotting.style import (
     FAINT,
@@ -69,7 +70,7 @@ def plot_latent(
         labels = mixture[0] if labels is None else labels
         means, covariances = mixture[1:] if means is None else (means, covariances)
     z, labels = _points(z, labels)
-    _check_components(means, covariances, z.shape[1])
+    means, covariances = _components(means, covariances, z.shape[1])
     responsibilities = labels if labels.ndim == 2 else None
     ids = labels if responsibilities is None else labels.argmax(axis=1)
     values, positions = np.unique(ids, return_inverse=True)
@@ -94,10 +95,10 @@ def plot_latent(
         drawn = [k for k in drawn if k in values]
     anchors = [np.median(points[positions == i], axis=0) for i in range(len(values))]
     for k in drawn:
-        mean = (np.asarray(means)[k] - center) @ axes
+        mean = (means[k] - center) @ axes
         color = INK if responsibilities is None else line_color(k)
         if covariances is not None:
-            _draw_ellipses(ax, mean, axes.T @ np.asarray(covariances)[k] @ axes, color)
+            _draw_ellipses(ax, mean, axes.T @ covariances[k] @ axes, color)
         if responsibilities is not None:
             anchors[list(values).index(k)] = mean
     finish(ax, title, *axis_names)
@@ -135,6 +136,7 @@ def plot_active_units(
     if kl.ndim != 1 or not len(kl):
         raise ValueError(f"`kl_per_dim` must be a vector (D,). Received: shape {kl.shape}")
     check_positive(threshold=threshold, allow_zero=True)
+    check_finite(kl, "`kl_per_dim`")
     order = np.argsort(-kl, kind="stable")
     active = kl[order] > threshold
     ax = new_axes(ax, (np.clip(0.26 * len(kl) + 1.6, 4.8, 12), 3.2), title)
@@ -155,33 +157,56 @@ def _points(z, labels):
     z = as_numbers(z, "`z`", allow_missing=True)
     if z.ndim != 2 or z.shape[1] < 2:
         raise ValueError(f"`z` must be (N, D) with D of at least 2. Received: shape {z.shape}")
-    check_unmasked(labels, "`labels`")
-    labels = np.zeros(len(z), int) if labels is None else np.asarray(labels)
+    labels = np.zeros(len(z), int) if labels is None else _labels(labels)
     if labels.shape[:1] != z.shape[:1]:
         raise ValueError(f"`labels` must have {len(z)} rows, as `z`. Received: {labels.shape}")
-    is_number = labels.dtype.kind in "fiub"
-    if labels.ndim > 1 and not (labels.ndim == 2 and is_number and np.all(abs(labels) < 1.001)):
+    finite = np.isfinite(z).all(axis=1)
+    if not finite.any():
+        raise ValueError(f"`z` needs a point that is finite. Received: {len(z)} that are not.")
+    z, labels = z[finite], labels[finite]
+    if labels.ndim > 2 or (labels.ndim == 2 and not _are_probabilities(labels)):
         raise ValueError(
             "`labels` must be (N,), one label for each point, or class probabilities (N, K). "
             f"Received: shape {labels.shape}, the first row {labels[0]}"
         )
-    finite = np.isfinite(z).all(axis=1)
-    if not finite.any():
-        raise ValueError(f"`z` needs a point that is finite. Received: {len(z)} that are not.")
-    return z[finite], labels[finite]
+    return z, labels
 
 
-def _check_components(means, covariances, size):
-    """Raises ValueError unless means are (K, D) and covariances (K, D, D), D as in z, or None."""
+def _are_probabilities(rows):
+    """Whether each row (N, K) is not negative and sums to 1, within rounding."""
+    return bool((rows >= -1e-3).all() and (abs(rows.sum(axis=1) - 1) < 1e-3).all())
+
+
+def _labels(labels):
+    """Labels (N,), or numbers of more axes, which may be responsibilities."""
+    if np.ma.is_masked(labels) or read_array(labels, "`labels`", "labels").ndim == 1:
+        return as_labels(labels, "`labels`")
+    return as_numbers(labels, "`labels`")
+
+
+def _components(means, covariances, size):
+    """Means (K, D) and covariances (K, D, D), D as in z, as finite arrays; or None."""
     if means is None:
-        return
-    if np.ndim(means) != 2 or np.shape(means)[1] != size:
-        raise ValueError(f"`means` must be (K, {size}), as `z`. Received: shape {np.shape(means)}")
-    expected = (len(means), size, size)
-    if covariances is not None and np.shape(covariances) != expected:
-        raise ValueError(
-            f"`covariances` must be {expected}, as `means`. Received: shape {np.shape(covariances)}"
-        )
+        if covariances is not None:
+            raise ValueError("`covariances` need `means`, where they are drawn.")
+        return None, None
+    means = _finite(means, "`means`", (None, size))
+    if covariances is not None:
+        covariances = _finite(covariances, "`covariances`", (len(means), size, size))
+    return means, covariances
+
+
+def _finite(values, name, shape):
+    """Finite numbers of this shape, None where any size will do."""
+    values = as_numbers(values, name)
+    fits = len(shape) == values.ndim and all(
+        wanted in (None, size) for wanted, size in zip(shape, values.shape, strict=True)
+    )
+    if not fits:
+        wanted = ", ".join("K" if size is None else str(size) for size in shape)
+        raise ValueError(f"{name} must be ({wanted}), as `z`. Received: shape {values.shape}")
+    check_finite(values, name)
+    return values
 
 
 def _texts(names, values, num_components):

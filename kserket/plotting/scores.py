@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from kserket.arrays import as_numbers, check_finite, read_array
 from kserket.plotting.sources import scores_of
 from kserket.plotting.style import FAINT, INK, finish, line_color, new_axes, plain, pyplot, spread
 from kserket.typing import Array
@@ -104,8 +105,8 @@ def plot_confusion(
 
     if y_pred is None:
         y_true, y_pred = scores_of(y_true)
-    y_pred = np.asarray(y_pred)
-    y_pred = y_pred.argmax(axis=1) if y_pred.ndim == 2 else y_pred
+    if not np.ma.is_masked(y_pred) and read_array(y_pred, "`y_pred`", "clusters").ndim == 2:
+        y_pred = _clusters(y_pred)
     counts, labels, clusters = metrics.confusion_matrix(y_true, y_pred)
     side = np.clip(0.46 * counts.shape[1] + 1.6, 3.6, 12)
     ax = new_axes(ax, (side, np.clip(0.46 * counts.shape[0] + 1.7, 3.4, 12)), title)
@@ -125,6 +126,18 @@ def plot_confusion(
         spine.set_visible(False)
     ax.tick_params(length=0)
     return ax
+
+
+def _clusters(probabilities):
+    """The most probable cluster of each row of `y_pred`, (N, K)."""
+    values = as_numbers(probabilities, "`y_pred`")
+    if values.shape[1] < 2:
+        raise ValueError(
+            "`y_pred` must hold clusters (N,), or probabilities (N, K) of two or more. Received: "
+            f"shape {values.shape}. Use y_pred.ravel()."
+        )
+    check_finite(values, "`y_pred`")
+    return values.argmax(axis=1)
 
 
 def _panels(history):

@@ -21,34 +21,42 @@ class Expected(NamedTuple):
         likelihood: "bernoulli" or "gaussian".
         latent_dim: L.
         data_shape: Shape of a sample, or None.
+        name: The argument that batches are of, for errors, where it is not x.
     """
 
     likelihood: str
     latent_dim: int
     data_shape: tuple | None
+    name: str = ""
 
 
-def expected(model):
-    """What a `VariationalAutoencoder` expects of batches."""
-    return Expected(model.likelihood, model.latent_dim, model.data_shape)
+def expected(model, name=""):
+    """What a `VariationalAutoencoder` expects of batches, `name` the argument if it is not x."""
+    return Expected(model.likelihood, model.latent_dim, model.data_shape, name)
 
 
-def first_batch(source):
+def first_batch(source, expected):
     """The first batch of a source, for its shapes, and the source from its start.
 
     Args:
         source: `tf.data.Dataset`, `PyDataset` or generator.
+        expected: `Expected`.
 
     Returns:
         `(batch, source)`; a batch of None where nothing is known before training.
+
+    Raises:
+        ValueError: If the batch cannot be used, or there is none.
     """
     if isinstance(source, tf.data.Dataset):
         return source.element_spec, source
     if isinstance(source, keras.utils.PyDataset):
-        return source[0], source
+        return _check_batch(source[0], expected), source
     if hasattr(source, "__next__"):
-        batch = next(source)
-        return batch, itertools.chain([batch], source)
+        batch = next(source, None)
+        if batch is None:
+            raise ValueError("`x` is a generator without a batch. Give a new one.")
+        return _check_batch(batch, expected), itertools.chain([batch], source)
     return None, source
 
 
@@ -56,8 +64,12 @@ def checked(source, expected):
     """A source whose batches are checked when they are made.
 
     Args:
-        source: `tf.data.Dataset`, `PyDataset` or generator; anything else is returned unchanged.
+        source: `tf.data.Dataset`, `PyDataset` or generator; a loader of PyTorch is returned
+            unchanged.
         expected: `Expected`.
+
+    Raises:
+        TypeError: If it is no source of batches.
     """
     if isinstance(source, tf.data.Dataset):
         return source.map(lambda *batch: _check_tensors(batch, source.element_spec, expected))
@@ -65,6 +77,12 @@ def checked(source, expected):
         return _Checked(source, expected)
     if hasattr(source, "__next__"):
         return (_check_batch(batch, expected) for batch in source)
+    if not type(source).__module__.startswith(("torch.", "tensorflow.")):
+        received = repr(source) if source is None else type(source).__name__
+        raise TypeError(
+            "`x` needs an array, a dict or list of arrays, or batches: a tf.data.Dataset, "
+            f"PyDataset or generator. Received: {received}"
+        )
     return source
 
 
@@ -78,6 +96,20 @@ def own_errors():
         if found is None:
             raise
         raise ValueError(found.group()) from None
+
+
+def unpacked(batch):
+    """Inputs, target and weights of a batch, as Keras reads it; the last two may be None.
+
+    Raises:
+        ValueError: If it is a list or tuple of another length.
+    """
+    if isinstance(batch, (list, tuple)) and not 1 <= len(batch) <= 3:
+        raise ValueError(
+            "Batches of `x` must be x, (x,), (x, y) or (x, y, sample_weight). "
+            f"Received: {len(batch)} items"
+        )
+    return keras.utils.unpack_x_y_sample_weight(batch)
 
 
 def weighted_samples(source, steps):
@@ -95,7 +127,7 @@ def weighted_samples(source, steps):
     else:
         batches = [source]
     for batch in batches:
-        x, _, weight = keras.utils.unpack_x_y_sample_weight(batch)
+        x, _, weight = unpacked(batch)
         yield (
             np.asarray(by_name(x)["x"]),
             None if weight is None else np.asarray(weight).reshape(-1),
@@ -125,18 +157,19 @@ class _Checked(keras.utils.PyDataset):
 
 def _check_batch(batch, expected):
     """The batch; ValueError if it cannot be used."""
-    x, _, weight = keras.utils.unpack_x_y_sample_weight(batch)
     try:
+        x, _, weight = unpacked(batch)
         check(expected, x, None, weight)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{_MARK} {error}") from None
+        place = f"`{expected.name}`: " if expected.name else ""
+        raise ValueError(f"{_MARK} {place}{error}") from None
     return batch
 
 
 def _check_tensors(batch, spec, expected):
     """`_check_batch` in the graph of a dataset, where a batch (n, ...) may be empty."""
     batch = batch if isinstance(spec, tuple) else batch[0]
-    x, _, weight = keras.utils.unpack_x_y_sample_weight(batch)
+    x, _, weight = unpacked(batch)
     given = {name: part for name, part in by_name(x).items() if part is not None}
     given |= {} if weight is None else {"weight": weight}
     names = list(given)

@@ -64,8 +64,8 @@ def fit(model, x, y, sample_weight, validation_data, validation_split, class_wei
         first, samples = x, array_batches(x["x"], sample_weight)
     else:
         validation_data = _check_validation(model, validation_data)
-        batch, x = batches.first_batch(x)
-        first = None if batch is None else keras.utils.unpack_x_y_sample_weight(batch)[0]
+        batch, x = batches.first_batch(x, batches.expected(model))
+        first = None if batch is None else batches.unpacked(batch)[0]
         samples = batches.weighted_samples(
             batch if hasattr(x, "__next__") else x, options.get("steps_per_epoch")
         )
@@ -186,12 +186,22 @@ def _check_validation(model, data):
     """`validation_data` in the form that Keras takes, checked."""
     if data is None:
         return None
+    try:
+        return _validation_data(model, data)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"`validation_data`: {error}") from error
+
+
+def _validation_data(model, data):
+    """Inputs, or `(inputs, y, sample_weight)`, in the form that Keras takes, checked."""
     if isinstance(data, list):
         data = tuple(data)
     if not isinstance(data, tuple):
         data = (data,)
+    if not data:
+        raise ValueError("it is empty. Give inputs, or (inputs, None, sample_weight).")
     if not is_arrays(data[0]):
-        return batches.checked(data[0], batches.expected(model))
+        return batches.checked(data[0], batches.expected(model, "validation_data"))
     x, y, weight = (*data, None, None)[:3]
     x, y, weight = check(model, x, y, weight, "The second entry of `validation_data`")
     x = model._in_single(x)

@@ -1,14 +1,17 @@
 """What a variational autoencoder reads: x, and perhaps mean and variance of its prior."""
 
+import h5py
 import numpy as np
 import tensorflow as tf
 
 from kserket import storage
-from kserket.arrays import as_numbers
+from kserket.arrays import as_numbers, check_finite
 from kserket.core.checking import check_data
 from kserket.core.named_inputs import named_inputs
+from kserket.core.sources import as_array
 
 NAMES = ("x", "mu", "mu_variance")
+LARGEST = 1e15  # of latent numbers and weights: squares of larger ones leave single precision
 ROUNDING = 4 * np.finfo("float32").eps  # how far sums that should be 0 or 1 may lie outside
 
 
@@ -19,7 +22,10 @@ def by_name(inputs, is_leaf=None):
     """
     if isinstance(inputs, (list, tuple)) and not (is_leaf is not None and is_leaf(inputs)):
         if not 1 <= len(inputs) <= 3:
-            raise ValueError(f"Inputs must be [x, mu, mu_variance]. Received: {len(inputs)} items")
+            raise ValueError(
+                "Inputs must be [x, mu, mu_variance]. Received: a list of "
+                f"{len(inputs)} items. Make rows of `x` an array: np.asarray(x)."
+            )
         parts, x_low = dict(zip(NAMES, inputs, strict=False)), None
     else:
         inputs = dict(inputs) if isinstance(inputs, dict) else {"x": inputs}
@@ -35,7 +41,7 @@ def is_shape(value):
 
 def is_arrays(x):
     """Whether x is an array, a DataFrame or a nest of such, not a dataset or generator."""
-    return isinstance(x, (dict, list, tuple)) or any(
+    return isinstance(x, (dict, list, tuple, h5py.Dataset)) or any(
         hasattr(x, name) for name in ("dtype", "__array__", "__dataframe__")
     )
 
@@ -99,20 +105,26 @@ def check(expected, x, y=None, sample_weight=None, place="The second argument"):
         ValueError: If lengths differ, values do not suit the likelihood, or mu stands for y.
     """
     given = {name: part for name, part in by_name(x).items() if part is not None}
+    if "x" not in given:
+        raise TypeError("`x` needs an array, or a dict or list of arrays. Received: None")
     parts = {name: check_data(part, f"`{name}`") for name, part in given.items()}
     lengths = {name: len(part) for name, part in parts.items()}
     if len(set(lengths.values())) > 1:
-        raise ValueError(f"All inputs need the same number of samples. Received: {lengths}")
+        told = ", ".join(f"`{name}` of {length}" for name, length in lengths.items())
+        raise ValueError(f"All inputs need the same number of samples. Received: {told}")
     _check_values(parts, expected.likelihood)
     shape, latent = parts["x"].shape, (lengths["x"], expected.latent_dim)
     if expected.data_shape not in (None, shape[1:]):
         raise ValueError(
             f"The model was built for samples of shape {expected.data_shape}. "
-            f"Received: x of shape {shape}"
+            f"Received: `x` of shape {shape}"
         )
     for name, part in parts.items():
-        if name != "x" and part.shape != latent:
+        if name == "x":
+            continue
+        if part.shape != latent:
             raise ValueError(f"`{name}` must have shape {latent}. Received: {part.shape}")
+        _check_size(part, f"`{name}`")
     if y is not None and np.shape(y)[1:] == latent[1:] != shape[1:]:
         raise ValueError(
             f"{place} is y, which this model does not need. "
@@ -138,8 +150,9 @@ def check_latent(values, name, latent_dim, num_samples=None, is_positive=False):
         TypeError: If they are not numbers.
         ValueError: If their shape differs, or a value is not finite or not positive.
     """
-    if num_samples is not None and np.ndim(values) < 2:
-        values = as_numbers(values, name)
+    values = as_numbers(as_array(values, name), name)
+    if num_samples is not None and values.ndim < 2:
+        check_finite(values.reshape(-1), name)
         values = np.broadcast_to(values, (1, latent_dim if values.ndim == 0 else len(values)))
     values = check_data(values, name)
     rows = {len(values)} if num_samples is None else {1, num_samples}
@@ -150,7 +163,41 @@ def check_latent(values, name, latent_dim, num_samples=None, is_positive=False):
         )
     if is_positive and storage.extent(values)[0] <= 0:
         raise ValueError(f"{name} must be positive. Received: {storage.extent(values)[0]:g}")
+    _check_size(values, name)
     return values
+
+
+def check_noise(noise, num_samples, latent_dim):
+    """Draws of latent noise as an array (S, N, L).
+
+    Args:
+        noise: Array (S, N, L), S of at least 1.
+        num_samples: N.
+        latent_dim: L.
+
+    Raises:
+        TypeError: If they are not numbers.
+        ValueError: If their shape differs, or a value is not finite.
+    """
+    noise = as_numbers(noise, "`noise`")
+    if noise.ndim != 3 or noise.shape[1:] != (num_samples, latent_dim) or len(noise) == 0:
+        raise ValueError(
+            f"`noise` must have shape (num_samples, {num_samples}, {latent_dim}). "
+            f"Received: {noise.shape}"
+        )
+    check_finite(noise, "`noise`")
+    _check_size(noise, "`noise`")
+    return noise.astype("float32")
+
+
+def _check_size(values, name):
+    """Raises ValueError about finite numbers so large that single precision does not do."""
+    largest = float(max(storage.extent(values), key=abs))
+    if abs(largest) > LARGEST:
+        raise ValueError(
+            f"{name} must hold numbers of at most {LARGEST:g} in size. Received: {largest:g}. "
+            "Scale them."
+        )
 
 
 def _check_values(parts, likelihood):
@@ -165,10 +212,14 @@ def _check_values(parts, likelihood):
 
 def _check_weight(sample_weight, num_samples):
     """Weights as an array (N,)."""
-    weight = np.asarray(sample_weight)
+    weight = as_numbers(sample_weight, "`sample_weight`")
     if weight.shape not in ((num_samples,), (num_samples, 1)):
         raise ValueError(
             f"`sample_weight` must hold one number per sample, shape ({num_samples},). "
             f"Received: shape {weight.shape}"
         )
-    return check_data(weight.reshape(-1, 1), "`sample_weight`")[:, 0]
+    check_finite(weight, "`sample_weight`")
+    _check_size(weight, "`sample_weight`")
+    if (weight < 0).any():
+        raise ValueError(f"`sample_weight` must not be negative. Received: {weight.min():g}")
+    return weight.reshape(-1)

@@ -32,7 +32,15 @@ from kserket.core.options import (
 )
 from kserket.typing import Floats, PathLike, Seed
 from kserket.vae import batches, decoder_output, fitting
-from kserket.vae.inputs import by_name, check, check_latent, is_arrays, is_shape, sample_shape
+from kserket.vae.inputs import (
+    by_name,
+    check,
+    check_latent,
+    check_noise,
+    is_arrays,
+    is_shape,
+    sample_shape,
+)
 from kserket.vae.networks import Networks, check_network
 from kserket.vae.objective import (
     PerSample,
@@ -718,7 +726,7 @@ class VariationalAutoencoder(keras.Model):
         Raises:
             TypeError: As in `fit`.
             ValueError: As in `fit`; or if `num_samples` is not a positive whole number, or `noise`
-                has another shape.
+                has another shape or is not finite.
         """
         check_positive_int(num_samples=num_samples)
         num_samples = int(num_samples)
@@ -731,14 +739,11 @@ class VariationalAutoencoder(keras.Model):
         if noise is None:
             rng = make_rng(seed)
             noise = rng.standard_normal((num_samples, *shape)).astype("float32")
-        elif np.ndim(noise) != 3 or np.shape(noise)[1:] != shape or len(noise) == 0:
-            raise ValueError(
-                f"`noise` must have shape (num_samples, {shape[0]}, {shape[1]}). "
-                f"Received: {np.shape(noise)}"
-            )
+        else:
+            noise = check_noise(noise, *shape)
         inputs = self._in_single(inputs)
         draws = []
-        for epsilon in np.asarray(noise, "float32"):
+        for epsilon in noise:
             outputs = self._propagate(inputs, training=False, noise=epsilon)
             reconstruction, kl = self._terms(inputs, outputs)
             draws.append(-ops.convert_to_numpy(reconstruction + self.kl_weight * kl))

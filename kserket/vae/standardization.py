@@ -60,7 +60,7 @@ class Standardization(keras.layers.Layer):
         scale = np.where(is_constant, np.where(distance > 0, distance, 1.0), spread)
         if not (distance.max() < LIMIT and 1 / LIMIT < scale.min() and scale.max() < LIMIT):
             raise ValueError(
-                f"Values of features from {1 / LIMIT:g} to {LIMIT:g} can be learned from. Received "
+                f"`x` needs features of sizes from {1 / LIMIT:g} to {LIMIT:g}. Received "
                 f"means of up to {distance.max():.3g} and standard deviations from "
                 f"{scale.min():.3g} to {scale.max():.3g}. Give the features in other units."
             )

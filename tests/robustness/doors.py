@@ -214,7 +214,7 @@ def trained_on(value):
 def labeled(made, value):
     made["gmm"].labels = value
     made.fit(1, verbose=0)
-    return made.history.history["gmm/accuracy"][-1]
+    return made.history.history.get("gmm/accuracy", [0.0])[-1]
 
 
 def weighted(made, value):
@@ -232,6 +232,7 @@ SILENT = {"verbose": 0}
 FIT = {"epochs": 2, "verbose": 0}
 TRAIN = {"epochs": 1, "batch_size": N, "verbose": 0}
 ROWS = ("one row", "one row less", "one row more")
+MASKED_ROWS = ("NaN row", "all NaN", "masked rows")  # of what was not observed
 LARGE = ("1e40", "1e200", "times 1e200", "1e308")  # if what comes of them is finite
 ANY_REAL = ("negative", "all negative", "zero", "zero row", "times 255", *LARGE)
 ANY_SHAPE = (
@@ -239,10 +240,15 @@ ANY_SHAPE = (
     *("one column less", "one column more", "transposed", "leading axis", "3-d", "a column"),
     *("tuple of two", "list of two"),
 )
+NUMBER = ("0-d", "a number", "an int")  # one for all
 NO_ROWS = ("no rows", "no columns", "list of an empty list")
 WEIGHTINGS = ("None", "zero", "zero row", "times 255", *LARGE)
 UNSURE = ("None", "zero", "zero row", "inf", "float16 inf", "times 255", *LARGE)  # variances
-UNSEEN = ("NaN", "NaN last", "NaN row", "inf", "-inf", "list with NaN")  # not drawn
+UNSEEN = (  # which pictures leave out
+    *("NaN", "NaN last", "inf", "-inf", "float16 inf", "list with NaN", "float32 NaN"),
+    *("tf.Tensor NaN", "pandas NaN", "polars NaN", "memory map NaN", "pandas nullable NA"),
+    *("polars null", *MASKED_ROWS),
+)
 TEXTS = (
     *("strings", "numeric strings", "numeric bytes", "list of numeric strings"),
     *("numeric strings as objects", "pandas strings", "polars strings"),
@@ -253,16 +259,15 @@ CLASSES = (*ANY_REAL, *TEXTS, "3-d")  # labels may be any numbers or strings, al
 def mixture_doors():
     room, model = "mixture", "GaussianMixture"
     x = ("`x`", model, "Inputs must be x")
+    takes = (*ANY_REAL, *ROWS, "tf.data")
+    widths = (*takes, "one column less", "one column more", "transposed", "a column")
     for name in ("predict", "score_samples", "log_likelihood", "statistics", "lower_bound"):
-        yield Door(room, f"{name}(x)", REAL, fitted_mixture, call(name), x, (*ANY_REAL, *ROWS))
+        yield Door(room, f"{name}(x)", REAL, fitted_mixture, call(name), x, takes)
     powers = functools.partial(fitted_mixture, power_transform=True)
-    umap = functools.partial(new_mixture)
-    yield Door(
-        room, "power_transform predict(x)", REAL, powers, call("predict"), x, ANY_REAL + ROWS
-    )
-    yield Door(room, "fit(x)", REAL, umap, learned(call("fit", **FIT)), x, ANY_REAL + ROWS)
+    yield Door(room, "power_transform predict(x)", REAL, powers, call("predict"), x, takes)
+    yield Door(room, "fit(x)", REAL, new_mixture, learned(call("fit", **FIT)), x, widths)
     gibbs = functools.partial(kserket.GaussianMixture, 2, inference="gibbs", seed=0, n_init=1)
-    yield Door(room, "gibbs fit(x)", REAL, gibbs, learned(call("fit", **FIT)), x, ANY_REAL + ROWS)
+    yield Door(room, "gibbs fit(x)", REAL, gibbs, learned(call("fit", **FIT)), x, widths)
     yield Door(
         room,
         "partial_fit(x)",
@@ -270,7 +275,7 @@ def mixture_doors():
         fitted_mixture,
         learned(call("partial_fit")),
         x,
-        ANY_REAL + ROWS,
+        takes,
     )
     for method, fixed in (("fit", FIT), ("predict", {}), ("score_samples", {}), ("statistics", {})):
         make = new_mixture if method == "fit" else fitted_mixture
@@ -312,11 +317,12 @@ def mixture_doors():
         fitted_mixture,
         lambda model, value: model.sample(N, component=value, seed=0),
         ("`component`",),
+        ("None",),
     )
 
 
 def chain_doors():
-    missing = (*ROWS, "NaN row", "all NaN", "masked rows")
+    missing = (*ROWS, *MASKED_ROWS, "tf.data")
     room, x = "chain", ("`x`", "MarkovChain", "Inputs must be x", "x needs")
     new = functools.partial(kserket.MarkovChain, 2, seed=0, n_init=1)
     for name in ("predict", "smooth", "log_likelihood", "most_likely_path", "statistics"):
@@ -325,10 +331,10 @@ def chain_doors():
     yield Door(
         room, "sample_paths(x)", PROBS, fitted_chain, call("sample_paths", seed=0), x, missing
     )
-    run = entry("predict", "class_prior", PROBS)
-    yield Door(room, "predict(class_prior=)", PROBS, fitted_chain, run, ("`class_prior`",))
+    run, prior = entry("predict", "class_prior", PROBS), ("`class_prior`",)
+    yield Door(room, "predict(class_prior=)", PROBS, fitted_chain, run, prior, ("None",))
     run = learned(entry("fit", "class_prior", PROBS, **FIT))
-    yield Door(room, "fit(class_prior=)", PROBS, new, run, ("`class_prior`",))
+    yield Door(room, "fit(class_prior=)", PROBS, new, run, prior, ("None",))
     lengths = np.array([4.0, 8.0])
     for name in ("predict", "fit", "log_likelihood", "most_likely_path"):
         make = new if name == "fit" else fitted_chain
@@ -342,7 +348,7 @@ def chain_doors():
         fitted_chain,
         lambda model, value: model.sample(lengths=value, seed=0),
         ("`lengths`",),
-        ("one column less", *ROWS),
+        ("one column less", "one column more", "times 255", *ROWS),
     )
 
 
@@ -351,12 +357,17 @@ def topic_doors():
         "mlda",
         ("`x`", "MultimodalLDA", "multimodal_lda", "Inputs must be x", "Every modality"),
     )
+
+    def perplexity(model, value):
+        return np.nan_to_num(model.perplexity(value))  # NaN without a word
+
     rows = (*ROWS, "zero row", "zero", "times 255", *LARGE)
-    missing = ("NaN row", "all NaN", "masked rows", *rows)
+    missing = (*MASKED_ROWS, *rows, "tf.data")
     widths = (*missing, *ANY_SHAPE)
     new = functools.partial(kserket.MultimodalLDA, 2, seed=0, n_init=1)
-    for name in ("predict", "beliefs", "log_likelihood", "perplexity", "statistics"):
+    for name in ("predict", "beliefs", "log_likelihood", "statistics"):
         yield Door(room, f"{name}(x)", COUNTS, fitted_lda, call(name), x, missing)
+    yield Door(room, "perplexity(x)", COUNTS, fitted_lda, perplexity, x, missing)
     mixed = functools.partial(fitted_lda, alpha=0.5)
     yield Door(room, "mixed predict(x)", COUNTS, mixed, call("predict"), x, missing)
     run = call("predict_modality", modality=0)
@@ -388,7 +399,7 @@ def topic_doors():
         make = new if name == "fit" else fitted_lda
         run = entry(name, "class_prior", COUNTS, **(FIT if name == "fit" else {}))
         run = learned(run) if name == "fit" else run
-        yield Door(room, f"{name}(class_prior=)", PROBS, make, run, ("`class_prior`",))
+        yield Door(room, f"{name}(class_prior=)", PROBS, make, run, ("`class_prior`",), ("None",))
     yield Door(
         room,
         "sample(topic)",
@@ -396,11 +407,12 @@ def topic_doors():
         fitted_lda,
         lambda model, value: model.sample(N, topic=value, seed=0),
         ("`topic`",),
+        ("None",),
     )
 
 
 def vae_doors():
-    room, x = "vae", ("`x`", "VariationalAutoencoder", "x of shape", "Inputs must be")
+    room, x = "vae", ("`x`", "VariationalAutoencoder", "Inputs must be", "`mu`")  # [x, mu]
     z = REAL / 4
     rows = ("zero", "zero row", "tf.data", *ROWS)
     yield Door(room, "encode(x)", UNIT, new_vae, call("encode"), x, rows)
@@ -409,42 +421,44 @@ def vae_doors():
     yield Door(room, "bound(x)", UNIT, new_vae, call("bound", seed=0), x, rows)
     yield Door(room, "fit(x)", UNIT, new_vae, learned(call("fit", **TRAIN)), x, rows)
     gaussian = functools.partial(new_vae, "gaussian")
+    weights = (*WEIGHTINGS, "a column", "3-d")  # (N, 1)
     run = learned(call("fit", **TRAIN))
     yield Door(room, "gaussian fit(x)", UNIT, gaussian, run, x, (*rows, *ANY_REAL))
     run = call("encode")
     yield Door(room, "gaussian encode(x)", UNIT, gaussian, run, x, (*rows, *ANY_REAL))
-    yield Door(room, "decode(z)", z, new_vae, call("decode"), ("`z`",), (*ANY_REAL, *ROWS))
+    yield Door(room, "decode(z)", z, new_vae, call("decode"), ("`z`",), (*rows, *ANY_REAL))
     for method, fixed in (("fit", TRAIN), ("evaluate", SILENT)):
         for name, base in (("mu", z), ("mu_variance", POSITIVE)):
             run = entry(method, name, UNIT, **fixed)
             run = learned(run) if method == "fit" else run
-            takes = ANY_REAL if name == "mu" else ("times 255",)
+            takes = ("None", "tf.data", *(ANY_REAL if name == "mu" else ("times 255",)))
             yield Door(room, f"{method}({name}=)", base, new_vae, run, (f"`{name}`",), takes)
         run = named(method, "sample_weight", UNIT, **fixed)
         run = learned(run) if method == "fit" else run
         yield Door(
-            room, f"{method}(sample_weight)", WEIGHTS, new_vae, run, ("sample_weight",), WEIGHTINGS
+            room, f"{method}(sample_weight)", WEIGHTS, new_vae, run, ("sample_weight",), weights
         )
     run = learned(named("fit", "validation_data", UNIT, **TRAIN))
-    takes = (*rows, "None")
+    takes = (*rows, "None", "tuple of two", "list of two")  # y may be x
     yield Door(room, "fit(validation_data)", UNIT, new_vae, run, ("validation_data",), takes)
     for name, base in (("mu", z), ("mu_variance", POSITIVE)):
-        takes = ("None", *(ANY_REAL if name == "mu" else ("times 255",)))
+        takes = ("None", "tf.data", *(ANY_REAL if name == "mu" else ("times 255",)))
         run = named("bound", name, UNIT, seed=0)
         yield Door(room, f"bound({name})", base, new_vae, run, (f"`{name}`",), takes)
-        run = named("sample", name, N, seed=0)
+        run, takes = named("sample", name, N, seed=0), (*takes, "one row", *NUMBER)
         yield Door(room, f"sample({name})", base, new_vae, run, (f"`{name}`",), takes)
     noise = np.array([z, -z])
+    takes = ("None", *ANY_REAL, *ROWS, "transposed")  # any number of draws
     run = named("bound", "noise", UNIT)
-    yield Door(room, "bound(noise)", noise, new_vae, run, ("`noise`",), ("None", *ANY_REAL))
+    yield Door(room, "bound(noise)", noise, new_vae, run, ("`noise`",), takes)
     obs = ("obs", *x)
-    yield Door(room, "graph.predict(x)", UNIT, vae_graph, call("predict"), obs, rows)
+    yield Door(room, "graph.predict(x)", UNIT, vae_graph, call("predict"), obs, rows + MASKED_ROWS)
 
 
 def common_doors():
     room, obs = "doors", ("obs",)
     takes = ANY_REAL + ROWS
-    missing = (*takes, "NaN row", "masked rows", "tf.data")
+    missing = (*takes, *MASKED_ROWS, "tf.data")
     data = (*takes, *ANY_SHAPE, "tf.data")
     yield Door(
         room,
@@ -468,15 +482,17 @@ def common_doors():
 
     def forward(made, value):
         made.set_forward_msg(value)
-        return np.asarray(made.get_forward_msg())
+        return np.nan_to_num(made.get_forward_msg())  # NaN: rows that are missing
 
     def backward(made, value):
         made.set_backward_msg(value)
         return np.asarray(made.get_backward_msg())
 
     free = ("free", "message")
-    yield Door(room, "set_forward_msg(message)", REAL, module, forward, free, data)
-    yield Door(room, "set_backward_msg(message)", PROBS, heard_module, backward, ("gmm", "message"))
+    messages = (*data, "NaN row", "all NaN", "1-d", "masked rows")
+    yield Door(room, "set_forward_msg(message)", REAL, module, forward, free, messages)
+    down = ("gmm", "message")
+    yield Door(room, "set_backward_msg(message)", PROBS, heard_module, backward, down, ("None",))
     probs = ("`probs`", "Categorical", "robabilities")
     yield Door(
         room,
@@ -485,10 +501,11 @@ def common_doors():
         nothing,
         lambda _, value: kserket.Categorical(value).log_probs,
         probs,
-        ROWS,
+        (*ROWS, "no rows"),
     )
     logs = ("`log_probs`", "Categorical", "robabilities")
     takes_logs = (*takes, "-inf", "one column less", "one column more", "transposed", "a column")
+    takes_logs += ("no rows",)
     yield Door(
         room,
         "Categorical.from_log(log_probs)",
@@ -508,6 +525,11 @@ def common_doors():
         ("None", "zero", "zero row"),
     )
     mean = ("`mean`", "Gaussian")
+
+    def precision(_, value):
+        variance = kserket.Gaussian(REAL, value).variance
+        return np.zeros(2) if variance is None else 1 / np.asarray(variance, float)
+
     yield Door(
         room,
         "Gaussian(mean)",
@@ -515,14 +537,14 @@ def common_doors():
         nothing,
         lambda _, value: kserket.Gaussian(value).mean,
         mean,
-        (*takes, *NO_ROWS, "one column less", "one column more", "transposed"),
+        (*takes, *NO_ROWS, "one column less", "one column more", "transposed", "a column"),
     )
     yield Door(
         room,
         "Gaussian(variance)",
         POSITIVE,
         nothing,
-        lambda _, value: kserket.Gaussian(REAL, value).variance,
+        precision,
         ("ariance",),
         UNSURE,
     )
@@ -534,7 +556,7 @@ def common_doors():
         nothing,
         lambda _, value: kserket.Mixture(value, means, covariances).array,
         ("`responsibilities`", "Mix"),
-        ROWS,
+        (*ROWS, "no rows"),
     )
     yield Door(
         room,
@@ -543,7 +565,7 @@ def common_doors():
         nothing,
         lambda _, value: kserket.Mixture(PROBS, value, covariances).array,
         ("`means`", "Mixture"),
-        ANY_REAL,
+        (*ANY_REAL, "transposed"),
     )
     yield Door(
         room,
@@ -552,7 +574,7 @@ def common_doors():
         nothing,
         lambda _, value: kserket.Mixture(PROBS, means, value).covariances,
         ("`covariances`", "Mix"),
-        (*LARGE, "times 255"),
+        (*LARGE, "times 255", "zero", "zero row"),
     )
 
     yield Door(room, "graph.predict(x)", REAL, graph, call("predict"), obs, missing)
@@ -565,9 +587,7 @@ def common_doors():
         obs,
         missing,
     )
-    yield Door(
-        room, "graph.evaluate(x)", REAL, graph, call("evaluate"), (*obs, "GaussianMixture"), missing
-    )
+    yield Door(room, "graph.evaluate(x)", REAL, graph, call("evaluate"), (*obs, "gmm"), missing)
     yield Door(
         room,
         "graph.evaluate(y_true)",
@@ -578,10 +598,22 @@ def common_doors():
         ("None", *CLASSES),
     )
     yield Door(
-        room, "module.labels", LABELS, graph, labeled, ("`category`", "label"), ("None", *CLASSES)
+        room,
+        "module.labels",
+        LABELS,
+        graph,
+        labeled,
+        ("`category`", "label"),
+        ("None", "a column", *CLASSES),
     )
     yield Door(
-        room, "graph.set_weights(weights)", REAL[[0, 6]], graph, weighted, ("weight",), ANY_REAL
+        room,
+        "graph.set_weights(weights)",
+        REAL[[0, 6]],
+        graph,
+        weighted,
+        ("weight", "gmm"),
+        ANY_REAL + ("transposed",),
     )
     yield Door(
         room,
@@ -589,8 +621,8 @@ def common_doors():
         COUNTS,
         tower,
         lambda made, value: made.predict({"x": REAL, "w": value}),
-        ("w", "mlda"),
-        ("None", "NaN row"),
+        ("w ", "'w'", "mlda"),
+        ("None", "zero", "zero row", "times 255", "tf.data", *MASKED_ROWS, *LARGE),
     )
     yield Door(
         room,
@@ -602,12 +634,13 @@ def common_doors():
         ("None", *missing),
     )
 
+    images = (*takes, *ANY_SHAPE, "no rows")
     for name, function in (
         ("deskew", kserket.preprocessing.deskew),
         ("oriented_gradients", kserket.preprocessing.oriented_gradients),
     ):
         yield Door(
-            room, f"{name}(images)", IMAGES, nothing, applied(function), ("images", name), takes
+            room, f"{name}(images)", IMAGES, nothing, applied(function), ("images", name), images
         )
     for name in ("clustering_accuracy", "confusion_matrix", "adjusted_rand_index", "match_labels"):
         function = getattr(kserket.metrics, name)
@@ -627,7 +660,7 @@ def plot_doors():
         nothing,
         plotted(plots.plot_latent),
         z,
-        (*ANY_REAL, *ROWS, *UNSEEN),
+        (*ANY_REAL, *ROWS, *UNSEEN, "one column more", "transposed"),
     )
     run = plotted(plots.plot_latent, "labels", REAL)
     yield Door(
@@ -635,32 +668,51 @@ def plot_doors():
     )
     run = plotted(plots.plot_latent, "means", REAL)
     yield Door(
-        room, "plot_latent(means)", REAL[:3], nothing, run, ("`means`",), ("None", *ANY_REAL)
+        room,
+        "plot_latent(means)",
+        REAL[:3],
+        nothing,
+        run,
+        ("`means`",),
+        ("None", "no rows", *ANY_REAL, *ROWS),
     )
     run = plotted(plots.plot_active_units)
-    yield Door(
-        room, "plot_active_units", WEIGHTS, nothing, run, ("`kl_per_dim`", "KL"), (*ANY_REAL, *ROWS)
-    )
+    vectors = (*ANY_REAL, *ROWS, "one column less", "one column more")
+    yield Door(room, "plot_active_units", WEIGHTS, nothing, run, ("`kl_per_dim`", "KL"), vectors)
     run = plotted(plots.plot_generated)
     yield Door(
         room,
         "plot_generated(images)",
-        IMAGES,
+        IMAGES.reshape(2, 2, 64),
         nothing,
         run,
         ("`images`", "image"),
-        (*ANY_REAL, *ROWS, "list of two"),
+        (*ANY_REAL, *UNSEEN, *ANY_SHAPE),
     )
     run = plotted(plots.plot_reconstructions, "x_hat", IMAGES)
     yield Door(
-        room, "plot_reconstructions(x_hat)", IMAGES, nothing, run, ("`x_hat`", "image"), ANY_REAL
+        room,
+        "plot_reconstructions(x_hat)",
+        IMAGES,
+        nothing,
+        run,
+        ("`x_hat`", "image", "data"),
+        ANY_REAL + UNSEEN,
     )
     run = plotted(plots.plot_confusion, "y_pred", LABELS)
-    yield Door(room, "plot_confusion(y_pred)", LABELS, nothing, run, ("y_pred", "y_true"), CLASSES)
+    yield Door(
+        room,
+        "plot_confusion(y_pred)",
+        LABELS,
+        nothing,
+        run,
+        ("y_pred", "y_true", "labels"),
+        CLASSES,
+    )
 
 
 def sklearn_doors():
-    room, x = "doors", ("X", "Graph", "obs", "GaussianMixture")
+    room, x = "doors", ("X", "Graph", "gmm", "GaussianMixture")
     takes = (*ANY_REAL, *ROWS)
 
     def mixture():

@@ -10,6 +10,7 @@ import datetime
 import decimal
 import importlib
 import itertools
+import warnings
 
 import h5py
 import numpy as np
@@ -147,6 +148,12 @@ def cast(dtype):
     return lambda x: x.astype(dtype)
 
 
+def matrix(x):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PendingDeprecationWarning)  # of NumPy about its own class
+        return np.asmatrix(x) if x.ndim == 2 else x
+
+
 def record(x):
     return np.zeros(len(x), [("a", "f8"), ("b", "f8")])
 
@@ -170,7 +177,7 @@ SAME = {
     "objects that are floats": lambda x: x.astype(object),
     "decimals": lambda x: np.vectorize(decimal.Decimal, otypes=[object])(x),
     "has __array__": OnlyArray,
-    "matrix": lambda x: np.asmatrix(x) if x.ndim == 2 else x,
+    "matrix": matrix,
     "memoryview": lambda x: memoryview(np.ascontiguousarray(x)),
     "tf.Tensor": lambda x: tf.constant(x, "float64"),
     "tf.Tensor float32": lambda x: tf.constant(x, "float32"),

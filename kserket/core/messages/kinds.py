@@ -20,6 +20,7 @@ _OF_ARRAYS = {  # what scripts ask of an array without changing it
     *("flatten", "max", "mean", "min", "nonzero", "prod", "ravel", "repeat", "reshape", "round"),
     *("size", "squeeze", "std", "sum", "swapaxes", "tolist", "transpose", "var"),
 }
+_ROUNDED = 1e-4  # of correlations in single precision
 
 
 class Message(np.lib.mixins.NDArrayOperatorsMixin, abc.ABC):
@@ -335,6 +336,7 @@ class Mixture(Message):
             )
         check_finite(means, "The means of a Mixture message")
         check_finite(covariances, "The covariances of a Mixture message")
+        _check_covariances(covariances)
         self._responsibilities = _frozen(responsibilities)
         self._means, self._covariances = _frozen(means), _frozen(covariances)
         self._array: Array | None = None  # made when it is first read
@@ -437,6 +439,26 @@ def _normalize_log(log_probs, missing):
     probs = np.exp(log_probs)
     sums = probs.sum(axis=1, keepdims=True)
     return log_probs - np.log(sums), probs / sums
+
+
+def _check_covariances(covariances):
+    """Raises ValueError unless matrices (K, D, D) are symmetric and not negative, but for rounding.
+
+    They are looked at in units in which variances are 1, and may be singular.
+    """
+    variances = np.diagonal(covariances, axis1=1, axis2=2).astype(float)
+    scale = np.sqrt(np.where(variances > 0, variances, 1.0))
+    scaled = covariances / scale[:, :, None] / scale[:, None, :]
+    fits = (variances >= 0).all() and (abs(scaled - scaled.transpose(0, 2, 1)) <= _ROUNDED).all()
+    try:
+        np.linalg.cholesky(scaled + _ROUNDED * np.eye(scaled.shape[1]))
+    except np.linalg.LinAlgError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            "Covariances of a Mixture message must be symmetric matrices without negative "
+            "eigenvalues."
+        )
 
 
 def _as_arrays(arguments):

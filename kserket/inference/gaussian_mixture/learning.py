@@ -89,6 +89,21 @@ class Found(NamedTuple):
     figure: float | None = None
 
 
+def check_counts(data):
+    """Checks that there is something to learn from.
+
+    Args:
+        data: `Data`.
+
+    Raises:
+        ValueError: If no sample counts.
+    """
+    weight = 1.0 if data.weight is None else data.weight
+    seen = np.ones(len(data.x)) if data.missing is None else ~data.missing
+    if not (weight * seen).sum() > 0:
+        raise ValueError("No datum counts: `sample_weight` is zero or `variance` infinite.")
+
+
 def learn(data, options, found=None, rng=None, num_sweeps=100, callback=None):
     """Learns a mixture, from a start or from what was found before.
 
@@ -111,9 +126,8 @@ def learn(data, options, found=None, rng=None, num_sweeps=100, callback=None):
     """
     rng = np.random.default_rng(rng)
     num_samples = len(data.x)
+    check_counts(data)
     data, rows = data.seen()
-    if not (len(data.x) if data.weight is None else data.weight.sum()) > 0:
-        raise ValueError("No datum counts: `sample_weight` is zero or `variance` infinite.")
     decides = _decides(data)
     before = None
     if found is not None:
