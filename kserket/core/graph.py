@@ -29,6 +29,7 @@ from kserket.core.options import (
     check_positive_int,
     check_seed,
     make_rng,
+    shown,
     suggests,
 )
 from kserket.core.prediction import generate, predict, read_data, warn_unless_settled
@@ -117,10 +118,10 @@ class Graph:
 
     def __getitem__(self, name: str) -> Module:
         for module, own in self.names.items():
-            if name in (own, module.get_name()):
+            if isinstance(name, str) and name in (own, module.get_name()):
                 return module
         raise KeyError(
-            f"There is no module {name!r} in this graph. It holds: {list(self.names.values())}"
+            f"There is no module {shown(name)} in this graph. It holds: {list(self.names.values())}"
         )
 
     @property

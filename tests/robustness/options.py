@@ -299,7 +299,7 @@ def all_calls():
 
 CALLED = {  # what an error calls them, where not by their name
     **dict.fromkeys(("schedule", "module_callbacks"), "no module"),
-    "path": "no file",
+    "path": "no file|is a folder",
     "outputs": "no module",
     "top": "no module",
     "learning_rate": "learning rate",
