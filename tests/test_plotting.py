@@ -198,10 +198,10 @@ def test_samples_that_were_not_observed_are_not_drawn(mixture):
 def test_names_of_components_are_those_of_all_or_of_the_ones_that_occur(mixture):
     z, y, *_ = mixture
     responsibilities = np.eye(4)[[0, 2, 3]][y]  # nobody is in component 1
-    for names in ("abcd", "acd"):
+    for names in (list("abcd"), list("acd")):
         assert texts(plotting.plot_latent(z, responsibilities, names=names)) == ["a", "c", "d"]
     with pytest.raises(ValueError, match=r"labels \[0, 2, 3\]. Received: 2 names"):
-        plotting.plot_latent(z, responsibilities, names="ab")
+        plotting.plot_latent(z, responsibilities, names=list("ab"))
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_images_that_cannot_be_drawn_are_refused():
     with pytest.raises(ValueError, match="no images that could be guessed"):
         plotting.plot_generated(np.zeros((2, 2, 4, 4, 2)))
     with pytest.raises(ValueError, match="each of 2 rows of images. Received: 3 names"):
-        plotting.plot_generated(np.zeros((2, 2, 16)), names="abc")
+        plotting.plot_generated(np.zeros((2, 2, 16)), names=list("abc"))
 
 
 def test_history_has_a_panel_per_family():
