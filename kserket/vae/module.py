@@ -272,7 +272,7 @@ class VAE(LearningModule):
         )
         model.adapt(data.observed(self.latent_dim)["x"])
         model.compile(optimizer or keras.optimizers.Adam(self.learning_rate))
-        self._learning_rate = float(model.optimizer.learning_rate)
+        self._learning_rate = float(np.asarray(model.optimizer.learning_rate))
         return model
 
     def _networks(self, shape):
