@@ -395,7 +395,7 @@ def test_bad_input_is_refused_and_what_was_learned_is_still_there(learned):
             width = np.shape(message)[1]
             if name == "more features" and module.takes_shape((width,), (2 * width,)):
                 continue  # new words, which a topic model takes in
-            source.set_forward_msg(spoil(np.asarray(message)))
+            source.mailbox.forward = spoil(np.asarray(message))  # set_forward_msg() would refuse it
             check((ValueError, TypeError))
         source.set_forward_msg(message)
     prior = np.asarray(learned.config.prior(N))

@@ -254,7 +254,8 @@ def suggests(function: Callable[_Arguments, _Returned]) -> Callable[_Arguments, 
 
     @functools.wraps(function)
     def checked(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Returned:
-        check_keywords(type(args[0]).__name__ + suffix, kwargs, known)
+        given = [name for name in kwargs if not name.startswith("_")]  # Keras passes some to itself
+        check_keywords(type(args[0]).__name__ + suffix, given, known)
         return function(*args, **kwargs)
 
     return checked

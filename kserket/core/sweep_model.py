@@ -1,5 +1,6 @@
 """Keras models that learn by sweeps over the data and have no gradient."""
 
+import inspect
 from typing import Any, Self
 
 import keras
@@ -19,7 +20,6 @@ from kserket.core.options import (
     check_seed,
     check_tolerance,
     keywords,
-    suggests,
 )
 from kserket.core.progress import showing_sweeps
 from kserket.typing import PathLike, Verbose
@@ -81,7 +81,6 @@ class SweepModel(keras.Model):
         self._update(statistics)
         return self
 
-    @suggests
     def evaluate(
         self,
         x: Any,
@@ -108,6 +107,8 @@ class SweepModel(keras.Model):
             ValueError: If x does not fit.
         """
         check_flag(return_dict=return_dict)
+        known = {*inspect.signature(self._mean_log_likelihood).parameters, "return_dict", "verbose"}
+        check_keywords(f"{type(self).__name__}.evaluate", options, known)
         self._fitted()
         value = float(self._mean_log_likelihood(x, **options))
         return {"log_likelihood": value} if return_dict else value

@@ -418,6 +418,7 @@ def convolutional(batch_normalization=False):
     return {"encoder": encoder, "decoder": decoder}
 
 
+@pytest.mark.filterwarnings("ignore:All .* numbers that the decoder:UserWarning")  # hardly trained
 def test_convolutional_networks_learn_and_are_saved(tmp_path):
     keras.utils.set_random_seed(0)  # their initial weights and dropout
     x = np.random.default_rng(0).random((9, 8, 8, 1)).astype("float32")
