@@ -85,7 +85,7 @@ def in_words_of_today(
 
 
 def former_names(cls: type) -> set[str]:
-    """All former names that a class or those below it take.
+    """All former names that a constructor takes, or passes on to one below it.
 
     Args:
         cls: The class.
@@ -93,8 +93,15 @@ def former_names(cls: type) -> set[str]:
     Returns:
         Set of strings.
     """
-    inits = (vars(base).get("__init__") for base in cls.__mro__)
-    return set().union(*(getattr(init, "former_names", ()) for init in inits))
+    names: set[str] = set()
+    for base in cls.__mro__:
+        init = vars(base).get("__init__")
+        if init is not None:
+            names |= getattr(init, "former_names", frozenset())
+            parameters = inspect.signature(init).parameters.values()
+            if not any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters):
+                break  # nothing is passed on to the classes below
+    return names
 
 
 def _own_names(cls):

@@ -95,3 +95,10 @@ def test_modules_of_users_state_former_names_of_their_own():
     with pytest.warns(UserWarning, match=r"Counter\(begin=3\) is read as Counter\(start=3\)"):
         module = Counter(begin=3)
     assert module.start == 3 and module.get_config() == {"start": 3}
+
+
+def test_a_former_name_is_known_only_where_it_is_taken():
+    for name in ("category", "catogory"):  # a VAE has no classes to score
+        with pytest.raises(TypeError, match=f"^VAE has no option `{name}`") as error:
+            vae.VAE(2, **{name: [0]})
+        assert str(error.value).count("catogory") == (name == "catogory")
