@@ -4,6 +4,10 @@ A recorded value stands for all that round to it, so that it is uncertain by gap
 variance of a uniform distribution as wide as the gap to the next value. A density that does not
 know this grows without limit on each value of a column, whatever the other columns say.
 
+Values that follow each other at the smallest gap are numbers, counted or rounded; groups of them
+that lie far apart are clusters. Values that stand alone are codes or doses, such as 1, 2 and 9 or
+1, 2, 5 and 10: each stands for what lies nearer to it than to the others, however wide that is.
+
 Reference:
     W. F. Sheppard, On the calculation of the most probable values of frequency-constants for data
     arranged according to equidistant divisions of a scale, Proceedings of the London Mathematical
@@ -18,6 +22,7 @@ MAX_SAMPLES = 20_000  # that are looked at
 FIRST_SAMPLES = 1000  # that show whether a feature repeats its values at all
 MIN_REPEATS = 3  # how often a value occurs on average, on a grid
 COMMON = 0.95  # share of the data whose values make up the grid; the rest may lie between
+MIN_RUN = 4  # so many values that follow each other are numbers on a grid; fewer may be codes
 
 
 def find(x, counted=None):
@@ -51,7 +56,11 @@ def variance(gaps):
 
 
 def _gap(values):
-    """The smallest gap between common values; 0 if values (N,) do not lie on a grid."""
+    """The gap between values (N,) that make up a grid; 0 if they do not lie on one.
+
+    It is the smallest between common values at which nearly all data lie in runs of `MIN_RUN`
+    values or more, or all in a single run. In a run, one value in a row may be missing.
+    """
     grid, counts = np.unique(values, return_counts=True)
     if len(grid) < 2 or not _repeats(grid, values):
         return 0.0
@@ -59,9 +68,17 @@ def _gap(values):
     number = max(2, 1 + np.searchsorted(np.cumsum(counts[order]), COMMON * len(values)))
     common = np.sort(grid[order[:number]]).astype(np.float64)
     precision = np.finfo(values.dtype if values.dtype.kind == "f" else np.float64).eps
+    rounding = 4.0 * precision * np.abs(common).max()  # what is nearer is one value
     gaps = np.diff(common)
-    gaps = gaps[gaps > 4.0 * precision * np.abs(common).max()]  # others are one value, rounded
-    return float(gaps.min(initial=np.inf)) if len(gaps) else 0.0
+    gaps = np.sort(gaps[gaps > rounding])
+    steps = np.diff(grid.astype(np.float64))
+    for gap in gaps:
+        starts = np.r_[0, 1 + np.flatnonzero(steps > 2.0 * gap + rounding)]
+        lengths = np.add.reduceat(np.r_[True, steps > rounding], starts)
+        in_runs = np.add.reduceat(counts, starts)[lengths >= MIN_RUN].sum()
+        if len(starts) == 1 or in_runs >= COMMON * len(values):
+            return float(gap)
+    return float(gaps.max(initial=0.0))
 
 
 def _repeats(grid, values):

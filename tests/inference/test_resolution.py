@@ -34,9 +34,37 @@ def test_the_grid_of_a_feature_is_found(name):
     np.testing.assert_allclose(found, [gap], rtol=1e-5)
 
 
-def test_rows_drawn_again_are_no_grid():
+CODES = {
+    "1, 2, 9": ([1, 2, 9], None, 7),
+    "0, 1, 10": ([0, 1, 10], None, 9),
+    "1, 1000, 1003": ([1, 1000, 1003], None, 999),
+    "rare codes": ([0, 1, 10], [0.8, 0.1, 0.1], 9),
+    "doses": ([1, 2, 5, 10, 20, 50], None, 30),
+    "two pairs": ([0, 1, 100, 101], None, 99),
+    "a gap in a grid": ([0, 1, 2, 4, 5], None, 1),
+    "two clusters": ([0, 1, 2, 3, 4, 100, 101, 102, 103], None, 1),
+    "clusters, and few far away": ([0, 1, 2, 3, 100], [0.3, 0.3, 0.2, 0.18, 0.02], 1),
+}
+
+
+@pytest.mark.parametrize("name", CODES)
+def test_values_that_stand_alone_are_as_wide_as_the_gaps_between_them(name):
+    values, shares, gap = CODES[name]
+    x = np.random.default_rng(0).choice(values, (300, 1), p=shares)
+    for unit in (1.0, 1e-9, 86400.0):
+        np.testing.assert_allclose(resolution.find(unit * x), [unit * gap], rtol=1e-5)
+
+
+@pytest.mark.parametrize("spread", [1, 3, 8, 16])
+def test_rounded_numbers_lie_on_their_grid_however_many_are_missing_at_the_ends(spread):
+    for seed in range(10):
+        x = np.random.default_rng(seed).normal(size=(300, 1))
+        np.testing.assert_array_equal(resolution.find(np.round(spread * x)), 1.0)
+
+
+def test_rows_drawn_again_make_no_difference():
     x = np.repeat(np.random.default_rng(1).normal(size=(100, 1)), 5, axis=0)
-    assert resolution.find(x) < 0.01 * x.std()
+    assert resolution.variance(resolution.find(x)) < 0.001 * x.var()
 
 
 def test_rows_that_do_not_count_and_those_of_a_file_are_not_looked_at(tmp_path):
@@ -64,6 +92,8 @@ BESIDE = {
     "-100/100": lambda rng, n: rng.choice([-100, 100], n),
     "three coins": lambda rng, n: rng.integers(0, 2, (n, 3)),
     "dummies": lambda rng, n: np.eye(3)[rng.integers(0, 3, n)],
+    "codes": lambda rng, n: rng.choice([1, 1000, 1003], n),
+    "rare codes": lambda rng, n: rng.choice([0, 1, 10], n, p=[0.1, 0.1, 0.8]),
 }
 
 
