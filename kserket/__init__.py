@@ -4,7 +4,8 @@ import kserket.core.backend  # noqa: F401  (first: imports TensorFlow without it
 from kserket import datasets, gmm, metrics, mlda, mm, plotting, preprocessing, tt, utils, vae
 from kserket.core import tensors
 from kserket.core.graph import Graph
-from kserket.core.learning_module import Inference, LearningModule
+from kserket.core.inference import Inference
+from kserket.core.learning_module import LearningModule
 from kserket.core.loading import load_graph
 from kserket.core.messages import (
     Categorical,
@@ -14,7 +15,8 @@ from kserket.core.messages import (
     missing_rows,
     product,
 )
-from kserket.core.module import Module, Observation
+from kserket.core.module import Module
+from kserket.core.observation import Observation
 from kserket.core.registry import register_module
 from kserket.gmm import GaussianMixture
 from kserket.mlda import MultimodalLDA

@@ -24,13 +24,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from kserket import gmm, vae
 from kserket.arrays import as_numbers, check_unmasked
 from kserket.core.graph import Graph
-from kserket.core.module import Module, Observation
-from kserket.core.options import (
-    check_nonnegative_int,
-    check_positive_int,
-    in_words_of,
-    shown,
-)
+from kserket.core.keywords import in_words_of
+from kserket.core.module import Module
+from kserket.core.observation import Observation
+from kserket.core.options import check_nonnegative_int, check_positive_int, shown
 from kserket.typing import Floats, Integers
 
 

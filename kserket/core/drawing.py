@@ -1,13 +1,39 @@
-"""Pictures of a graph: as Mermaid text, and by matplotlib."""
+"""Pictures of a graph: as a table, as Mermaid text, and by matplotlib."""
 
+import keras
 import numpy as np
 
 from kserket.core import messages
 from kserket.core.mailbox import seats
-from kserket.core.module import Observation
+from kserket.core.observation import Observation
 
 BOX_WIDTH, BOX_HEIGHT = 1.7, 0.55
 SPACING = 2.6, 1.5  # between boxes side by side, and between levels
+
+
+def summary(graph, print_fn):
+    """A table of the modules, line by line.
+
+    Args:
+        graph: The `Graph`.
+        print_fn: Called with each line.
+    """
+    rows = [("Module (class)", "Reads", "Sends up", "Parameters")]
+    for module, name in graph.names.items():
+        reads = ", ".join(graph.names[source] for source in module.inputs) or "-"
+        forward = module.get_forward_msg()
+        sends = "-" if forward is None else f"{_kind(forward)} {tuple(np.shape(forward))}"
+        model = module.model
+        size = f"{model.count_params():,}" if isinstance(model, keras.Model) else "-"
+        rows.append((f"{name} ({type(module).__name__})", reads, sends, size))
+    widths = [max(len(row[column]) for row in rows) + 2 for column in range(4)]
+    rule = "\u2500" * sum(widths)
+    print_fn(f"Graph of {len(graph.modules)} modules, {graph.round} rounds done")
+    for index, row in enumerate(rows):
+        line = "".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        print_fn(line.rstrip())
+        if index in (0, len(rows) - 1):
+            print_fn(rule)
 
 
 def to_mermaid(graph):
@@ -21,7 +47,8 @@ def to_mermaid(graph):
     """
     lines = ["flowchart BT"]
     for module, name in graph.names.items():
-        box = f'[("{name}")]' if isinstance(module, Observation) else f'["{name}: {_kind(module)}"]'
+        kind = type(module).__name__
+        box = f'[("{name}")]' if isinstance(module, Observation) else f'["{name}: {kind}"]'
         lines.append(f"    {name}{box}")
     for source, reader, up, down in _edges(graph):
         lines.append(f'    {graph.names[source]} -->|"{up}"| {graph.names[reader]}')
@@ -62,7 +89,8 @@ def plot(graph, ax=None):
         )
         title = graph.names[module]
         ax.text(x, y + 0.09, title, ha="center", va="center", fontsize=11, weight="bold")
-        ax.text(x, y - 0.13, _kind(module), ha="center", va="center", fontsize=8, color="#555555")
+        kind = type(module).__name__
+        ax.text(x, y - 0.13, kind, ha="center", va="center", fontsize=8, color="#555555")
     for source, reader, up, down in _edges(graph):
         _arrow(ax, places[source], places[reader], -0.18, up, "right", "-", "#2166ac")
         if reader.sends_back:
@@ -125,10 +153,9 @@ def _edges(graph):
 def _text(message):
     if message is None:
         return "nothing yet"
-    kind = type(message).__name__ if isinstance(message, messages.Message) else "array"
-    kind = "prediction" if isinstance(message, messages.Deferred) else kind
+    kind = "prediction" if isinstance(message, messages.Deferred) else _kind(message)
     return f"{kind} {tuple(int(size) for size in np.shape(message))}"
 
 
-def _kind(module):
-    return type(module).__name__
+def _kind(message):
+    return type(message).__name__ if isinstance(message, messages.Message) else "array"

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, overload
 
 import keras
-import numpy as np
 from numpy.typing import ArrayLike
 
 from kserket import metrics
-from kserket.arrays import as_numbers, check_finite
-from kserket.core import drawing, joint, messages
+from kserket.core import drawing, joint
 from kserket.core.beliefs import pass_messages
+from kserket.core.callback_target import CallbackTarget
 from kserket.core.export import export
+from kserket.core.hooks import call
+from kserket.core.keywords import suggests
 from kserket.core.learning_module import LearningModule
-from kserket.core.loaded import check_parameters
-from kserket.core.module import Module, Observation, call
+from kserket.core.module import Module
+from kserket.core.observation import Observation
 from kserket.core.options import (
     check_flag,
     check_names,
@@ -30,10 +30,8 @@ from kserket.core.options import (
     check_seed,
     make_rng,
     shown,
-    suggests,
 )
 from kserket.core.prediction import generate, predict, read_data, warn_unless_settled
-from kserket.core.rollback import rolled_back_on_error
 from kserket.core.rounds import run_rounds
 from kserket.core.saving import save_graph
 from kserket.core.structure import check_unchanged, in_order, unique_names
@@ -43,7 +41,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-class Graph:
+class Graph(CallbackTarget):
     """Everything that the given modules are connected to, downwards, as one model.
 
     `fit` runs rounds; a round lets every module `update()` once, from the data upwards, and
@@ -89,11 +87,7 @@ class Graph:
         self.tops = tuple(tops)
         self.modules: list[Module] = in_order(tops)
         self.names: dict[Module, str] = unique_names(self.modules)
-        self._history = keras.callbacks.History()
-        self._history.set_model(self)
-        self._history.epoch = []
-        self.stop_training = self.interrupted = False
-        self.optimizer = self.train_function = None  # what Keras callbacks look for in a model
+        super().__init__()
         self.round = 0
         self._program = None  # of `predict`, made when it is first called
         self._seed = check_seed(seed)
@@ -137,15 +131,6 @@ class Graph:
             if isinstance(module, LearningModule) and not module.owns_seed
         ]
         return self._seed if all(seed == self._seed for seed in given) else None
-
-    @property
-    def history(self) -> keras.callbacks.History:
-        """`keras.callbacks.History` of all rounds."""
-        return self._history
-
-    @history.setter
-    def history(self, history: keras.callbacks.History) -> None:
-        """Ignored: Keras assigns every History that it calls, after each epoch."""
 
     @property
     def observations(self) -> dict[str, Observation]:
@@ -202,54 +187,6 @@ class Graph:
         return run_rounds(
             self, rounds, callbacks, verbose, tolerance, schedule, module_callbacks, backup_dir
         )
-
-    # What Keras callbacks ask of a model ------------------------------------------------
-
-    def get_weights(self) -> list[Any]:
-        """What every module has learned, one list.
-
-        Returns:
-            The weights of each Keras model, arrays; a copy of each model of another kind.
-        """
-        weights: list[Any] = []
-        for model in (module.model for module in self._learned()):
-            weights += model.get_weights() if _is_keras(model) else [copy.deepcopy(model)]
-        return weights
-
-    def set_weights(self, weights: Sequence[Any]) -> None:
-        """Puts back what `get_weights` returned. Messages stay as they are until the next round.
-
-        Args:
-            weights: The list.
-
-        Raises:
-            TypeError: If a weight holds something else than numbers.
-            ValueError: If there are more or fewer than `get_weights` returns now, one has another
-                shape or cannot have been learned. No module has changed then.
-        """
-        learned, weights = self._learned(), list(weights)
-        sizes = [len(m.model.weights) if _is_keras(m.model) else 1 for m in learned]
-        if len(weights) != sum(sizes):
-            raise ValueError(
-                f"`weights` must be what get_weights() returned, {sum(sizes)} entries. "
-                f"Received: {len(weights)}"
-            )
-        parts = []
-        for module, size in zip(learned, sizes, strict=True):
-            own, weights = weights[:size], weights[size:]
-            is_keras = _is_keras(module.model)
-            parts.append(_checked_weights(module, own) if is_keras else own)
-        with rolled_back_on_error(*learned):
-            for module, own in zip(learned, parts, strict=True):
-                if _is_keras(module.model):
-                    module.model.set_weights(own)
-                    check_parameters(module.model, f"{module.get_name()}, given such weights,")
-                else:
-                    module.model = copy.deepcopy(own[0])
-
-    def _learned(self):
-        """The modules that have a model."""
-        return [module for module in self.modules if module.model is not None]
 
     # Use --------------------------------------------------------------------------------
 
@@ -416,22 +353,7 @@ class Graph:
             print_fn: Called with each line.
         """
         check_unchanged(self.tops, self.names)
-        rows = [("Module (class)", "Reads", "Sends up", "Parameters")]
-        for module, name in self.names.items():
-            reads = ", ".join(self.names[source] for source in module.inputs) or "-"
-            forward = module.get_forward_msg()
-            sends = "-" if forward is None else f"{_kind(forward)} {tuple(np.shape(forward))}"
-            model = module.model
-            size = f"{model.count_params():,}" if isinstance(model, keras.Model) else "-"
-            rows.append((f"{name} ({type(module).__name__})", reads, sends, size))
-        widths = [max(len(row[column]) for row in rows) + 2 for column in range(4)]
-        rule = "\u2500" * sum(widths)
-        print_fn(f"Graph of {len(self.modules)} modules, {self.round} rounds done")
-        for index, row in enumerate(rows):
-            line = "".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-            print_fn(line.rstrip())
-            if index in (0, len(rows) - 1):
-                print_fn(rule)
+        drawing.summary(self, print_fn)
 
     def to_mermaid(self) -> str:
         """The graph as Mermaid text: a flowchart from the data upwards, messages on the edges."""
@@ -523,26 +445,3 @@ class Graph:
 
     def __repr__(self) -> str:
         return f"<Graph of {', '.join(self.names.values())}>"
-
-
-def _checked_weights(module, weights):
-    """Weights for a module's Keras model as finite arrays of the shapes that it has."""
-    arrays = []
-    for weight, variable in zip(weights, module.model.weights, strict=True):
-        name = f"The weight {variable.name} of {module.get_name()}"
-        weight = as_numbers(weight, name)
-        if weight.shape != tuple(variable.shape):
-            raise ValueError(
-                f"{name} must have shape {tuple(variable.shape)}. Received: shape {weight.shape}"
-            )
-        check_finite(weight.reshape(-1), name)
-        arrays.append(weight)
-    return arrays
-
-
-def _is_keras(model):
-    return isinstance(model, keras.Model)
-
-
-def _kind(message):
-    return type(message).__name__ if isinstance(message, messages.Message) else "array"

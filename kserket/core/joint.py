@@ -1,7 +1,7 @@
 """log p(data) of two modules together: classes, and what is above them."""
 
 from kserket.core import messages
-from kserket.core.module import Observation
+from kserket.core.observation import Observation
 
 
 def log_likelihood(graph, beliefs):

@@ -4,7 +4,9 @@ import numpy as np
 
 from kserket.core.graph import Graph
 from kserket.core.loaded import check_whole
-from kserket.core.module import Module, Observation
+from kserket.core.module import Module
+from kserket.core.node import Node
+from kserket.core.observation import Observation
 from kserket.core.options import check_path, check_seed
 from kserket.core.registry import registered_class
 from kserket.core.saving import NotSaved, Unpacker, archive, describe_data, restore_state
@@ -55,14 +57,14 @@ def load_graph(
     ```
     """
     check_path(path=path)
-    count = Module._count
+    count = Node._count
     try:
         with archive.reading(path) as (content, get_array, get_model):
             graph = _build(content, Unpacker(get_array, get_model), data, save_dir)
     except BaseException:
-        Module._count = count
+        Node._count = count
         raise
-    Module._count = max(count, *(module.number + 1 for module in graph.modules))
+    Node._count = max(count, *(module.number + 1 for module in graph.modules))
     return graph
 
 

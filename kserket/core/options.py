@@ -1,41 +1,14 @@
 """Options that models, modules and graphs take alike, checked where they are given."""
 
-import contextlib
-import difflib
-import functools
-import inspect
 import numbers
 import os
-import pathlib
-import re
 import sys
-from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
 
-import keras
 import numpy as np
 
 from kserket.arrays import as_numbers
 from kserket.labels import as_labels
-from kserket.typing import PathLike
 
-_Arguments = ParamSpec("_Arguments")
-_Returned = TypeVar("_Returned")
-KERAS_OPTIONS = {"name", "dtype", "trainable", "autocast", "activity_regularizer"}  # of models
-_ELSEWHERE = {  # what other libraries call an option
-    "epochs": ("rounds", "itr"),
-    "itr": ("epochs", "rounds"),
-    "rounds": ("epochs", "itr"),
-    "max_iter": ("rounds", "itr", "epochs"),
-    "num_components": ("K",),
-    "n_components": ("K", "num_components"),
-    "num_topics": ("K",),
-    "labels": ("category",),
-    "learnable": ("mode",),
-    "kl_weight": ("KL_param",),
-    "tol": ("tolerance",),
-    "random_state": ("seed",),
-}
 _EXACT = 2**53  # above it not every whole number is a float
 _LARGEST = 2**63 - 1
 LARGEST_SINGLE = float(np.finfo(np.float32).max)
@@ -201,132 +174,6 @@ def check_path(**options):
             raise ValueError(f"`{option}` must be a path. Received: an empty string")
 
 
-@functools.lru_cache
-def keywords(cls: Any) -> frozenset[str]:
-    """Names of what a class takes by keyword: by its constructor, and by those it passes on to.
-
-    Args:
-        cls: The class.
-
-    Returns:
-        Frozen set of strings.
-    """
-    known = set()
-    for base in cls.__mro__:
-        if "__init__" in vars(base) and base.__module__.partition(".")[0] != "keras":
-            names, passes_on = _parameters(base.__init__)
-            known |= names
-            if not passes_on:
-                break
-    return frozenset(known)
-
-
-def check_keywords(owner, given, known):
-    """Checks that keyword arguments are options.
-
-    Args:
-        owner: Name of the class or function that was called.
-        given: The keyword arguments.
-        known: Names of its options.
-
-    Raises:
-        TypeError: If one is unknown. It suggests the nearest.
-    """
-    for name in given:
-        if name not in known:
-            near = [other for other in _ELSEWHERE.get(name, ()) if other in known]
-            near += difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-            hint = f"Did you mean `{near[0]}`?" if near else f"It takes {', '.join(sorted(known))}."
-            raise TypeError(f"{owner} has no option `{name}`. {hint}")
-
-
-def suggests(function: Callable[_Arguments, _Returned]) -> Callable[_Arguments, _Returned]:
-    """Decorates a method: an unknown keyword argument is a TypeError with the nearest name.
-
-    Args:
-        function: The method. If it takes any keyword, those of the method of `keras.Model` that has
-            its name are known, too.
-    """
-    known, passes_on = _parameters(function)
-    if passes_on:
-        known |= _parameters(getattr(keras.Model, function.__name__))[0]
-    suffix = "" if function.__name__ == "__init__" else f".{function.__name__}"
-
-    @functools.wraps(function)
-    def checked(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Returned:
-        given = [name for name in kwargs if not name.startswith("_")]  # Keras passes some to itself
-        check_keywords(type(args[0]).__name__ + suffix, given, known)
-        return function(*args, **kwargs)
-
-    return checked
-
-
-class Fixed:
-    """An attribute that only the constructor sets."""
-
-    def __set_name__(self, owner, name):
-        self.name = name
-
-    def __get__(self, instance: object, owner: type | None = None) -> Any:
-        if instance is None:
-            return self
-        try:
-            return vars(instance)[self.name]
-        except KeyError:
-            raise AttributeError(f"`{self.name}` has not been set yet.") from None
-
-    def __set__(self, instance: object, value: Any) -> None:
-        if self.name in vars(instance):
-            refuse_change(instance, self.name)
-        vars(instance)[self.name] = value
-
-
-class Folder:
-    """An attribute that holds a `pathlib.Path` or None, and is checked when it is set."""
-
-    def __set_name__(self, owner, name):
-        self.name = name
-
-    def __get__(self, instance: object, owner: type | None = None) -> Any:
-        return self if instance is None else vars(instance)[self.name]
-
-    def __set__(self, instance: object, value: PathLike | None) -> None:
-        if value is not None:
-            check_path(**{self.name: value})
-        vars(instance)[self.name] = None if value is None else pathlib.Path(value)
-
-
-def refuse_change(instance, name):
-    """Raises AttributeError for an option that cannot be changed.
-
-    Args:
-        instance: Whose option it is.
-        name: Its name.
-    """
-    kind = type(instance).__name__
-    raise AttributeError(
-        f"`{name}` of a {kind} is fixed when it is made. Make a new one: {kind}({name}=...)."
-    )
-
-
-@contextlib.contextmanager
-def in_words_of(cls, model, **names):
-    """Errors of a model's constructor in the words of the module that was called.
-
-    Args:
-        cls: The module's class.
-        model: The model's class.
-        **names: The module's name of each option that the model calls otherwise.
-    """
-    try:
-        yield
-    except (TypeError, ValueError) as error:
-        text = str(error).replace(model.__name__, cls.__name__)
-        for option, name in names.items():
-            text = re.sub(rf"\b{option}\b", name, text)
-        raise type(error)(text) from None
-
-
 def check_flag(**options):
     """Checks that options are True or False, or the numbers 1 and 0.
 
@@ -357,21 +204,6 @@ def check_choice(option, value, *choices):
         raise ValueError(f"`{option}` must be {words}. Received: {option}={shown(value)}")
 
 
-def check_verbose(verbose):
-    """Checks what a `fit` shall report.
-
-    Args:
-        verbose: "auto", 0, 1 or 2, or a boolean.
-
-    Raises:
-        ValueError: If it is something else.
-    """
-    is_flag = isinstance(verbose, (bool, np.bool_))
-    is_level = is_whole(verbose) and verbose <= 2
-    if not (is_flag or is_level or (isinstance(verbose, str) and verbose == "auto")):
-        raise ValueError(f"`verbose` must be 'auto', 0, 1 or 2. Received: {shown(verbose)}")
-
-
 def check_format(format):
     """Checks that a format of an export is a string; Keras knows which there are.
 
@@ -385,50 +217,6 @@ def check_format(format):
         raise TypeError(
             f"`format` must be a string such as 'tf_saved_model'. Received: {shown(format)}"
         )
-
-
-def check_callbacks(callbacks):
-    """Keras callbacks as a list, given in any way that Keras takes them.
-
-    Args:
-        callbacks: A list of them, one alone, or None.
-
-    Raises:
-        TypeError: If something is no callback.
-    """
-    callbacks = [] if callbacks is None else keras.tree.flatten(callbacks)
-    for callback in callbacks:
-        if not isinstance(callback, keras.callbacks.Callback):
-            raise TypeError(
-                "`callbacks` must be a Keras callback, a list of these, or None. "
-                f"Received: {shown(callback)}"
-            )
-    return callbacks
-
-
-def check_needs_no_optimizer(owner, callbacks):
-    """Checks that no callback works on an optimizer, for what learns by sweeps.
-
-    Args:
-        owner: Name of what learns.
-        callbacks: Keras callbacks.
-
-    Raises:
-        ValueError: If one sets a learning rate, or counts an optimizer's steps.
-    """
-    rates = keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau
-    for callback in callbacks:
-        kind = type(callback).__name__
-        if isinstance(callback, rates):
-            raise ValueError(
-                f"{owner} learns by sweeps, without an optimizer: there is no learning rate for "
-                f"{kind} to set. Leave it out."
-            )
-        if getattr(callback, "write_steps_per_second", False):
-            raise ValueError(
-                f"{owner} learns by sweeps, without the steps of an optimizer. Leave "
-                f"write_steps_per_second=True of {kind} out."
-            )
 
 
 def check_classes(option, classes, num_samples, num_classes=None):
@@ -504,11 +292,3 @@ def _is_number(value):
 def _is_array(value):
     """Whether it has a shape and a type, as arrays and tensors have."""
     return not isinstance(value, type) and hasattr(value, "shape") and hasattr(value, "dtype")
-
-
-def _parameters(function):
-    """Names that a function takes by keyword, without self, and whether it takes any other."""
-    parameters = inspect.signature(function).parameters.values()
-    named = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
-    names = {one.name for one in parameters if one.kind in named} - {"self"}
-    return names, any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters)

@@ -9,7 +9,7 @@ from kserket.core import messages
 from kserket.core.beliefs import pass_messages
 from kserket.core.checking import check_data
 from kserket.core.learning_module import check_learned
-from kserket.core.module import Observation
+from kserket.core.observation import Observation
 from kserket.core.options import check_classes
 from kserket.core.program import program_of
 

@@ -13,7 +13,8 @@ import tensorflow as tf
 from kserket import storage
 from kserket.core import rules
 from kserket.core.learning_module import check_learned
-from kserket.core.module import Module, Observation
+from kserket.core.module import Module
+from kserket.core.observation import Observation
 from kserket.core.passing import Passing
 
 _BLOCK_ROWS = 4096

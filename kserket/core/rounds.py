@@ -6,9 +6,8 @@ import keras
 import numpy as np
 
 from kserket.core.learning_module import LearningModule
-from kserket.core.module import Observation
+from kserket.core.observation import Observation
 from kserket.core.options import (
-    check_callbacks,
     check_dict,
     check_nonnegative_int,
     check_path,
@@ -19,6 +18,7 @@ from kserket.core.options import (
 from kserket.core.progress import Progress, stopping_on_interrupt
 from kserket.core.rollback import rolled_back_on_error
 from kserket.core.saving import Backup
+from kserket.core.watching import check_callbacks
 
 
 def run_rounds(

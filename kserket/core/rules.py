@@ -9,7 +9,7 @@ import tensorflow as tf
 from kserket import storage
 from kserket.core import messages, tensors
 from kserket.core.beliefs import infer, pass_messages
-from kserket.core.module import Observation
+from kserket.core.observation import Observation
 from kserket.core.passing import conclude, source_of
 from kserket.core.saving import NotSaved
 

@@ -7,21 +7,18 @@ import keras
 import numpy as np
 from numpy.typing import ArrayLike
 
+from kserket.core.keywords import KERAS_OPTIONS, check_keywords, keywords
 from kserket.core.options import (
-    KERAS_OPTIONS,
-    check_callbacks,
     check_flag,
     check_format,
-    check_keywords,
-    check_needs_no_optimizer,
     check_nonnegative_int,
     check_path,
     check_positive_int,
     check_seed,
     check_tolerance,
-    keywords,
 )
 from kserket.core.progress import showing_sweeps
+from kserket.core.watching import check_callbacks, check_needs_no_optimizer
 from kserket.typing import PathLike, Verbose
 
 

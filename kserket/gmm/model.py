@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from kserket import storage
 from kserket.arrays import as_numbers
+from kserket.core.keywords import suggests
 from kserket.core.named_inputs import named_inputs
 from kserket.core.options import (
     check_choice,
@@ -20,7 +21,6 @@ from kserket.core.options import (
     check_positive_int,
     make_rng,
     shown,
-    suggests,
 )
 from kserket.core.sweep_model import SweepModel
 from kserket.gmm import rule

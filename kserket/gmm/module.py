@@ -8,8 +8,11 @@ from numpy.typing import ArrayLike
 
 from kserket import storage
 from kserket.core import messages, tensors
-from kserket.core.learning_module import Inference, LearningModule
-from kserket.core.options import Fixed, check_positive_int, in_words_of
+from kserket.core.attributes import Fixed
+from kserket.core.inference import Inference
+from kserket.core.keywords import in_words_of
+from kserket.core.learning_module import LearningModule
+from kserket.core.options import check_positive_int
 from kserket.core.registry import register_module
 from kserket.floors import LOG_ZERO
 from kserket.gmm import rule

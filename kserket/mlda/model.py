@@ -8,8 +8,8 @@ import tensorflow as tf
 from keras import ops
 from numpy.typing import ArrayLike
 
+from kserket.core.keywords import suggests
 from kserket.core.options import (
-    check_callbacks,
     check_choice,
     check_classes,
     check_nonnegative_int,
@@ -17,9 +17,9 @@ from kserket.core.options import (
     is_whole,
     make_rng,
     shown,
-    suggests,
 )
 from kserket.core.sweep_model import SweepModel
+from kserket.core.watching import check_callbacks
 from kserket.inference import document_classes, topic_learning, topic_model
 from kserket.inference.topic_weighing import Weighing, per_modality
 from kserket.mlda import data, options, rule

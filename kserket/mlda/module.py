@@ -9,9 +9,12 @@ from numpy.typing import ArrayLike
 
 from kserket import storage
 from kserket.core import messages, results, tensors
-from kserket.core.learning_module import Inference, LearningModule
-from kserket.core.module import Observation
-from kserket.core.options import Fixed, check_flag, check_positive_int, in_words_of
+from kserket.core.attributes import Fixed
+from kserket.core.inference import Inference
+from kserket.core.keywords import in_words_of
+from kserket.core.learning_module import LearningModule
+from kserket.core.observation import Observation
+from kserket.core.options import check_flag, check_positive_int
 from kserket.core.registry import register_module
 from kserket.inference.topic_weighing import Weighing
 from kserket.mlda import data

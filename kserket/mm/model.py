@@ -10,13 +10,9 @@ from numpy.typing import ArrayLike
 
 from kserket import floors
 from kserket.arrays import as_numbers
+from kserket.core.keywords import suggests
 from kserket.core.named_inputs import named_inputs
-from kserket.core.options import (
-    check_positive,
-    check_positive_int,
-    make_rng,
-    suggests,
-)
+from kserket.core.options import check_positive, check_positive_int, make_rng
 from kserket.core.sweep_model import SweepModel
 from kserket.inference import markov_chain, reported_chain
 from kserket.mm import rule

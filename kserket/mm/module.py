@@ -9,14 +9,11 @@ from numpy.typing import ArrayLike
 
 from kserket import floors
 from kserket.core import messages, tensors
-from kserket.core.learning_module import Inference, LearningModule, check_learned
-from kserket.core.options import (
-    Fixed,
-    check_choice,
-    check_classes,
-    check_positive_int,
-    in_words_of,
-)
+from kserket.core.attributes import Fixed
+from kserket.core.inference import Inference
+from kserket.core.keywords import in_words_of
+from kserket.core.learning_module import LearningModule, check_learned
+from kserket.core.options import check_choice, check_classes, check_positive_int
 from kserket.core.registry import register_module
 from kserket.inference import markov_chain, reported_chain
 from kserket.mm import rule

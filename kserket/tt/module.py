@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike
 from sklearn.metrics import cohen_kappa_score
 
 from kserket.core import messages, tensors
-from kserket.core.learning_module import Inference, LearningModule
+from kserket.core.inference import Inference
+from kserket.core.learning_module import LearningModule
 from kserket.core.options import check_classes, check_positive
 from kserket.core.registry import register_module
 from kserket.inference import experts

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from kserket import metrics
-from kserket.core.learning_module import Inference
+from kserket.core.inference import Inference
 from kserket.core.options import check_choice, check_positive_int
 from kserket.core.registry import register_module
 from kserket.inference import experts, naming_game

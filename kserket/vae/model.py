@@ -15,20 +15,17 @@ from numpy.typing import ArrayLike
 from kserket import storage
 from kserket.core import compiled_loop
 from kserket.core.devices import batch_offset
+from kserket.core.keywords import KERAS_OPTIONS, check_keywords, keywords, suggests
 from kserket.core.options import (
-    KERAS_OPTIONS,
     check_choice,
     check_format,
-    check_keywords,
     check_nonnegative_int,
     check_path,
     check_positive,
     check_positive_int,
     check_seed,
-    keywords,
     make_rng,
     shown,
-    suggests,
 )
 from kserket.typing import Floats, PathLike, Seed
 from kserket.vae import batches, decoder_output, fitting

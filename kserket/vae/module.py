@@ -12,15 +12,11 @@ from numpy.typing import ArrayLike
 
 from kserket import storage
 from kserket.core import compiled_loop, messages, tensors
-from kserket.core.learning_module import Inference, LearningModule
-from kserket.core.options import (
-    LARGEST_SINGLE,
-    Fixed,
-    check_positive,
-    check_positive_int,
-    in_words_of,
-    is_whole,
-)
+from kserket.core.attributes import Fixed
+from kserket.core.inference import Inference
+from kserket.core.keywords import in_words_of
+from kserket.core.learning_module import LearningModule
+from kserket.core.options import LARGEST_SINGLE, check_positive, check_positive_int, is_whole
 from kserket.core.registry import register_module
 from kserket.typing import Array, Mode, PathLike
 from kserket.vae import fitting

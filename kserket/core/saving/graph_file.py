@@ -9,7 +9,8 @@ import tensorflow as tf
 from kserket.core import loaded, messages
 from kserket.core.learning_module import LearningModule
 from kserket.core.mailbox import Seat, reader_of
-from kserket.core.module import Module, Observation
+from kserket.core.module import Module
+from kserket.core.observation import Observation
 from kserket.core.registry import registered_name
 from kserket.core.saving import archive
 from kserket.core.saving.codec import Packer

@@ -1,0 +1,55 @@
+"""Attributes that check what they are set to."""
+
+import pathlib
+from typing import Any
+
+from kserket.core.options import check_path
+from kserket.typing import PathLike
+
+
+class Fixed:
+    """An attribute that only the constructor sets."""
+
+    def __set_name__(self, owner, name):
+        self.name = name
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        if instance is None:
+            return self
+        try:
+            return vars(instance)[self.name]
+        except KeyError:
+            raise AttributeError(f"`{self.name}` has not been set yet.") from None
+
+    def __set__(self, instance: object, value: Any) -> None:
+        if self.name in vars(instance):
+            refuse_change(instance, self.name)
+        vars(instance)[self.name] = value
+
+
+class Folder:
+    """An attribute that holds a `pathlib.Path` or None, and is checked when it is set."""
+
+    def __set_name__(self, owner, name):
+        self.name = name
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        return self if instance is None else vars(instance)[self.name]
+
+    def __set__(self, instance: object, value: PathLike | None) -> None:
+        if value is not None:
+            check_path(**{self.name: value})
+        vars(instance)[self.name] = None if value is None else pathlib.Path(value)
+
+
+def refuse_change(instance, name):
+    """Raises AttributeError for an option that cannot be changed.
+
+    Args:
+        instance: Whose option it is.
+        name: Its name.
+    """
+    kind = type(instance).__name__
+    raise AttributeError(
+        f"`{name}` of a {kind} is fixed when it is made. Make a new one: {kind}({name}=...)."
+    )

@@ -1,0 +1,162 @@
+"""What stands in a graph: a name, and connections to what is below."""
+
+from __future__ import annotations
+
+import warnings
+import weakref
+from typing import Any
+
+from kserket.core.mailbox import DataBox, Mailbox, seats
+from kserket.core.options import check_flag
+
+
+class Node:
+    """Something with a name that reads nodes below it.
+
+    Args:
+        name: What it is called.
+    """
+
+    _count = 0
+    _mailbox_type = Mailbox
+
+    def __init__(self, name: str) -> None:
+        if not isinstance(name, str) or any(character in name for character in "/\\:"):
+            raise ValueError(
+                "`name` must be a string without '/', '\\' or ':', since it becomes part of a "
+                f"folder's name. Received: name={name!r}"
+            )
+        self.name = name
+        self.number = Node._count
+        self.mailbox = self._mailbox_type()
+        self._inputs: tuple[Any, ...] = ()
+        self._readers: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._sends_back = True
+        Node._count += 1
+
+    @staticmethod
+    def reset_names() -> None:
+        """Starts the numbers in module names over at 000."""
+        Node._count = 0
+
+    @property
+    def inputs(self) -> tuple[Any, ...]:
+        """The modules this one is connected to, a tuple."""
+        return self._inputs
+
+    @property
+    def sends_back(self) -> bool:
+        """Whether backward messages are sent to the inputs."""
+        return self._sends_back
+
+    def get_name(self) -> str:
+        """The full name, "module001_gmm"."""
+        return f"module{self.number:03d}_{self.name}"
+
+    def connect(self, *modules: Node, backward: bool = True) -> None:
+        """Reads the forward messages of `modules` from now on, in this order.
+
+        A second call replaces the first: messages sent over the old connections are taken
+        back.
+
+        Args:
+            *modules: Modules or observations.
+            backward: False reads without ever sending back.
+
+        Raises:
+            TypeError: If something is not a module.
+            ValueError: If nothing is given, or twice a module that is no observation, or a cycle
+                would arise.
+        """
+        check_flag(backward=backward)
+        if not modules:
+            raise ValueError(f"{self.get_name()}.connect() needs at least one module to read.")
+        for module in modules:
+            if not isinstance(module, Node):
+                raise TypeError(
+                    f"{self.get_name()} can be connected to modules only. Wrap data as "
+                    f"kserket.Observation(data). Received: {type(module).__name__}"
+                )
+            path = _path_down(module, self)
+            if path:
+                names = " -> ".join(step.get_name() for step in [self, *path])
+                raise ValueError(
+                    f"The graph has a cycle: {names}. Connect modules from data upwards."
+                )
+        learned = [module for module in modules if not is_data(module)]
+        if len(set(learned)) != len(learned):
+            raise ValueError(
+                f"{self.get_name()} was given the same module twice: it would hear what it said "
+                "itself. Only an observation may be read twice."
+            )
+        self.disconnect()
+        for module in modules:
+            if not is_data(module):
+                _warn_of_namesake(module, self)
+        for module in modules:
+            module._readers.add(self)
+        self._inputs, self._sends_back = tuple(modules), bool(backward)
+
+    def disconnect(self) -> None:
+        """Stops reading, and takes back the messages sent to the modules below."""
+        self._withdraw()
+        for module in self._inputs:
+            module._readers.discard(self)
+        self._inputs = ()
+
+    def forget_samples(self) -> None:
+        """Takes back every message about the samples below, which are others from now on.
+
+        What was learned stays. Called by `Observation.set_data`; a subclass that keeps something
+        else of each sample forgets it here, too.
+        """
+        self._withdraw()
+        self.mailbox.forward = None
+        self.mailbox.backward.clear()
+        for reader in self._readers:
+            reader.forget_samples()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: weak references cannot be."""
+        return {**vars(self), "_readers": list(self._readers)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._readers = weakref.WeakSet(state["_readers"])
+
+    def _withdraw(self):
+        """Takes back the messages sent to the modules below."""
+        for module, seat in zip(self._inputs, seats(self), strict=True):
+            module.withdraw_backward_msg(seat)
+
+
+def is_data(module: Any) -> bool:
+    """Whether this is an `Observation`, whose rows are data and no opinion of a module.
+
+    Args:
+        module: A `Node`.
+    """
+    return isinstance(module.mailbox, DataBox)
+
+
+def _warn_of_namesake(module, reader):
+    """Warns if a module of the reader's name has already sent messages to `module`."""
+    for other in module.mailbox.backward:
+        if other is not None and other.name == reader.name:
+            warnings.warn(
+                f"{module.get_name()} already hears {other.get_name()}; {reader.get_name()}, of "
+                "the same name, joins it, and their messages multiply. If it takes the old one's "
+                "place, call disconnect() on the old one; else give them different names.",
+                stacklevel=3,
+            )
+
+
+def _path_down(start, goal):
+    """The modules from `start` down to `goal`, or None if there is no such path."""
+    if start is goal:
+        return [start]
+    for module in start.inputs:
+        path = _path_down(module, goal)
+        if path:
+            return [start, *path]
+    return None

@@ -1,0 +1,110 @@
+"""Data as the lowest module of a graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kserket.core.checking import check_data
+from kserket.core.mailbox import DataBox
+from kserket.core.module import Module
+from kserket.core.options import check_flag
+from kserket.core.registry import register_module
+from kserket.typing import Array, Data
+
+
+@register_module("kserket")
+class Observation(Module):
+    """Data as the lowest module of a graph.
+
+    Args:
+        data: Finite numbers (N, ...), one row per sample: what `np.loadtxt` returns, a list of
+            rows, a `np.memmap`, the path of an `.npy` file, an HDF5 dataset, a
+            `keras.utils.PyDataset` or `tf.data.Dataset` of batches, a scipy sparse matrix. Data in
+            files stay there; datasets are read once.
+        name: Name of the module. The key under which `Graph.predict` takes new data.
+        allow_missing: Whether rows that are NaN throughout, or masked in a masked array, are taken
+            as samples that were not observed here. Otherwise they are an error.
+
+    Messages:
+        Forward: the data. Backward: kept, and ignored.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        TypeError: If the data are not numbers.
+        ValueError: If they are empty, ragged, without an end, or not finite.
+    """
+
+    _mailbox_type = DataBox
+
+    def __init__(self, data: Data, name: str = "obs", *, allow_missing: bool = False) -> None:
+        check_flag(allow_missing=allow_missing)
+        if data is None:
+            raise TypeError(
+                f"{name} needs data. For a modality that was not observed give rows of NaN: "
+                "Observation(np.full((N, D), np.nan), allow_missing=True). For data that come "
+                "later give the first of them now, and the others by set_data() or "
+                "set_forward_msg()."
+            )
+        data = check_data(data, name, allow_missing=bool(allow_missing))
+        super().__init__(name, learnable=False)
+        self.allow_missing = bool(allow_missing)
+        self.set_forward_msg(data)
+        del self._arguments  # they hold the data
+
+    def get_config(self) -> dict[str, Any]:
+        """Everything but the data, which the constructor takes as `data`."""
+        return {"name": self.name, "allow_missing": self.allow_missing}
+
+    @property
+    def data(self) -> Array:
+        """The data (N, ...), read-only; `set_data` replaces them."""
+        return self.mailbox.forward
+
+    def set_data(self, data: Data, same_samples: bool = False) -> None:
+        """Replaces the data by other samples of the same shape.
+
+        Messages about the old samples are taken back, from all modules above and whatever was
+        set by hand there: these learn and infer afresh, with the parameters that they have. If
+        `category` was given, set `module.labels` to the classes of the new samples.
+
+        Args:
+            data: Array (N, ...), checked as in the constructor.
+            same_samples: Whether the rows are the samples that were there, in their order, such
+                as a cleaner copy or one with gaps. What is known of them then stays.
+
+        Raises:
+            ValueError: If the data cannot be taken, their samples are of another shape and a
+                module that reads them has its model, or there are more or fewer of the same
+                samples. Then nothing is changed.
+        """
+        check_flag(same_samples=same_samples)
+        data = check_data(data, self.get_name(), allow_missing=self.allow_missing)
+        self._check_readers_take(data)
+        if not same_samples:
+            self.mailbox.backward.clear()
+            for reader in self._readers:
+                reader.forget_samples()
+        elif len(data) != len(self.data):
+            raise ValueError(
+                f"{self.get_name()} holds {len(self.data)} samples, and same_samples=True needs "
+                f"as many. Received: {len(data)}"
+            )
+        self.set_forward_msg(data)
+
+    def _check_readers_take(self, data):
+        """Raises ValueError if samples are of another shape than a reader was built for."""
+        before, now = self.data.shape[1:], data.shape[1:]
+        for reader in self._readers:
+            if now != before and not reader.takes_shape(before, now):
+                raise ValueError(
+                    f"{self.get_name()} holds samples of shape {before}, for which "
+                    f"{reader.get_name()} was built. Received: {now}. Give data of that shape, or "
+                    "make new modules for these."
+                )
+
+    def get_backward_msg(self) -> Any:
+        """What the readers predict of the data, or None; nothing here acts on it."""
+        return self.mailbox.backward.get(next(iter(self.mailbox.backward), None))
+
+    def update(self) -> None:
+        """Nothing to do: data stay what they are."""

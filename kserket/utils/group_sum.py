@@ -1,0 +1,114 @@
+"""Sums of rows over groups."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from kserket.arrays import as_numbers
+from kserket.core import messages, tensors
+from kserket.core.inference import Inference
+from kserket.core.registry import register_module
+from kserket.utils.pass_through import PassThrough, take
+
+
+@register_module("kserket")
+class GroupSum(PassThrough):
+    """Adds up the rows of each group: frames of a video, words of a scene, parts of an object.
+
+    What a module above then says of a group goes down to each of its rows.
+
+    Args:
+        group_idx: Integers (N,) from 0 to G - 1: the group of each row.
+        name: Module name.
+
+    Messages:
+        Reads: an array or `Categorical` (N, D), from one module. Missing rows add nothing.
+        Forward: array (G, D), sums over groups; of class probabilities, expected counts.
+        Backward: what came from above for its group, (N, D).
+        Prior: anything of shape (G, D).
+
+    Raises:
+        ValueError: If `group_idx` is not a list of whole numbers >= 0, or has another length
+            than the data.
+
+    Example:
+
+    ```python
+    import kserket as srk
+    from kserket import utils
+
+    obs = srk.Observation([[1.0, 0.0], [2.0, 1.0], [0.0, 5.0]])
+    groups = utils.GroupSum([0, 0, 1])
+    groups.connect(obs)
+    groups.update()
+    print(groups.get_forward_msg())  # [[3. 1.] [0. 5.]]
+    ```
+    """
+
+    links_samples = True
+    has_tensor_rule = False  # it knows these rows, and a compiled graph takes any number
+
+    def __init__(self, group_idx: ArrayLike, name: str = "groupsum") -> None:
+        group_idx = as_numbers(group_idx, "`group_idx`")
+        if group_idx.ndim == 2 and 1 in group_idx.shape:
+            group_idx = group_idx.ravel()
+        finite = group_idx.dtype.kind in "iuf" and np.isfinite(group_idx).all()
+        whole = finite and group_idx.ndim == 1 and len(group_idx) > 0
+        if not whole or (group_idx != np.floor(group_idx)).any() or (group_idx < 0).any():
+            raise ValueError(
+                "`group_idx` must hold the group of each row, whole numbers from 0. "
+                f"Received: {np.array2string(group_idx, threshold=8)}"
+            )
+        super().__init__(name)
+        self.group_idx = group_idx.astype(int)
+        self.num_groups = int(self.group_idx.max()) + 1
+        self.num_rows = len(self.group_idx), self.num_groups
+
+    def infer(self, inputs: list[Any], prior: Any) -> Inference:
+        """Sums over groups upwards, each group's message to its rows downwards.
+
+        Args:
+            inputs: List of one message or array (N, D).
+            prior: Message or array (G, D), or None.
+
+        Returns:
+            An `Inference` without posterior.
+        """
+        super().infer(inputs, prior)
+        rows = np.asarray(inputs[0])
+        if len(rows) != len(self.group_idx):
+            raise ValueError(
+                f"{self.get_name()} knows the groups of {len(self.group_idx)} rows and reads "
+                f"{len(rows)}. Make one with the `group_idx` of these data."
+            )
+        missing = messages.missing_rows(inputs[0])
+        seen = slice(None) if missing is None else ~missing
+        sums = np.zeros((self.num_groups, *rows.shape[1:]), np.result_type(rows, np.float32))
+        np.add.at(sums, self.group_idx[seen], rows[seen])
+        return Inference(sums, [None if prior is None else self._rows_below(prior)])
+
+    def generate(self, latent: Any, num_samples: int, rng: np.random.Generator) -> list[Any]:
+        """Not possible.
+
+        Raises:
+            TypeError: Always: a sum does not tell its rows.
+        """
+        raise TypeError(
+            f"{self.get_name()} cannot generate: a group's sum does not tell its rows. Name a "
+            "module below it: graph.generate(top=...)."
+        )
+
+    def tensor_infer(self, inputs: list[Any], prior: Any) -> tensors.Inference:
+        """Not possible.
+
+        Raises:
+            TypeError: Always: `group_idx` belongs to these rows, a served graph takes any number.
+        """
+        raise TypeError(
+            f"{self.get_name()} cannot be exported: it knows the groups of {len(self.group_idx)} "
+            "rows, and a served graph takes any number. Export a graph of the modules below it."
+        )
+
+    def _rows_below(self, prior):
+        return take(prior, self.group_idx)
