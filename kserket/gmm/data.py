@@ -7,7 +7,7 @@ from kserket.arrays import as_numbers, check_finite
 from kserket.core import messages
 from kserket.core.named_inputs import class_prior, named_inputs
 from kserket.floors import LOG_ZERO
-from kserket.inference.gaussian_mixture.learning import Data
+from kserket.inference.gaussian_mixture.data import Data
 
 LARGEST = 1e150  # of a value: squares of larger ones overflow
 LARGEST_WEIGHT = 1e100  # by which squares of ordinary data can be multiplied
@@ -26,7 +26,7 @@ def read(x, *, num_components, num_features=None, sample_weight=None, missing=No
         gibbs: Whether they are for the sampler, which takes no weights.
 
     Returns:
-        `inference.gaussian_mixture.learning.Data`.
+        `inference.gaussian_mixture.data.Data`.
 
     Raises:
         TypeError: If something is not real numbers.

@@ -4,37 +4,23 @@ from typing import Any, Literal, Self
 
 import keras
 import numpy as np
-import tensorflow as tf
-from keras import ops
 from numpy.typing import ArrayLike
 
-from kserket import storage
 from kserket.arrays import as_numbers
 from kserket.core.keywords import suggests
-from kserket.core.named_inputs import named_inputs
-from kserket.core.options import (
-    check_choice,
-    check_classes,
-    check_flag,
-    check_nonnegative_int,
-    check_positive,
-    check_positive_int,
-    make_rng,
-    shown,
-)
-from kserket.core.sweep_model import SweepModel
-from kserket.gmm import rule
+from kserket.core.options import check_choice, check_flag, check_positive, check_positive_int, shown
 from kserket.gmm.data import read
-from kserket.inference import gaussian_gibbs, gaussian_mixture
-from kserket.inference.gaussian_mixture import learning
-from kserket.inference.power_transform import PowerTransform
-from kserket.typing import Callbacks, Floats, Integers, Seed, Verbose
+from kserket.gmm.scoring import MixtureScoring
+from kserket.inference import gaussian_mixture
+from kserket.inference.gaussian_mixture import learning, scoring
+from kserket.inference.gaussian_mixture.data import check_counts, prepared
+from kserket.typing import Callbacks, Verbose
 
 _LARGEST_GAP = 1e150  # its square is finite
 
 
 @keras.saving.register_keras_serializable(package="kserket")
-class GaussianMixture(SweepModel):
+class GaussianMixture(MixtureScoring):
     """A Bayesian mixture of Gaussians, learned by variational Bayes or Gibbs sampling.
 
     A model without gradients: `fit` counts sweeps as epochs, its parameters are non-trainable
@@ -162,127 +148,6 @@ class GaussianMixture(SweepModel):
             name: value if value is None else float(value) for name, value in hyper.items()
         }
 
-    # Parameters -------------------------------------------------------------------------
-
-    def build(self, input_shape: Any) -> None:
-        shape = input_shape["x"] if isinstance(input_shape, dict) else input_shape
-        components, features = self.num_components, int(shape[-1])
-        sizes = {
-            "prior_weight_concentration": (),
-            "prior_mean": (features,),
-            "prior_mean_precision": (),
-            "prior_degrees_of_freedom": (),
-            "prior_scatter": (features, features),
-            "weight_concentration": (components,),
-            "mean": (components, features),
-            "mean_precision": (components,),
-            "degrees_of_freedom": (components,),
-            "scatter": (components, features, features),
-        }
-        if self.learns_powers:
-            sizes |= {f"transform_{name}": (features,) for name in PowerTransform._fields}
-        sizes["resolution"] = (features,)
-        self._parameters = self._add_parameters(sizes)
-        self.num_features = features
-        self.built = True
-
-    _signed = (
-        *("mean", "scatter", "prior_mean", "prior_scatter"),
-        *("transform_power", "transform_location", "transform_mean"),
-    )
-
-    def check_parameters(self) -> None:
-        """As in `SweepModel`; a fitted mixture's covariances must be positive definite, too."""
-        super().check_parameters()
-        if not self.is_fitted:
-            return
-        scatter, freedom = self.state.scatter, self.state.degrees_of_freedom
-        scale = np.sqrt(np.maximum(np.diagonal(scatter, axis1=1, axis2=2), 0))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            scaled = scatter / (scale[:, :, None] * scale[:, None, :])
-        if not np.isfinite(scaled).all() or (np.linalg.eigvalsh(scaled) < -1e-6).any():
-            raise ValueError(f"The parameter scatter of {self.name} must be positive definite.")
-        if (freedom <= self.num_features - 1).any() or (self.state.mean_precision <= 0).any():
-            raise ValueError(
-                f"The degrees of freedom of {self.name} must be more than "
-                f"{self.num_features - 1}, and its mean_precision positive."
-            )
-
-    @property
-    def is_fitted(self) -> bool:
-        """Whether the parameters come from data."""
-        return self.built and float(self._parameters["mean_precision"][0]) > 0
-
-    @property
-    def prior(self) -> Any:
-        """The hyper-parameters in force, `inference.gaussian_mixture.Prior`."""
-        if not self.built:
-            self._fitted()  # raises
-        return self._gather(gaussian_mixture.Prior, "prior_")
-
-    @property
-    def state(self) -> Any:
-        """The posterior over parameters, `inference.gaussian_mixture.State`; None before fit."""
-        return self._gather(gaussian_mixture.State) if self.is_fitted else None
-
-    @property
-    def found(self) -> Any:
-        """What was learned, `inference.gaussian_mixture.learning.Found`; None before fit."""
-        if not self.is_fitted:
-            return None
-        gaps = self._parameters["resolution"].numpy()
-        return learning.Found(self.prior, self.state, self.power_transform, gaps)
-
-    @property
-    def power_transform(self) -> Any:
-        """What data pass through, `inference.power_transform.PowerTransform`; None if nothing."""
-        if not self.learns_powers or not self.is_fitted:
-            return None
-        return self._gather(PowerTransform, "transform_")
-
-    @property
-    def means(self) -> Floats:
-        """Component means (K, D); medians under a power transform."""
-        mean, transform = self._fitted().mean, self.power_transform
-        return mean if transform is None else transform.inverse(mean)
-
-    @property
-    def covariances(self) -> Floats:
-        """Component covariances (K, D, D); under a power transform to first order at `means`."""
-        covariances, transform = gaussian_mixture.covariances(self._fitted()), self.power_transform
-        if transform is None:
-            return covariances
-        slopes = np.exp(-transform.log_slope(self.means))
-        return covariances * slopes[:, :, None] * slopes[:, None, :]
-
-    @property
-    def mixing_weights(self) -> Floats:
-        """Expected mixing weights (K,)."""
-        concentration = self._fitted().weight_concentration
-        return concentration / concentration.sum()
-
-    def adopt(self, found: Any) -> None:
-        """Takes over what learning has found.
-
-        Args:
-            found: `inference.gaussian_mixture.learning.Found`.
-
-        Raises:
-            ValueError: If it is not finite. Nothing is changed then.
-        """
-        parts = {"prior_": found.prior, "": found.state, "transform_": found.transform}
-        parts = {prefix: part for prefix, part in parts.items() if part is not None}
-        if not all(np.isfinite(field).all() for part in parts.values() for field in part):
-            raise ValueError(
-                f"{self.name} cannot learn from these data: their squares overflow. Scale the "
-                "data. Nothing was changed."
-            )
-        for prefix, part in parts.items():
-            self._assign(part, prefix)
-        self._parameters["resolution"].assign(found.resolution)
-
-    # Learning ---------------------------------------------------------------------------
-
     @suggests
     def fit(
         self,
@@ -327,7 +192,7 @@ class GaussianMixture(SweepModel):
         """`fit` of checked data, from what was found before.
 
         Args:
-            data: `inference.gaussian_mixture.learning.Data`.
+            data: `inference.gaussian_mixture.data.Data`.
             found: `Found`, with groups and classes where samples are known, or None.
             num_sweeps: Number of sweeps.
             callbacks: As in `fit`.
@@ -340,7 +205,7 @@ class GaussianMixture(SweepModel):
         Raises:
             ValueError: If learning fails. The model is what it was before then.
         """
-        learning.check_counts(data)
+        check_counts(data)
         if not self.built:
             self.build(data.x.shape)
         before, result = self.get_weights(), None
@@ -396,7 +261,7 @@ class GaussianMixture(SweepModel):
     def _statistics(self, data):
         """`statistics` of checked data."""
         found = self.found
-        data = learning.prepared(data.seen()[0], found)
+        data = prepared(data.seen()[0], found)
         return gaussian_mixture.statistics(
             found.prior, found.state, data.x, data.variance, data.log_prior, data.weight
         )
@@ -404,157 +269,6 @@ class GaussianMixture(SweepModel):
     def _update(self, statistics):
         state = gaussian_mixture.maximize(self.prior, gaussian_mixture.merge(*statistics))
         self.adopt(self.found._replace(state=state))
-
-    # Use --------------------------------------------------------------------------------
-
-    def call(self, inputs: Any) -> Any:
-        """Responsibilities (N, K), as TensorFlow operations.
-
-        Args:
-            inputs: Tensor x (N, D), or a dict of x, `variance` and `class_prior`.
-        """
-        inputs = inputs if isinstance(inputs, dict) else {"x": inputs}
-        double = {name: ops.cast(part, "float64") for name, part in inputs.items()}
-        x, variance, log_prior, heard = double["x"], double.get("variance"), None, None
-        if variance is not None:
-            finite = ops.isfinite(variance)
-            heard = ops.cast(ops.all(finite, axis=1, keepdims=True), "float64")
-            variance = ops.where(finite, variance, 0.0)
-        if "class_prior" in double:
-            log_prior = ops.log(double["class_prior"])
-        terms = self.terms()
-        likelihood = rule.density(terms, x, variance)
-        _, log_posterior = rule.conclude(likelihood, terms.log_weights, log_prior, heard)
-        return tf.nn.softmax(log_posterior, axis=-1)
-
-    def terms(self) -> Any:
-        """What densities need, `gmm.rule.Terms`: tensors that follow every change of weights."""
-        weights = {name: weight.value for name, weight in self._parameters.items()}
-        return rule.terms(weights, self.inference)
-
-    @suggests
-    def predict(
-        self, x: Any, batch_size: int | None = None, verbose: Any = 0, **kwargs: Any
-    ) -> Floats:
-        """Responsibilities of data.
-
-        Args:
-            x: As in `fit`.
-            batch_size: Not needed; data are read in chunks.
-            verbose: Not used.
-            **kwargs: Ignored.
-
-        Returns:
-            Float64 array (N, K).
-        """
-        self._fitted()
-        data = self._read(x)
-        posterior = self.conclude(data, self.likelihood(data))[1]
-        return storage.apply(_probabilities, posterior)
-
-    def component_log_likelihood(self, x: ArrayLike, variance: ArrayLike | None = None) -> Floats:
-        """log p(x | component), up to a constant of the datum: what the data alone say.
-
-        Args:
-            x: Array (N, D), or a `Gaussian` message.
-            variance: Optional (N, D).
-
-        Returns:
-            Float64 array (N, K): expected under the posterior over parameters (variational),
-            or the posterior predictive (sampler).
-
-        Raises:
-            ValueError: If shapes do not fit or values are not finite.
-        """
-        self._fitted()
-        data = self._read(x if variance is None else {"x": x, "variance": variance})
-        likelihood = self.likelihood(data)
-        if data.missing is not None:
-            likelihood[data.missing] = 0.0
-        return likelihood
-
-    def likelihood(self, data: Any) -> Floats:
-        """`component_log_likelihood` of checked data, (N, K); missing rows have no meaning."""
-        return learning.component_log_likelihood(data, self.found, self.inference)
-
-    def conclude(self, data: Any, likelihood: Floats) -> Any:
-        """What is sent up and the posterior, of checked data.
-
-        Args:
-            data: `inference.gaussian_mixture.learning.Data`.
-            likelihood: (N, K), what `likelihood` returned, and whatever else is known.
-
-        Returns:
-            Evidence and posterior, logarithms (N, K) that are not normalized.
-        """
-        log_weights = learning.log_weights(self._fitted(), self.inference)
-        heard = None if data.missing is None else ~data.missing[:, None]
-        if data.log_prior is None:
-            both = storage.apply(
-                lambda part, heard: rule.conclude(part, log_weights, None, heard)[0],
-                likelihood,
-                heard,
-            )
-            return both, both
-        return storage.apply(
-            lambda part, prior, heard: rule.conclude(part, log_weights, prior, heard),
-            likelihood,
-            data.log_prior,
-            heard,
-        )
-
-    def log_likelihood(self, x: Any, class_prior: ArrayLike | None = None) -> Floats:
-        """log p(x) of each datum, parameters integrated out.
-
-        Args:
-            x: Array (N, D).
-            class_prior: Optional (N, K), used instead of the mixing weights.
-
-        Returns:
-            Float64 array (N,).
-
-        Raises:
-            ValueError: If shapes do not fit or values are not finite.
-
-        Reference:
-            The Student t mixture of Bishop, "Pattern Recognition and Machine Learning",
-            equation 10.81.
-        """
-        self._fitted()
-        data = self._read(x if class_prior is None else {"x": x, "class_prior": class_prior})
-        return self.log_density(data)
-
-    def score_samples(self, x: Any, class_prior: ArrayLike | None = None) -> Floats:
-        """`log_likelihood`, by the name that scikit-learn has for it."""
-        return self.log_likelihood(x, class_prior)
-
-    def component_log_density(self, data: Any) -> Floats:
-        """log p(x | component), parameters integrated out, of checked data: (N, K) in nats."""
-        state, transform = self._fitted(), self.power_transform
-        if transform is None:
-            return gaussian_gibbs.log_predictive(state, data.x)
-        likelihood = gaussian_gibbs.log_predictive(state, storage.apply(transform.forward, data.x))
-        return storage.apply(
-            lambda part, x: part + transform.log_slope(x).sum(axis=1, keepdims=True),
-            likelihood,
-            data.x,
-        )
-
-    def log_density(self, data: Any) -> Floats:
-        """`log_likelihood` of checked data, (N,); missing rows have no meaning."""
-        log_weights = np.log(self.mixing_weights)
-        return storage.apply(
-            lambda part, prior: np.logaddexp.reduce(
-                part + (log_weights if prior is None else prior), axis=1
-            ),
-            self.component_log_density(data),
-            data.log_prior,
-        )
-
-    def _mean_log_likelihood(self, x, sample_weight=None):
-        parts = named_inputs(x, "class_prior")
-        scores = self.score_samples(parts["x"], parts.get("class_prior"))
-        return np.average(scores, weights=self._read(parts, sample_weight).weight)
 
     def lower_bound(self, x: Any, *, sample_weight: ArrayLike | None = None) -> float:
         """The variational bound on log p(data), in nats.
@@ -573,42 +287,10 @@ class GaussianMixture(SweepModel):
             self._statistics(data),
             uses_class_prior=data.log_prior is not None,
         )
-        return bound + learning.log_slopes(data, self.power_transform)
-
-    @suggests
-    def sample(
-        self, num_samples: int, component: ArrayLike | None = None, seed: Seed = None
-    ) -> tuple[Floats, Integers]:
-        """Draws data from the expected mixture.
-
-        Args:
-            num_samples: How many.
-            component: Draw from this one only, or from one per sample (num_samples,).
-            seed: Integer or `numpy.random.Generator`.
-
-        Returns:
-            `(x, components)`, arrays (num_samples, D) and (num_samples,).
-
-        Raises:
-            ValueError: If `num_samples` is not a whole number, or `component` is not a class.
-        """
-        check_nonnegative_int(num_samples=num_samples)
-        rng = make_rng(seed)
-        state, transform = self._fitted(), self.power_transform
-        means = state.mean
-        factors = np.linalg.cholesky(gaussian_mixture.covariances(state))
-        if component is None:
-            components = rng.choice(len(means), size=num_samples, p=self.mixing_weights)
-        else:
-            components = check_classes("component", component, num_samples, len(means))
-        noise = rng.standard_normal((num_samples, means.shape[1]))
-        x = means[components] + np.einsum("nij,nj->ni", factors[components], noise)
-        if transform is not None:
-            x = transform.inverse(x)
-        return x, components
+        return bound + scoring.log_slopes(data, self.power_transform)
 
     def _read(self, x, sample_weight=None):
-        """Checked inputs, `inference.gaussian_mixture.learning.Data`."""
+        """Checked inputs, `inference.gaussian_mixture.data.Data`."""
         return read(
             x,
             num_components=self.num_components,
@@ -622,21 +304,6 @@ class GaussianMixture(SweepModel):
         names = learning.Options._fields
         return learning.Options(**{name: getattr(self, name) for name in names})
 
-    def _signature(self):
-        shape = (None, self.num_features)
-        return [keras.layers.InputSpec(shape=shape, dtype="float32", name="x")]
-
-    def get_build_config(self) -> dict[str, Any] | None:
-        return {"input_shape": (None, self.num_features)} if self.built else None
-
-    def load_own_variables(self, store: Any) -> None:
-        entries = {name: store[name] for name in store.keys()}
-        for name in ("assignments", "groups"):  # of samples, in files of 0.1
-            entries.pop(name, None)
-        if len(entries) - ("num_fits" in entries) < len(self.weights):
-            entries[str(len(self.weights) - 1)] = np.zeros(self.num_features)  # resolution
-        super().load_own_variables(entries)
-
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
@@ -649,8 +316,3 @@ class GaussianMixture(SweepModel):
             "resolution": self.resolution,
             **self.hyper_parameters,
         }
-
-
-def _probabilities(logs):
-    """Rows (n, K) of probabilities, from logarithms that are not normalized."""
-    return np.exp(logs - np.logaddexp.reduce(logs, axis=1, keepdims=True))

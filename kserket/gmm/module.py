@@ -18,7 +18,8 @@ from kserket.floors import LOG_ZERO
 from kserket.gmm import rule
 from kserket.gmm.data import check_size, read
 from kserket.gmm.model import GaussianMixture
-from kserket.inference.gaussian_mixture import learning
+from kserket.inference.gaussian_mixture import scoring
+from kserket.inference.gaussian_mixture.data import Data
 from kserket.inference.umap_clusters import group_probabilities
 from kserket.typing import Floats, Mode, PathLike
 
@@ -148,7 +149,7 @@ class GMM(LearningModule):
         return {"K": self.K, "inference": self._options["inference"]}
 
     def read(self, inputs: list[Any], prior: Any) -> Any:
-        """`inference.gaussian_mixture.learning.Data` of what was received."""
+        """`inference.gaussian_mixture.data.Data` of what was received."""
         self._check_shape(inputs)
         x = inputs[0]
         self._check_classes(prior, self.K)
@@ -185,13 +186,13 @@ class GMM(LearningModule):
         Returns:
             An `Inference`.
         """
-        data = data if isinstance(data, learning.Data) else self.read(data, prior)
+        data = data if isinstance(data, Data) else self.read(data, prior)
         return self._conclude(data, self.model.likelihood(data))
 
     def infer_learned(self, data: Any) -> Inference:
         """As `infer`; groups that the mixture kept are evidence, too."""
         likelihood = self.model.likelihood(data)
-        self._score_of_data = learning.mean_log_density(
+        self._score_of_data = scoring.mean_log_density(
             data, self.model.found, self.model.inference, likelihood
         )
         groups = self._known(self._groups, data) if self.mode == "learn" else None

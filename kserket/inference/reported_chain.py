@@ -24,6 +24,7 @@ import numpy as np
 
 from kserket.floors import SMALLEST
 from kserket.inference import markov_chain
+from kserket.inference.sequences import check_lengths, first_and_later
 
 _MAX_START_STEPS = 20_000
 
@@ -307,7 +308,7 @@ def neighborhood_start(log_reported, reach, rng, *, lengths=None, log_prior=None
 
     num_steps, num_states = log_reported.shape
     reported = np.exp(markov_chain.normalize(log_reported))
-    lengths = markov_chain.check_lengths(lengths, num_steps)
+    lengths = check_lengths(lengths, num_steps)
     sequence = np.repeat(np.arange(len(lengths)), lengths)
     steps = np.arange(num_steps)[:, None] + np.arange(-reach, reach + 1)
     inside = steps.clip(0, num_steps - 1)
@@ -325,7 +326,7 @@ def neighborhood_start(log_reported, reach, rng, *, lengths=None, log_prior=None
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different windows than states
         clusters = kmeans.fit(sample).predict(windows)
     guess = 0.8 * np.eye(num_states)[clusters] + 0.2 / num_states
-    starts, after = markov_chain.steps(lengths)
+    starts, after = first_and_later(lengths)
     named = reported if log_prior is None else np.exp(markov_chain.normalize(log_prior))
     state = State(
         _to_probabilities(guess[starts].sum(axis=0)),
@@ -345,7 +346,7 @@ def _constrained(state, prior):
 def _order_in_time(log_reported, lengths):
     """Classes (K,) in the order of their mean place in a sequence."""
     reported = np.exp(markov_chain.normalize(log_reported))
-    lengths = markov_chain.check_lengths(lengths, len(reported))
+    lengths = check_lengths(lengths, len(reported))
     place = np.concatenate([(np.arange(length) + 0.5) / length for length in lengths])
     return np.argsort(place @ reported / np.maximum(reported.sum(axis=0), SMALLEST))
 

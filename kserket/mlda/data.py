@@ -7,6 +7,7 @@ import numpy as np
 from kserket.arrays import as_numbers
 from kserket.core import messages
 from kserket.core.named_inputs import class_prior, named_inputs
+from kserket.core.observation import Observation
 from kserket.inference import word_counts
 from kserket.inference.topic_learning import Documents
 
@@ -132,3 +133,24 @@ def _read_report(part, name):
     if part.missing is None:
         return part.probs
     return np.where(part.missing[:, None], 0.0, part.probs)
+
+
+def find_reports(modules, inputs):
+    """Which inputs state class probabilities, (M,) booleans.
+
+    Args:
+        modules: The M modules that sent them.
+        inputs: Arrays or messages (N, V_m).
+    """
+    return [
+        not isinstance(module, Observation) and _states_classes(message)
+        for module, message in zip(modules, inputs, strict=True)
+    ]
+
+
+def _states_classes(message):
+    """Whether a message holds class probabilities, whatever rows are missing."""
+    missing = messages.missing_rows(message)
+    if isinstance(message, messages.Message) or missing is None:
+        return messages.is_categorical(message)
+    return not missing.all() and messages.is_categorical(np.asarray(message)[~missing])

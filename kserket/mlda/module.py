@@ -13,7 +13,6 @@ from kserket.core.attributes import Fixed
 from kserket.core.inference import Inference
 from kserket.core.keywords import in_words_of
 from kserket.core.learning_module import LearningModule
-from kserket.core.observation import Observation
 from kserket.core.options import check_flag, check_positive_int
 from kserket.core.registry import register_module
 from kserket.inference.topic_weighing import Weighing
@@ -182,7 +181,9 @@ class MLDA(LearningModule):
                 )
         sizes = [np.shape(message)[1] for message in inputs]
         parts = {"x": list(inputs), "class_prior": prior}
-        reports = self._find_reports(inputs) if self.model is None else self.model.reports
+        reports = (
+            data.find_reports(self.inputs, inputs) if self.model is None else self.model.reports
+        )
         return data.read(parts, name, self.K, self._weigh, sizes, reports, names)
 
     def check(self, inputs: list[Any], prior: Any) -> None:
@@ -333,13 +334,6 @@ class MLDA(LearningModule):
         """`Weighing` of inputs of which these are reports."""
         return Weighing(reports, self.weights, self._is_mixed)
 
-    def _find_reports(self, inputs):
-        """Which inputs state class probabilities, (M,)."""
-        return [
-            not isinstance(module, Observation) and _states_classes(message)
-            for module, message in zip(self.inputs, inputs, strict=True)
-        ]
-
     def text_files(self, inference: Inference) -> dict[str, Any]:
         files = {
             "Pdz_{mode}.txt": inference.posterior.probs,
@@ -369,14 +363,6 @@ def load_model(load_dir: PathLike) -> list[Floats]:
     if not words:
         raise ValueError(f"{path} holds no counts of words: it is of another kind of module.")
     return words
-
-
-def _states_classes(message):
-    """Whether a message holds class probabilities, whatever rows are missing."""
-    missing = messages.missing_rows(message)
-    if isinstance(message, messages.Message) or missing is None:
-        return messages.is_categorical(message)
-    return not missing.all() and messages.is_categorical(np.asarray(message)[~missing])
 
 
 def _tensor_missing(message):

@@ -7,7 +7,7 @@ import numpy as np
 from kserket.arrays import as_numbers
 from kserket.core import messages
 from kserket.core.named_inputs import class_prior, class_probabilities
-from kserket.inference import markov_chain
+from kserket.inference.sequences import check_lengths
 
 
 class Data(NamedTuple):
@@ -49,5 +49,5 @@ def read(reported, prior=None, lengths=None, num_states=None, name="`x`"):
     reported = class_probabilities(reported, name, num_states)
     prior = class_prior(prior, reported.shape[1], len(reported), "step")
     if lengths is not None:
-        lengths = markov_chain.check_lengths(lengths, len(reported))
+        lengths = check_lengths(lengths, len(reported))
     return Data(reported.log_probs, None if prior is None else prior.log_probs, lengths)

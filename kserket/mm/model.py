@@ -4,26 +4,20 @@ from typing import Any, Self
 
 import keras
 import numpy as np
-import tensorflow as tf
-from keras import ops
 from numpy.typing import ArrayLike
 
-from kserket import floors
 from kserket.arrays import as_numbers
 from kserket.core.keywords import suggests
-from kserket.core.named_inputs import named_inputs
-from kserket.core.options import check_positive, check_positive_int, make_rng
-from kserket.core.sweep_model import SweepModel
-from kserket.inference import markov_chain, reported_chain
-from kserket.mm import rule
-from kserket.mm.data import Data, read
-from kserket.typing import Callbacks, Floats, Integers, Seed, Verbose
+from kserket.core.options import check_positive, check_positive_int
+from kserket.inference import reported_chain
+from kserket.mm.scoring import ChainScoring
+from kserket.typing import Callbacks, Verbose
 
 _COUNTED = [f"counted_{name}" for name in reported_chain.Statistics._fields]  # in files
 
 
 @keras.saving.register_keras_serializable(package="kserket")
-class MarkovChain(SweepModel):
+class MarkovChain(ChainScoring):
     """A Markov chain over classes that somebody else recognizes, more or less well.
 
     A model without gradients: `fit` counts EM sweeps as epochs, its parameters are non-trainable
@@ -112,41 +106,6 @@ class MarkovChain(SweepModel):
         self._counted = None
         self.num_paths = num_paths if num_paths is None else int(num_paths)
         self.build()
-
-    # Parameters -------------------------------------------------------------------------
-
-    def build(self, input_shape: Any = None) -> None:
-        size = self.num_states
-        sizes = {"initial": (size,), "transitions": (size, size), "reports": (size, size)}
-        self._parameters = self._add_parameters(sizes)
-        self.built = True
-
-    @property
-    def is_fitted(self) -> bool:
-        """Whether the parameters come from data."""
-        return float(self._parameters["initial"].numpy().sum()) > 0
-
-    @property
-    def state(self) -> Any:
-        """The parameters, `inference.reported_chain.State`; None before fit."""
-        return self._gather(reported_chain.State) if self.is_fitted else None
-
-    @property
-    def initial_distribution(self) -> Floats:
-        """P(first state), (K,)."""
-        return self._fitted().initial
-
-    @property
-    def transition_matrix(self) -> Floats:
-        """P(next state = column | state = row), (K, K)."""
-        return self._fitted().transitions
-
-    @property
-    def reports(self) -> Floats:
-        """P(class in x = column | state = row), (K, K)."""
-        return self._fitted().reports
-
-    # Learning ---------------------------------------------------------------------------
 
     @suggests
     def fit(
@@ -251,190 +210,6 @@ class MarkovChain(SweepModel):
         self._assign(reported_chain.maximize(counted, self.prior))
         self._counted = counted
 
-    # Use --------------------------------------------------------------------------------
-
-    def call(self, inputs: Any) -> Any:
-        """P(state | all steps) (N, K) of one sequence, as TensorFlow operations.
-
-        Args:
-            inputs: Tensor x (N, K), or a dict of x and `class_prior`.
-        """
-        inputs = inputs if isinstance(inputs, dict) else {"x": inputs}
-        double = {name: ops.cast(part, "float64") for name, part in inputs.items()}
-        logs = {name: ops.log(ops.maximum(part, floors.SMALLEST)) for name, part in double.items()}
-        initial, transitions, reports = (weight.value for weight in self._parameters.values())
-        log_evidence = rule.state_evidence(logs["x"], reports)
-        if "class_prior" in logs:
-            log_evidence += logs["class_prior"]
-        return tf.nn.softmax(log_evidence + self.tensor_context(log_evidence, initial, transitions))
-
-    @property
-    def tensor_context(self) -> Any:
-        """The function of `kserket.mm.rule` that suits these transitions."""
-        return rule.context if self.prior.allowed is None else rule.exact_context
-
-    @suggests
-    def predict(
-        self,
-        x: Any,
-        batch_size: int | None = None,
-        verbose: Any = 0,
-        *,
-        lengths: ArrayLike | None = None,
-        **kwargs: Any,
-    ) -> Floats:
-        """P(state | all steps of its sequence).
-
-        Args:
-            x: As in `fit`.
-            batch_size: Not used: a sequence is one piece.
-            verbose: Not used.
-            lengths: As in `fit`.
-            **kwargs: Ignored.
-
-        Returns:
-            Float64 array (N, K).
-        """
-        return np.exp(self.smooth(x, lengths=lengths).log_marginals)
-
-    def smooth(self, x: Any, *, lengths: ArrayLike | None = None) -> Any:
-        """Everything that one pass of forward-backward says.
-
-        Args:
-            x: As in `fit`.
-            lengths: As in `fit`.
-
-        Returns:
-            `inference.markov_chain.Smoothed`: log P(state | all steps), log P(state | all other
-            steps), expected counts, and the log likelihood of x.
-        """
-        return markov_chain.smooth(*self._evidence(x, lengths))
-
-    def log_likelihood(self, x: Any, *, lengths: ArrayLike | None = None) -> Floats:
-        """log p(step | earlier steps of its sequence), in nats.
-
-        Args:
-            x: As in `fit`.
-            lengths: As in `fit`.
-
-        Returns:
-            Float64 array (N,); its sum is log p(x) of all sequences together.
-        """
-        return self.smooth(x, lengths=lengths).log_predictive
-
-    def score_samples(self, x: Any, *, lengths: ArrayLike | None = None) -> Floats:
-        """`log_likelihood`, by the name that scikit-learn has for it."""
-        return self.log_likelihood(x, lengths=lengths)
-
-    def sequence_log_likelihood(self, x: Any, *, lengths: ArrayLike | None = None) -> Floats:
-        """log p(x) of each sequence, in nats.
-
-        Args:
-            x: As in `fit`.
-            lengths: As in `fit`.
-
-        Returns:
-            Float64 array (S,).
-        """
-        data = self._read(x, lengths)
-        scores = self.log_likelihood(data)
-        starts, _ = markov_chain.steps(markov_chain.check_lengths(data.lengths, len(scores)))
-        return np.add.reduceat(scores, starts)
-
-    def _mean_log_likelihood(self, x, lengths=None):
-        return self.log_likelihood(x, lengths=lengths).mean()
-
-    def most_likely_path(self, x: Any, *, lengths: ArrayLike | None = None) -> Integers:
-        """The most probable sequence of states as a whole (Viterbi).
-
-        Args:
-            x: As in `fit`.
-            lengths: As in `fit`.
-
-        Returns:
-            Integers (N,).
-        """
-        return markov_chain.most_likely_path(*self._evidence(x, lengths))[0]
-
-    def segments(self, x: Any, *, lengths: ArrayLike | None = None) -> list[Any]:
-        """Stretches of the most probable path in which the state stays the same.
-
-        Args:
-            x: As in `fit`.
-            lengths: As in `fit`. A segment ends where its sequence does.
-
-        Returns:
-            List of `inference.markov_chain.Segment`: first row, row after the last one, state.
-        """
-        data = self._read(x, lengths)
-        return markov_chain.segments(self.most_likely_path(data), data.lengths)
-
-    @suggests
-    def sample(
-        self, num_steps: int | None = None, *, lengths: ArrayLike | None = None, seed: Seed = None
-    ) -> Integers:
-        """Draws sequences of states.
-
-        Args:
-            num_steps: Length of one sequence.
-            lengths: Instead, the lengths (S,) of several.
-            seed: Integer or `numpy.random.Generator`.
-
-        Returns:
-            Integers, sequences one after another.
-
-        Raises:
-            ValueError: Unless one of both is given, positive integers.
-        """
-        state = self._fitted()
-        rng = make_rng(seed)
-        if (num_steps is None) == (lengths is None):
-            raise ValueError("sample() needs `num_steps`, or the `lengths` of several sequences.")
-        if lengths is None:
-            check_positive_int(num_steps=num_steps)
-            lengths = [int(num_steps)]
-        lengths = markov_chain.check_lengths(lengths)
-        return markov_chain.sample(state.initial, state.transitions, lengths, rng)
-
-    @suggests
-    def sample_paths(
-        self, x: Any, num_paths: int = 1, *, lengths: ArrayLike | None = None, seed: Seed = None
-    ) -> Integers:
-        """Draws whole paths of states, given x.
-
-        Args:
-            x: As in `fit`.
-            num_paths: How many.
-            lengths: As in `fit`.
-            seed: Integer or `numpy.random.Generator`.
-
-        Returns:
-            Integers (num_paths, N).
-
-        Raises:
-            ValueError: If `num_paths` is not a positive integer.
-        """
-        check_positive_int(num_paths=num_paths)
-        evidence, initial, transitions, lengths = self._evidence(x, lengths)
-        rng = make_rng(seed)
-        return markov_chain.sample_paths(
-            evidence, initial, transitions, int(num_paths), lengths=lengths, rng=rng
-        )
-
-    def _evidence(self, x, lengths):
-        """Arguments of the functions in `inference.markov_chain`."""
-        state, (reported, prior, lengths) = self._fitted(), self._read(x, lengths)
-        evidence = reported_chain.state_evidence(reported, state.reports, prior)
-        return evidence, state.initial, state.transitions, lengths
-
-    def _read(self, x, lengths=None):
-        """`Data` of what was given as x."""
-        if isinstance(x, Data):
-            return x
-        parts = named_inputs(x, "class_prior")
-        prior = parts.get("class_prior")
-        return read(parts["x"], prior, lengths, self.num_states, name="x of MarkovChain")
-
     def save_own_variables(self, store: Any) -> None:
         super().save_own_variables(store)
         for name, value in zip(_COUNTED, self._counted or (), strict=False):
@@ -445,10 +220,6 @@ class MarkovChain(SweepModel):
         counted = [entries.pop(name) for name in _COUNTED if name in entries]
         super().load_own_variables(entries)
         self._counted = reported_chain.Statistics(*map(np.asarray, counted)) if counted else None
-
-    def _signature(self):
-        shape = (None, self.num_states)
-        return [keras.layers.InputSpec(shape=shape, dtype="float32", name="x")]
 
     def get_config(self) -> dict[str, Any]:
         initial_prior, transition_prior, report_prior, trust, allowed = self.prior

@@ -16,6 +16,7 @@ from kserket.core.learning_module import LearningModule, check_learned
 from kserket.core.options import check_choice, check_classes, check_positive_int
 from kserket.core.registry import register_module
 from kserket.inference import markov_chain, reported_chain
+from kserket.inference.sequences import check_lengths
 from kserket.mm import rule
 from kserket.mm.data import read
 from kserket.mm.model import MarkovChain
@@ -141,7 +142,7 @@ class MarkovModel(LearningModule):
                 "reads. Leave it out, or pass inference='sampled'.",
                 stacklevel=3,
             )
-        markov_chain.check_lengths(lengths)  # before a number is taken
+        check_lengths(lengths)  # before a number is taken
         super().__init__(
             name,
             mode,
@@ -163,7 +164,7 @@ class MarkovModel(LearningModule):
 
     @lengths.setter
     def lengths(self, lengths: ArrayLike | None) -> None:
-        markov_chain.check_lengths(lengths)
+        check_lengths(lengths)
         self._lengths = lengths
 
     def get_state(self) -> dict[str, Any]:
@@ -177,7 +178,7 @@ class MarkovModel(LearningModule):
     def check_options(self, num_samples: int | None) -> None:
         super().check_options(num_samples)
         if self.lengths is not None and num_samples is not None and self.learnable:
-            markov_chain.check_lengths(self.lengths, num_samples)
+            check_lengths(self.lengths, num_samples)
 
     def read(self, inputs: list[Any], prior: Any) -> Any:
         """`Data` of the one input and the prior; lengths that are not theirs are left out."""
@@ -187,7 +188,7 @@ class MarkovModel(LearningModule):
                 f"{name} reads one module that sends class probabilities (N, K). "
                 f"Received: {len(inputs)} modules."
             )
-        lengths = markov_chain.check_lengths(self.lengths)
+        lengths = check_lengths(self.lengths)
         if lengths is not None and lengths.sum() != len(inputs[0]):
             lengths = None
         try:
@@ -267,7 +268,7 @@ class MarkovModel(LearningModule):
         return Terms(*self.model.state)
 
     def sample_terms(self, num_samples: int) -> dict[str, Any]:
-        lengths = markov_chain.check_lengths(self.lengths)
+        lengths = check_lengths(self.lengths)
         if lengths is None or lengths.sum() != num_samples:
             self._check_lengths(num_samples, None)
             return {}

@@ -19,11 +19,11 @@ from kserket.core.learning_module import LearningModule
 from kserket.core.options import LARGEST_SINGLE, check_positive, check_positive_int, is_whole
 from kserket.core.registry import register_module
 from kserket.typing import Array, Mode, PathLike
-from kserket.vae import fitting
+from kserket.vae import fitting, optimizers
 from kserket.vae.data import as_data
 from kserket.vae.inputs import check_unit_interval
 from kserket.vae.model import LARGEST, VariationalAutoencoder
-from kserket.vae.optimizers import as_keras_optimizer
+from kserket.vae.networks import own_networks
 
 _FORMER_ORDER = (
     *("latent_dim", "epoch", "name", "batch_size", "KLD_weight", "RE", "load_dir", "loss_step"),
@@ -262,7 +262,7 @@ class VAE(LearningModule):
     def build_model(self, data: Any) -> VariationalAutoencoder:
         shape = data.x.shape[1:]
         seed = int(self._make_rng().integers(2**31 - 8))
-        networks, optimizer = self._networks(shape)
+        networks, optimizer = own_networks(self, shape)
         model = VariationalAutoencoder(
             **self._options, **networks, seed=seed, name=tensors.identifier(self.name)
         )
@@ -270,29 +270,6 @@ class VAE(LearningModule):
         model.compile(optimizer or keras.optimizers.Adam(self.learning_rate))
         self._learning_rate = float(np.asarray(model.optimizer.learning_rate))
         return model
-
-    def _networks(self, shape):
-        """The user's networks, given as models or by `build_encoder` and `build_decoder`.
-
-        Returns:
-            Dict of `encoder` and `decoder`, and the optimizer that came with the latter, or None.
-        """
-        optimizer = None
-        networks = {"encoder": self.encoder, "decoder": self.decoder}
-        if self.build_encoder is not None:
-            x = keras.Input(shape)
-            outputs = self.build_encoder(x, self.latent_dim)
-            if isinstance(outputs, tuple):
-                outputs = list(outputs)
-            networks["encoder"] = keras.Model(x, outputs)
-        if self.build_decoder is not None:
-            z = keras.Input((self.latent_dim,))
-            decoded = self.build_decoder(z)
-            if isinstance(decoded, (tuple, list)) and len(decoded) == 2:
-                decoded, given = decoded  # Serket's (logits, optimizer)
-                optimizer = as_keras_optimizer(given, self.learning_rate)
-            networks["decoder"] = keras.Model(z, decoded)
-        return networks, optimizer
 
     def learn(self, data: Any, rng: np.random.Generator) -> dict[str, float]:
         parts = data.observed(self.latent_dim)
@@ -400,7 +377,7 @@ class VAE(LearningModule):
         return files
 
     def get_parameters(self) -> dict[str, Array]:
-        state = _optimizer_state(self.model)
+        state = optimizers.state(self.model)
         return {**super().get_parameters(), **{name: part.numpy() for name, part in state.items()}}
 
     def set_parameters(self, arrays: dict[str, Any]) -> None:
@@ -412,11 +389,7 @@ class VAE(LearningModule):
         if not self.model.optimizer.built:
             with self._devices():
                 self.model.optimizer.build(self.model.trainable_variables)
-        state = _optimizer_state(self.model)
-        saved = {name: part for name, part in arrays.items() if name.startswith("optimizer/")}
-        if _shapes(saved) == _shapes(state):
-            for name, variable in state.items():
-                variable.assign(saved[name])
+        if optimizers.restore(self.model, arrays):
             if isinstance(self.model.optimizer.learning_rate, keras.Variable):
                 self.model.optimizer.learning_rate = self.learning_rate
         elif self.mode == "learn":
@@ -424,20 +397,6 @@ class VAE(LearningModule):
                 "takes the saved weights, but starts its optimizer afresh: the one that was saved "
                 "has other variables."
             )
-
-
-def _optimizer_state(model):
-    """The variables of Adam, by name.
-
-    In float16 Keras puts another optimizer around it, which scales the loss and finds soon by how
-    much: that is not kept.
-    """
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-    return {f"optimizer/{index}": variable for index, variable in enumerate(optimizer.variables)}
-
-
-def _shapes(arrays):
-    return {name: tuple(array.shape) for name, array in arrays.items()}
 
 
 def _expected_where_missing(mean, missing, expected):

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from kserket.core.options import shown
+from kserket.vae.optimizers import as_keras_optimizer
 
 
 def check_network(**options):
@@ -20,6 +21,34 @@ def check_network(**options):
     for option, value in options.items():
         if value is not None and (isinstance(value, type) or not callable(value)):
             raise TypeError(f"`{option}` must be a Keras model, or None. Received: {shown(value)}")
+
+
+def own_networks(module, shape):
+    """The user's networks, given as models or by `build_encoder` and `build_decoder`.
+
+    Args:
+        module: `VAE`.
+        shape: Of a sample.
+
+    Returns:
+        Dict of `encoder` and `decoder`, and the optimizer that came with the latter, or None.
+    """
+    optimizer = None
+    networks = {"encoder": module.encoder, "decoder": module.decoder}
+    if module.build_encoder is not None:
+        x = keras.Input(shape)
+        outputs = module.build_encoder(x, module.latent_dim)
+        networks["encoder"] = keras.Model(
+            x, list(outputs) if isinstance(outputs, tuple) else outputs
+        )
+    if module.build_decoder is not None:
+        z = keras.Input((module.latent_dim,))
+        decoded = module.build_decoder(z)
+        if isinstance(decoded, (tuple, list)) and len(decoded) == 2:
+            decoded, given = decoded  # Serket's (logits, optimizer)
+            optimizer = as_keras_optimizer(given, module.learning_rate)
+        networks["decoder"] = keras.Model(z, decoded)
+    return networks, optimizer
 
 
 class Networks:

@@ -65,6 +65,11 @@ def float32(tensor):
     return ops.cast(tensor, "float32")
 
 
+def rows(tensor):
+    """(N, ...) as (N, D)."""
+    return ops.reshape(tensor, (-1, math.prod(tensor.shape[1:])))
+
+
 def _constant(tensor):
     """In single precision, and no gradient flows into it."""
     return ops.stop_gradient(float32(tensor))

@@ -1,4 +1,4 @@
-"""The optimizer that a user's `build_decoder` returns beside the logits."""
+"""The optimizer that a user's `build_decoder` returns beside the logits, and its state."""
 
 import warnings
 from typing import Any
@@ -40,3 +40,32 @@ def as_keras_optimizer(given: Any, learning_rate: float) -> keras.optimizers.Opt
             stacklevel=2,
         )
     return keras.optimizers.Adam(learning_rate)
+
+
+def state(model):
+    """The variables of a model's Adam, by name.
+
+    In float16 Keras puts another optimizer around it, which scales the loss and finds soon by how
+    much: that is not kept.
+    """
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    return {f"optimizer/{index}": variable for index, variable in enumerate(optimizer.variables)}
+
+
+def restore(model, arrays):
+    """Puts the arrays of `state` back, by name, if there is one for each variable.
+
+    Returns:
+        Whether there was.
+    """
+    variables = state(model)
+    saved = {name: part for name, part in arrays.items() if name.startswith("optimizer/")}
+    if _shapes(saved) != _shapes(variables):
+        return False
+    for name, variable in variables.items():
+        variable.assign(saved[name])
+    return True
+
+
+def _shapes(arrays):
+    return {name: tuple(array.shape) for name, array in arrays.items()}

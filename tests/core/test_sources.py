@@ -64,7 +64,7 @@ def small_limits(monkeypatch):
     monkeypatch.setattr(storage, "CHUNK_BYTES", 800)
     monkeypatch.setattr(compiled_loop, "MEMORY_LIMIT", 1000)
     monkeypatch.setattr(compiled_loop, "BLOCK_BYTES", 3000)
-    monkeypatch.setattr(vae.model, "CHUNK", 32)
+    monkeypatch.setattr(vae.coding, "CHUNK", 32)
 
 
 def images(num_samples=150):

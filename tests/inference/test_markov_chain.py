@@ -5,7 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from kserket.inference import chain_scan, markov_chain
+from kserket.inference import chain_passes, chain_scan, markov_chain
+from kserket.inference.sequences import check_lengths
 
 
 def make_chain(rng, num_states):
@@ -63,10 +64,10 @@ def test_chunks_change_nothing(monkeypatch):
     initial, transitions = make_chain(rng, 4)
     log_evidence = 5.0 * rng.normal(size=(300, 4))
     lengths = [150, 1, 40, 109]
-    monkeypatch.setattr(markov_chain, "_chunk_length", lambda lengths, num_states: 150)
+    monkeypatch.setattr(chain_passes, "_chunk_length", lambda lengths, num_states: 150)
     whole = markov_chain.smooth(log_evidence, initial, transitions, lengths)
     for size in (1, 7, 64):
-        monkeypatch.setattr(markov_chain, "_chunk_length", lambda *_, size=size: size)
+        monkeypatch.setattr(chain_passes, "_chunk_length", lambda *_, size=size: size)
         chunked = markov_chain.smooth(log_evidence, initial, transitions, lengths)
         np.testing.assert_allclose(chunked.log_marginals, whole.log_marginals, atol=1e-9)
         np.testing.assert_allclose(chunked.log_context, whole.log_context, atol=1e-9)
@@ -164,7 +165,7 @@ def scans(request, monkeypatch):
         pytest.importorskip("numba")
     else:
         monkeypatch.setattr(chain_scan, "_compiled", no_numba)
-    monkeypatch.setattr(markov_chain, "_MANY", 1)
+    monkeypatch.setattr(chain_passes, "MANY", 1)
 
 
 def no_numba():
@@ -215,11 +216,9 @@ def test_ways_to_pass_agree(scans, num_states, lengths):
     rng = np.random.default_rng(sum(lengths))
     initial, transitions = make_chain(rng, num_states)
     log_evidence = 2.0 * rng.normal(size=(sum(lengths), num_states)) - 1000.0
-    checked = markov_chain.check_lengths(lengths)
-    chunks = markov_chain._passes_in_chunks(log_evidence, initial, transitions, checked)
-    by_step = markov_chain._passes_by_step(
-        log_evidence, initial, transitions, checked, chain_scan.scans()
-    )
+    checked = check_lengths(lengths)
+    chunks = chain_passes.in_chunks(log_evidence, initial, transitions, checked)
+    by_step = chain_passes.by_step(log_evidence, initial, transitions, checked, chain_scan.scans())
     for one, other in zip(chunks, by_step, strict=True):
         if one is chunks.log_future:  # up to a constant a row
             one, other = markov_chain.normalize(one), markov_chain.normalize(other)

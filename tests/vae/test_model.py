@@ -86,7 +86,7 @@ def test_kl_equals_the_integral():
     """The closed form against numerical integration of q log(q / p), one dimension at a time."""
     from scipy import integrate, stats
 
-    from kserket.vae.model import kl_divergence
+    from kserket.vae.objective import kl_divergence
 
     mean, log_variance, mu, mu_variance = 0.8, -0.6, -0.4, 1.9
     q, p = stats.norm(mean, np.exp(0.5 * log_variance)), stats.norm(mu, np.sqrt(mu_variance))

@@ -32,11 +32,7 @@ from kserket.inference.gaussian_mixture.parameters import (
     statistics_of,
     varying,
 )
-from kserket.inference.gaussian_mixture.starts import (
-    Start,
-    initialize,
-    start,
-)
+from kserket.inference.gaussian_mixture.starts import Start, initialize, start
 from kserket.inference.gaussian_mixture.sweep import (
     log_likelihood,
     log_responsibilities,

@@ -5,10 +5,7 @@ import numpy as np
 from kserket.inference import quadratic_form
 from kserket.inference.gaussian_mixture.blocks import Blocks
 from kserket.inference.gaussian_mixture.parameters import maximize
-from kserket.inference.gaussian_mixture.starts import (
-    check_num_components,
-    start,
-)
+from kserket.inference.gaussian_mixture.starts import check_num_components, start
 from kserket.inference.gaussian_mixture.sweep import expect, terms_of
 
 

@@ -9,47 +9,28 @@ import numpy as np
 
 from kserket import storage
 from kserket.inference import class_prior, gaussian_gibbs, resolution
-from kserket.inference import normal_wishart as nw
+from kserket.inference.gaussian_mixture.data import (
+    Found,
+    arguments,
+    check_counts,
+    prepared,
+    resolved,
+    transformed,
+)
 from kserket.inference.gaussian_mixture.fitting import fit
 from kserket.inference.gaussian_mixture.parameters import (
-    Prior,
     State,
     default_prior,
-    expected_log_weights,
-    mean_weights,
     varying,
 )
+from kserket.inference.gaussian_mixture.scoring import (
+    component_log_likelihood,
+    log_slopes,
+    log_weights,
+)
 from kserket.inference.gaussian_mixture.starts import start
-from kserket.inference.gaussian_mixture.sweep import log_likelihood
 from kserket.inference.power_transform import PowerTransform
 from kserket.inference.umap_clusters import group_probabilities, umap_clusters
-
-
-class Data(NamedTuple):
-    """N samples, checked.
-
-    Attributes:
-        x: (N, D), or the means of Gaussian data; 0 in rows that are missing.
-        variance: (N, D), finite, or None where the data are exact, but for their resolution.
-        log_prior: (N, K) log class probabilities used instead of the mixing weights, or
-            None. Minus infinity rules a class out.
-        weight: (N,) how often each sample counts, or None.
-        missing: Boolean (N,), of samples that say nothing, or None.
-    """
-
-    x: np.ndarray
-    variance: np.ndarray | None = None
-    log_prior: np.ndarray | None = None
-    weight: np.ndarray | None = None
-    missing: np.ndarray | None = None
-
-    def seen(self):
-        """The data without missing rows, and where those that stay stood; None where all did."""
-        if self.missing is None:
-            return self, None
-        rows = np.flatnonzero(~self.missing)
-        parts = (storage.take(part, rows) for part in self[:-1])
-        return Data(*parts), rows
 
 
 class Options(NamedTuple):
@@ -65,43 +46,6 @@ class Options(NamedTuple):
     resolution: object = None
     hyper_parameters: dict = {}
     tolerance: float | None = 1e-6
-
-
-class Found(NamedTuple):
-    """What learning has found.
-
-    Attributes:
-        prior: `Prior`.
-        state: `State`; None before the first sweep of the sampler.
-        transform: `PowerTransform` that data pass through before the mixture, or None.
-        resolution: (D,) gaps between the values of each feature, 0 where there are none.
-        groups: (N,) the group that each sample is in, -1 where it is in none, or None.
-        classes: (N,) the class of each sample at the end, -1 where it is not known, or None.
-        figure: The bound of the last sweep, or the sampler's log joint density, in nats.
-    """
-
-    prior: Prior
-    state: State | None
-    transform: PowerTransform | None
-    resolution: np.ndarray
-    groups: np.ndarray | None = None
-    classes: np.ndarray | None = None
-    figure: float | None = None
-
-
-def check_counts(data):
-    """Checks that there is something to learn from.
-
-    Args:
-        data: `Data`.
-
-    Raises:
-        ValueError: If no sample counts.
-    """
-    weight = 1.0 if data.weight is None else data.weight
-    seen = np.ones(len(data.x)) if data.missing is None else ~data.missing
-    if not (weight * seen).sum() > 0:
-        raise ValueError("No datum counts: `sample_weight` is zero or `variance` infinite.")
 
 
 def learn(data, options, found=None, rng=None, num_sweeps=100, callback=None):
@@ -190,7 +134,7 @@ def begin(data, options, rng):
             learn_prior=learns_prior,
             learn_weights=not given,
             learn_powers=options.learns_powers,
-            **_arguments(data),
+            **arguments(data),
         )
         state, prior = best.state, best.prior
         if options.learns_powers:
@@ -199,107 +143,10 @@ def begin(data, options, rng):
     if groups is not None:
         if options.learns_powers:
             data = transformed(data, best.power_transform)
-        state = start(prior=prior, learn_prior=False, **_arguments(data)).state
+        state = start(prior=prior, learn_prior=False, **arguments(data)).state
     elif not needs_state:
         state = None
     return Found(prior, state, transform, gaps, groups)
-
-
-def resolved(data, gaps):
-    """Data of which the variance is that of their resolution, gaps (D,), unless they have one."""
-    variance = resolution.variance(gaps)
-    if data.variance is not None or variance is None:
-        return data
-    return data._replace(variance=np.broadcast_to(variance, data.x.shape))
-
-
-def transformed(data, transform):
-    """Data after a `PowerTransform`, their variance to first order; unchanged after None."""
-    if transform is None:
-        return data
-    variance = data.variance
-    if variance is not None:
-        variance = storage.apply(transform.spread, data.x, variance)
-    return data._replace(x=storage.apply(transform.forward, data.x), variance=variance)
-
-
-def prepared(data, found):
-    """Data as the sweeps of what was `Found` take them: with their resolution, transformed."""
-    return transformed(resolved(data, found.resolution), found.transform)
-
-
-def log_slopes(data, transform):
-    """What a power transform, or None, adds to the log density of all data."""
-    if transform is None:
-        return 0.0
-
-    def weighted(x, weight):
-        slopes = transform.log_slope(x).sum(axis=1)
-        return slopes.sum() if weight is None else weight @ slopes
-
-    return float(storage.total(weighted, data.x, data.weight))
-
-
-def component_log_likelihood(data, found, inference):
-    """log p(x | component), up to a constant of the sample.
-
-    Args:
-        data: `Data`.
-        found: `Found`.
-        inference: "variational" or "gibbs".
-
-    Returns:
-        (N, K): expected under the posterior over parameters (variational), or the posterior
-        predictive (sampler). What it is in missing rows has no meaning.
-    """
-    if inference == "gibbs":
-        return gaussian_gibbs.log_predictive(found.state, data.x)
-    data = prepared(data, found)
-    return log_likelihood(found.state, data.x, data.variance)
-
-
-def mean_log_density(data, found, inference, likelihood):
-    """Mean of log p(x), parameters integrated out, over the samples that are not missing.
-
-    It follows from the likelihood by arithmetic on (N, K), without a second pass over the data.
-
-    Args:
-        data: `Data`.
-        found: `Found`.
-        inference: "variational" or "gibbs".
-        likelihood: (N, K), what `component_log_likelihood` returned.
-
-    Returns:
-        A float, or None if all samples are missing.
-    """
-    state, transform = found.state, found.transform
-    components, log_weights = state.normal_wishart, np.log(mean_weights(state))
-    variance = None
-    if inference == "variational":
-        variance = prepared(data, found).variance
-        factors = nw.cholesky(state.scatter)
-        precisions = np.diagonal(nw.invert(factors), axis1=1, axis2=2)
-        precisions = precisions * state.degrees_of_freedom[:, None]
-
-    def total(part, x, variance, prior, missing):
-        if inference == "variational":
-            if variance is not None:
-                part = part + 0.5 * variance @ precisions.T
-            part = nw.log_predictive_from_expected(components, part, factors)
-        densities = np.logaddexp.reduce(part + (log_weights if prior is None else prior), axis=1)
-        if transform is not None:
-            densities += transform.log_slope(x).sum(axis=1)
-        return densities.sum() if missing is None else densities[~missing].sum()
-
-    x = None if transform is None else data.x
-    size = len(data.x) if data.missing is None else np.count_nonzero(~data.missing)
-    arrays = likelihood, x, variance, data.log_prior, data.missing
-    return float(storage.total(total, *arrays)) / size if size else None
-
-
-def log_weights(state, inference):
-    """E[log pi] (variational), or log E[pi] (the sampler's predictive), (K,)."""
-    return np.log(mean_weights(state)) if inference == "gibbs" else expected_log_weights(state)
 
 
 def _climb(data, options, found, num_sweeps, callback):
@@ -320,7 +167,7 @@ def _climb(data, options, found, num_sweeps, callback):
         num_sweeps=num_sweeps,
         tolerance=options.tolerance,
         callback=None if callback is None else report,
-        **_arguments(prepared(data, found)),
+        **arguments(prepared(data, found)),
     )
     return found._replace(state=state, figure=float(bounds[-1]) + slopes if len(bounds) else None)
 
@@ -444,16 +291,6 @@ def _standardizing(data):
     mean, variance = storage.moments(data.x, data.weight)
     scale = np.sqrt(np.where(varying(mean, variance), variance, 1.0))
     return PowerTransform.identity(len(mean))._replace(location=mean, scale=scale)
-
-
-def _arguments(data):
-    """Data by the names of the arguments of `start` and `fit`."""
-    return {
-        "x": data.x,
-        "variance": data.variance,
-        "log_prior": data.log_prior,
-        "sample_weight": data.weight,
-    }
 
 
 def _take(values, rows):

@@ -1,0 +1,189 @@
+"""The way of a batch through encoder and decoder."""
+
+import warnings
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from kserket.core.devices import batch_offset
+from kserket.vae import decoder_output
+from kserket.vae.inputs import by_name, is_shape, sample_shape
+from kserket.vae.objective import bounded, float32, rows
+
+
+class Propagation(keras.Model):
+    """Encoder, one z and decoder of a `VariationalAutoencoder`, in TensorFlow operations."""
+
+    def build(self, input_shape: Any) -> None:
+        self._data_shape = sample_shape(by_name(input_shape, is_leaf=is_shape)["x"])
+        self.encoder = self._networks.encoder(self.data_shape, self.encoder_units)
+        self.decoder = self._networks.decoder(self.data_shape, self.decoder_units)
+        if self._networks.given["decoder"] is not None:
+            self._activation = decoder_output.activation_of(
+                self.decoder, self.latent_dim, self.compute_dtype
+            )
+        if self.likelihood == "gaussian":
+            self.log_variance = self.add_weight(
+                name="log_variance",
+                shape=(),
+                initializer="zeros",
+                dtype="float32",
+                trainable=self.variance is None,
+            )
+            self.standardization.build((None, *self.data_shape))
+        elif self._activation in decoder_output.BOUNDED:
+            name, consequence = decoder_output.BOUNDED[self._activation]
+            warnings.warn(
+                f"The decoder ends in {name}. With the Bernoulli likelihood its output is read as "
+                f"logits, so that of all probabilities {consequence}. Leave the activation out, or "
+                "end in a sigmoid.",
+                stacklevel=2,
+            )
+        self._compiled_decode = tf.function(self._decode, autograph=False, reduce_retracing=True)
+        self.built = True
+
+    def get_build_config(self) -> dict[str, Any] | None:
+        if not self.built:
+            return None
+        return {
+            "input_shape": (None, *self.data_shape),
+            "frozen": [not layer.trainable for layer in self._network_layers()],
+        }
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        super().build_from_config(config)
+        for layer, is_frozen in zip(self._network_layers(), config.get("frozen", ()), strict=False):
+            if is_frozen:
+                layer.trainable = False
+
+    def _network_layers(self):
+        """All layers of encoder and decoder, those within others after them."""
+        return [*self.encoder._flatten_layers(), *self.decoder._flatten_layers()]
+
+    def _build_for(self, x):
+        """Builds the model for a batch, or the type of one, if it is not built."""
+        if not self.built:
+            with self.distribute_strategy.scope():
+                self.build((None, *sample_shape(x.shape)))
+
+    @property
+    def reads_given_logits(self) -> bool:
+        """Whether the user's decoder is taken to return logits."""
+        has_own = self._networks.given["decoder"] is not None
+        return has_own and self.likelihood == "bernoulli" and self._activation is None
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Posterior and reconstruction.
+
+        Args:
+            inputs: Tensor x (N, ...), or a dict or list that holds x and mu.
+            training: Whether z is sampled; else it is the posterior mean.
+
+        Returns:
+            Dict of `z_mean` (N, L), `z_variance` (N, L) and `reconstruction` (N, ...): the
+            probabilities or means that the decoder gives.
+        """
+        outputs = self._propagate(inputs, training)
+        results = {
+            "z_mean": outputs["z_mean"],
+            "z_variance": ops.exp(outputs["z_log_variance"]),
+            "reconstruction": self._reconstruct(outputs["decoded"]),
+        }
+        if training:
+            return results
+        is_finite = _finite_rows(outputs["x"])
+        return {name: _where(is_finite, part, np.nan) for name, part in results.items()}
+
+    def encode_tensor(self, x: Any) -> Any:
+        """`encode` in TensorFlow operations, without checks.
+
+        Args:
+            x: Tensor (N, ...).
+
+        Returns:
+            `(mean, variance)`, tensors (N, L); NaN where a row is not finite.
+        """
+        x = self._encoder_input(x)
+        mean, log_variance = self._encode(x)
+        is_finite = _finite_rows(x)
+        return _where(is_finite, mean, np.nan), _where(is_finite, ops.exp(log_variance), np.nan)
+
+    def decode_tensor(self, z: Any) -> Any:
+        """`decode` in TensorFlow operations, without checks.
+
+        Args:
+            z: Tensor (N, L).
+
+        Returns:
+            Tensor (N, ...).
+        """
+        return self._reconstruct(self._decode(ops.cast(z, "float32")))
+
+    def _propagate(self, inputs, training, noise=None):
+        """Encoder, one z, decoder: dict of x, z_mean, z_log_variance, decoded, in float32.
+
+        `x` is what the encoder reads, `decoded` what `_decode` returns. `batch_size` counts the
+        rows of all replicas. Noise is drawn for all of them, so that it does not depend on how
+        many devices there are.
+        """
+        parts = by_name(inputs)
+        x = self._encoder_input(parts["x"], parts["x_low"])
+        z_mean, z_log_variance = self._encode(x, training)
+        z, size = z_mean, ops.shape(z_mean)[0]
+        first, batch_size = batch_offset(size)
+        if training and noise is None:
+            shape = (batch_size, self.latent_dim)
+            noise = keras.random.normal(shape, dtype="float32", seed=self.seed_generator)
+            if batch_size is not size:
+                noise = noise[first : first + size]
+        if noise is not None:
+            z = z_mean + ops.exp(0.5 * z_log_variance) * noise
+        return {
+            "x": x,
+            "z_mean": z_mean,
+            "z_log_variance": z_log_variance,
+            "decoded": self._decode(z, training),
+            "batch_size": batch_size,
+        }
+
+    def _encoder_input(self, x, x_low=None):
+        """What the encoder reads: x, standardized under the Gaussian likelihood."""
+        if self.likelihood == "gaussian":
+            return self.standardization(x, x_low)
+        return ops.cast(x, "float32")
+
+    def _encode(self, x, training=False):
+        """Mean and log variance of q(z|x), both (N, L), from what `_encoder_input` returns."""
+        z_mean, z_log_variance = self.encoder(x, training=training)
+        return float32(z_mean), bounded(float32(z_log_variance))
+
+    def _decode(self, z, training=False):
+        """Logits, or means of standardized data, (N, ...) from z (N, L)."""
+        if self._activation in decoder_output.PROBABILITIES and self.likelihood == "bernoulli":
+            if tf.executing_eagerly():  # the logits are found in a graph only
+                return self._compiled_decode(z, training)
+            decoded = self.decoder(ops.cast(z, self.compute_dtype), training=training)
+            return float32(decoder_output.logits(decoded))
+        decoded = float32(self.decoder(ops.cast(z, self.compute_dtype), training=training))
+        if self.likelihood == "gaussian" and self._activation is not None:
+            return self.standardization(decoded)  # its range is one of the data
+        return decoded
+
+    def _reconstruct(self, decoded):
+        """Probabilities or means of x (N, ...), from what `_decode` returned."""
+        if self.likelihood == "bernoulli":
+            return ops.sigmoid(decoded)
+        return self.standardization.invert(decoded)
+
+
+def _finite_rows(x):
+    """Which rows of a tensor (N, ...) are finite, (N,), in operations that LiteRT has."""
+    return ops.all(ops.abs(rows(float32(x))) <= np.finfo("float32").max, axis=1)
+
+
+def _where(flag, tensor, other):
+    """A tensor (N, ...) where a flag (N,) is true, else a number."""
+    return ops.where(ops.reshape(flag, (-1, *[1] * (len(tensor.shape) - 1))), tensor, other)
