@@ -1,8 +1,9 @@
 """Naming games beside agents on their own: what the names tell of the things, over seeds.
 
 Two mixtures, each nearly blind to another pair of five kinds (`examples/naming_game.py`); adjusted
-Rand index of the names and of what each agent sees by itself, and Cohen's kappa of the agents with
-each other. Labels only score.
+Rand index of the signs, of what each agent believes after it heard them and of what it sees by
+itself, Cohen's kappa of the agents after hearing and by themselves, and the share of proposals that
+were accepted. Labels only score.
 
     python benchmarks/naming_game.py --seeds 8
     python benchmarks/naming_game.py --experts --seeds 5
@@ -29,21 +30,32 @@ def load_example():
     return example
 
 
+FIGURES = {  # heading -> where it stands in the history
+    "signs": "naming/sign_ari",
+    "Anna": "anna/ari",
+    "Ben": "ben/ari",
+    "Anna's own": "naming/anna_ari",
+    "Ben's own": "naming/ben_ari",
+    "kappa": "naming/agreement",
+    "own kappa": "naming/own_agreement",
+    "accepted": "naming/acceptance",
+}
+
+
 def play(seeds, rounds):
     """Prints a row for each protocol: mean and standard deviation over seeds."""
     example = load_example()
-    figures = ("sign_ari", "anna_ari", "ben_ari", "agreement", "own_agreement", "acceptance")
-    print("protocol     " + "  ".join(f"{name:>15}" for name in figures))
+    print("protocol    " + "".join(f"{name:>14}" for name in FIGURES))
     for protocol in naming_game.PROTOCOLS:
         rows = []
         for seed in seeds:
             srk.Module.reset_names()
             graph = example.make_graph(*example.things(1000, seed), protocol, seed)
             history = graph.fit(rounds=rounds, verbose=0).history
-            rows.append([history[f"naming/{name}"][-1] for name in figures])
-        mean, spread = np.mean(rows, axis=0), np.std(rows, axis=0)
-        cells = (f"{m:7.3f} +- {s:.3f}" for m, s in zip(mean, spread, strict=True))
-        print(f"{protocol:12} " + "  ".join(f"{cell:>15}" for cell in cells), flush=True)
+            rows.append([history[figure][-1] for figure in FIGURES.values()])
+        cells = zip(np.mean(rows, axis=0), np.std(rows, axis=0), strict=True)
+        text = "".join(f"{f'{mean:.3f} ± {spread:.3f}':>14}" for mean, spread in cells)
+        print(f"{protocol:12}{text}", flush=True)
 
 
 def join_experts(seeds):

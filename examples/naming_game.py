@@ -41,7 +41,9 @@ def make_graph(seen_by_anna, seen_by_ben, kinds, protocol, seed):
         A `Graph`.
     """
     naming = tt.NamingGame(itr=5, protocol=protocol, category=kinds, save_dir=None)
-    anna, ben = (gmm.GMM(5, itr=1, name=name, save_dir=None) for name in ("anna", "ben"))
+    anna, ben = (
+        gmm.GMM(5, itr=1, name=name, category=kinds, save_dir=None) for name in ("anna", "ben")
+    )
     anna.connect(srk.Observation(seen_by_anna, name="seen_by_anna", allow_missing=True))
     ben.connect(srk.Observation(seen_by_ben, name="seen_by_ben", allow_missing=True))
     naming.connect(anna, ben)

@@ -15,7 +15,10 @@ import kserket as srk
 ROOT = pathlib.Path(__file__).parent.parent
 EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
 # They make what they learn from.
-OWN_DATA = {"naming_game.py", "new_words.py", "poisson_family.py", "user_module.py"}
+OWN_DATA = {
+    *("naming_game.py", "naming_game_processes.py", "new_words.py"),
+    *("poisson_family.py", "user_module.py"),
+}
 
 
 def test_examples_are_found():

@@ -5,7 +5,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import kserket as srk
-from kserket import gmm, tt
+from kserket import gmm, mlda, tt
+from kserket.inference import naming_game
 
 N = 300
 
@@ -114,7 +115,7 @@ def test_an_agent_hears_the_sign_that_it_knows_by_another_number():
         assert_array_equal(told, np.asarray(source.get_forward_msg()).argmax(axis=1))
 
 
-@pytest.mark.parametrize("protocol", ["metropolis", "recursive", "accept_all", "gibbs", "none"])
+@pytest.mark.parametrize("protocol", naming_game.PROTOCOLS)
 def test_a_game_goes_on_from_a_file_as_if_nothing_had_been(protocol, tmp_path):
     graph = agents(tt.NamingGame(itr=2, protocol=protocol, save_dir=None), gaps=[3, 50])
     graph.fit(rounds=2, verbose=0)
@@ -126,6 +127,61 @@ def test_a_game_goes_on_from_a_file_as_if_nothing_had_been(protocol, tmp_path):
     assert_array_equal(graph["naming"].posterior, again["naming"].posterior)
     hears = graph["anna"].get_backward_msg() is not None
     assert hears == (protocol != "none")
+
+
+def test_agents_are_matched_to_signs_that_exist():
+    rng = np.random.default_rng(0)
+    words = rng.integers(3, size=60)
+    words[:5] = naming_game.UNNAMED
+    probs = 0.9 * np.eye(3)[words] + 1 / 30
+    node = tt.NamingGame(itr=2, save_dir=None, seed=0)
+    node.connect(*sources(probs[:, [1, 2, 0]], probs[:, [2, 0, 1]]))
+    node.signs = words
+    node.update()
+    assert_array_equal(node.model.numbering, [[2, 0, 1], [1, 2, 0]])
+    assert (node.signs[5:] == words[5:]).mean() > 0.8
+    assert (node.signs[:5] >= 0).all()
+
+
+@pytest.mark.parametrize("signs", [[0, 1], np.zeros(5), [0, 1, 2, 0, 1], [0, -2, 1, 0, 1]])
+def test_signs_that_do_not_fit(signs):
+    node = tt.NamingGame(save_dir=None)
+    node.connect(*sources(np.full((5, 2), 0.5), np.full((5, 2), 0.5)))
+    node.signs = signs
+    with pytest.raises(ValueError, match=r"signs of module000_naming.*\(5,\), from 0 to 1"):
+        node.update()
+    assert node.model is None and node.signs is signs
+
+
+def test_any_graph_that_ends_in_a_classifier_is_an_agent():
+    a, b, labels = blind_to_a_pair(0)
+    alone = gmm.GMM(5, itr=1, name="anna", save_dir=None)
+    alone.connect(srk.Observation(a))
+    senses = [gmm.GMM(5, itr=1, name=f"sense{i}", save_dir=None) for i in range(2)]
+    for sense in senses:
+        sense.connect(srk.Observation(b + np.random.default_rng(1).normal(size=b.shape)))
+    topics = mlda.MLDA(5, itr=20, name="ben", save_dir=None)
+    topics.connect(*senses)
+    words = srk.Module("own")
+    words.set_forward_msg(0.5 * np.eye(5)[labels // 2 * 2 % 5] + 0.1)
+    node = tt.NamingGame(itr=5, category=labels, save_dir=None)
+    node.connect(alone, topics, words)
+    history = srk.Graph(node, seed=0).fit(rounds=6, verbose=0).history
+    assert history["naming/sign_ari"][-1] > max(
+        history[f"naming/{name}_ari"][0] for name in ("anna", "ben", "own")
+    )
+    assert senses[0].get_backward_msg() is not None
+
+
+def test_each_agent_imagines_what_a_sign_means_to_it():
+    graph = agents(tt.NamingGame(itr=5, save_dir=None))
+    graph.fit(rounds=15, verbose=0)
+    a, b, _ = blind_to_a_pair(0)
+    for sign in range(5):
+        chosen = graph["naming"].signs == sign
+        imagined = graph.generate(500, component=sign, seed=1)
+        for view, name in ((a, "seen_by_anna"), (b, "seen_by_ben")):
+            assert_allclose(imagined[name].mean(axis=0), view[chosen].mean(axis=0), atol=0.4)
 
 
 def test_other_samples_are_named_anew():

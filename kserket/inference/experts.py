@@ -55,6 +55,22 @@ def match_classes(log_evidence, seen, numbering=None):
     return found
 
 
+def match_signs(signs, log_evidence):
+    """Which of its own classes an expert means by each sign that exists already.
+
+    Args:
+        signs: Integers (N,), below 0 where there is none.
+        log_evidence: Array (N, K), rows of zeros where the expert has not seen the sample.
+
+    Returns:
+        Integers (K,), the expert's row of `numbering`.
+    """
+    num_classes = log_evidence.shape[1]
+    named = signs >= 0
+    together = np.eye(num_classes)[signs[named]].T @ _normalized(log_evidence[named])
+    return _assignment(together)
+
+
 def numbered_alike(log_evidence, numbering):
     """Evidence (M, N, K) with each expert's columns in the common numbering.
 

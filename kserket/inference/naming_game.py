@@ -16,12 +16,11 @@ through Metropolis-Hastings naming game with deep generative models", Advanced R
 Frontiers in Artificial Intelligence 6, 2023.
 """
 
-import functools
-
 import numpy as np
 
-PROTOCOLS = ("metropolis", "recursive", "accept_all", "gibbs", "none")
-UNNAMED = -1  # the sign of an object that no agent has seen
+PROTOCOLS = ("metropolis", "unanimous", "recursive", "accept_all", "gibbs", "none")
+UNNAMED = -1  # the sign of an object that no agent has named
+DOUBT = 1e-6  # how probable all other signs are together, once one has been agreed on
 
 
 def first_signs(log_evidence, seen, log_prior=None):
@@ -39,6 +38,57 @@ def first_signs(log_evidence, seen, log_prior=None):
     return np.where(seen.any(axis=0), signs, UNNAMED)
 
 
+def propose(log_evidence, seen, rng):
+    """Signs that an agent draws from what it sees.
+
+    Args:
+        log_evidence: Array (N, K), log p(x | sign) of the agent.
+        seen: Boolean array (N,).
+        rng: `numpy.random.Generator`.
+
+    Returns:
+        Integers (N,), `UNNAMED` where the agent has not seen the object.
+    """
+    return np.where(seen, _draw(log_evidence, rng), UNNAMED)
+
+
+def accept(log_evidence, proposal, signs, rng):
+    """The signs after listeners have weighed a proposal.
+
+    Args:
+        log_evidence: Array (N, K), log p(x | sign) of one listener, or the sum over several; rows
+            of zeros where none has seen the object: every proposal passes.
+        proposal: Integers (N,), `UNNAMED` where nothing was proposed.
+        signs: Integers (N,), the signs so far; the first proposal for an `UNNAMED` one passes.
+        rng: `numpy.random.Generator`.
+
+    Returns:
+        Integers (N,).
+    """
+    rows = np.arange(len(signs))
+    ratio = log_evidence[rows, proposal] - log_evidence[rows, signs]
+    passes = np.log1p(-rng.random(len(signs))) <= ratio
+    return np.where((passes | (signs == UNNAMED)) & (proposal != UNNAMED), proposal, signs)
+
+
+def told(signs, num_signs, log_prior=None):
+    """What agents hear: the sign, and hardly any doubt.
+
+    Args:
+        signs: Integers (N,).
+        num_signs: K.
+        log_prior: Array (N, K) from above, which they hear of `UNNAMED` objects; None is uniform.
+
+    Returns:
+        Logarithms (N, K).
+    """
+    heard = np.zeros((len(signs), num_signs)) if log_prior is None else np.array(log_prior)
+    named = np.flatnonzero(signs != UNNAMED)
+    heard[named] = np.log(DOUBT / max(num_signs - 1, 1))
+    heard[named, signs[named]] = np.log1p(-DOUBT)
+    return heard
+
+
 def play(
     log_evidence,
     seen,
@@ -51,15 +101,20 @@ def play(
 ):
     """Plays some iterations, in each of which every agent speaks once, in random order.
 
+    Each agent has a stream of random numbers of its own, which `rng` spawns.
+
     Args:
         log_evidence: Array (M, N, K), log p(x | sign) of each agent; rows of zeros where it has
             not seen the object.
         seen: Boolean array (M, N).
         signs: Integers (N,) to start from.
         rng: `numpy.random.Generator`.
-        protocol: "metropolis"; "recursive" (a proposal passes from agent to agent, each of which
-            accepts or keeps the sign; approximate, the better the larger `num_inner`);
-            "accept_all" (every proposal is taken); "gibbs" (signs are drawn from the product, which
+        protocol: "metropolis" (all listeners decide together, by the product of their ratios);
+            "unanimous" (each decides by its own ratio, and a sign that one of them rejects stays:
+            exact, too, and nothing but signs passes between agents); "recursive" (a proposal passes
+            from agent to agent, each of which accepts or keeps the sign; approximate, the better
+            the larger `num_inner`); "accept_all" (every proposal is taken, so that the last speaker
+            decides, another one for each object); "gibbs" (signs are drawn from the product, which
             only an oracle knows); "none" (signs stay).
         num_turns: Number of iterations.
         num_inner: Proposals that each agent of "recursive" weighs for one that it passes on: a sign
@@ -69,79 +124,100 @@ def play(
     Returns:
         Signs (N,), and the share of proposals that were accepted.
     """
-    named = np.flatnonzero(seen.any(axis=0))
     signs = np.array(signs)
-    if protocol == "none" or len(named) == 0:
+    if protocol == "none" or not seen.any():
         return signs, 0.0
-    evidence, seen = log_evidence[:, named], seen[:, named]
-    prior = None if log_prior is None else log_prior[named]
+    *rngs, last = rng.spawn(len(log_evidence) + 1)  # the last one is that of the prior
+    factors = list(zip(log_evidence, rngs, strict=True))
+    if log_prior is not None:
+        factors.append((log_prior, last))
     play_turn = {
         "metropolis": _metropolis,
-        "recursive": functools.partial(_recursive, num_inner=num_inner),
+        "unanimous": _unanimous,
+        "recursive": _recursive,
         "accept_all": _accept_all,
         "gibbs": _gibbs,
     }[protocol]
-    accepted = []
+    shares = []
     for _ in range(num_turns):
-        order = rng.permutation(len(evidence))
-        signs[named], share = play_turn(evidence, seen, signs[named], order, prior, rng)
-        accepted.append(share)
-    return signs, float(np.mean(accepted))
+        signs, share = play_turn(factors, seen, signs, rng, num_inner)
+        shares.append(share)
+    return signs, float(np.mean(shares))
 
 
-def _metropolis(evidence, seen, signs, order, prior, rng):
-    total, rows = _target(evidence, prior), np.arange(len(signs))
-    accepted = proposed = 0
-    for speaker in order:
-        proposal = _draw(evidence[speaker], rng)
-        others = total - evidence[speaker]
-        ratio = others[rows, proposal] - others[rows, signs]
-        takes = _accepts(ratio, rng) & seen[speaker]
-        signs = np.where(takes, proposal, signs)
-        accepted, proposed = accepted + takes.sum(), proposed + seen[speaker].sum()
-    return signs, accepted / max(proposed, 1)
+def _metropolis(factors, seen, signs, rng, num_inner):
+    def decide(speaker, proposal, signs):
+        others = sum(logs for m, (logs, _) in enumerate(factors) if m != speaker)
+        _, own = factors[speaker - 1]
+        return accept(others, proposal, signs, own)
+
+    return _speak_in_turn(factors, seen, signs, rng, decide)
 
 
-def _recursive(evidence, seen, signs, order, prior, rng, num_inner=1):
-    rows, accepted = np.arange(len(signs)), []
-    seen_first = np.argsort(~seen[order], axis=0, kind="stable")  # (M, N): who has not seen, ends
-    factors = list(evidence[order][seen_first, rows])
-    if prior is not None:
-        factors.append(prior)
+def _unanimous(factors, seen, signs, rng, num_inner):
+    def decide(speaker, proposal, signs):
+        votes = [
+            accept(logs, proposal, signs, own)
+            for m, (logs, own) in enumerate(factors)
+            if m != speaker
+        ]
+        return np.where((np.array(votes) == proposal).all(axis=0), proposal, signs)
+
+    return _speak_in_turn(factors, seen, signs, rng, decide)
+
+
+def _speak_in_turn(factors, seen, signs, rng, decide):
+    """One proposal of each agent; `decide(speaker, proposal, signs)` gives the next signs."""
+    taken = proposed = 0
+    for speaker in rng.permutation(len(seen)):
+        logs, own = factors[speaker]
+        proposal = propose(logs, seen[speaker], own)
+        signs = decide(speaker, proposal, signs)
+        said = proposal != UNNAMED
+        taken, proposed = taken + (signs == proposal)[said].sum(), proposed + said.sum()
+    return signs, taken / max(proposed, 1)
+
+
+def _recursive(factors, seen, signs, rng, num_inner):
+    order, taken = rng.permutation(len(seen)), []
+    chain = [(*factors[m], seen[m]) for m in order]
+    chain += [(*factor, np.zeros_like(seen[0])) for factor in factors[len(seen) :]]
 
     def sample(last, current):
         """A draw from the product of the first factors, by chains that start at `current`."""
+        logs, own, looks = chain[last]
         if last == 0:
-            return _draw(factors[0], rng)
+            return propose(logs, looks, own)
         for _ in range(num_inner):
             proposal = sample(last - 1, current)
-            ratio = factors[last][rows, proposal] - factors[last][rows, current]
-            takes = _accepts(ratio, rng)
-            accepted.append(takes.mean())
-            current = np.where(takes, proposal, current)
+            said = proposal != UNNAMED  # else who comes first of those that have seen it speaks
+            weighed = accept(logs, proposal, current, own)
+            current = np.where(said, weighed, propose(logs, looks, own))
+            taken.append((weighed == proposal)[said].mean() if said.any() else 0.0)
         return current
 
-    return sample(len(factors) - 1, signs), float(np.mean(accepted))
+    found = sample(len(chain) - 1, signs)
+    return np.where(found == UNNAMED, signs, found), np.mean(taken)
 
 
-def _accept_all(evidence, seen, signs, order, prior, rng):
-    for speaker in order:
-        signs = np.where(seen[speaker], _draw(evidence[speaker], rng), signs)
-    return signs, 1.0
+def _accept_all(factors, seen, signs, rng, num_inner):
+    said = np.stack(
+        [propose(logs, looks, own) for (logs, own), looks in zip(factors, seen, strict=False)]
+    )
+    last = np.where(seen, rng.random(seen.shape), -1.0).argmax(axis=0)
+    heard = said[last, np.arange(len(signs))]
+    return np.where(heard == UNNAMED, signs, heard), 1.0
 
 
-def _gibbs(evidence, seen, signs, order, prior, rng):
-    return _draw(_target(evidence, prior), rng), 1.0
+def _gibbs(factors, seen, signs, rng, num_inner):
+    drawn = _draw(sum(logs for logs, _ in factors), rng)
+    return np.where(seen.any(axis=0), drawn, signs), 1.0
 
 
 def _target(log_evidence, log_prior):
     """log p(sign, all that was seen), (N, K), up to a constant per row."""
     total = log_evidence.sum(axis=0)
     return total if log_prior is None else total + log_prior
-
-
-def _accepts(log_ratio, rng):
-    return np.log1p(-rng.random(len(log_ratio))) <= log_ratio
 
 
 def _draw(log_probs, rng):

@@ -6,14 +6,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from kserket import metrics
+from kserket.arrays import as_numbers
 from kserket.core.inference import Inference
-from kserket.core.options import check_choice, check_positive_int
+from kserket.core.options import check_choice, check_positive_int, shown
 from kserket.core.registry import register_module
 from kserket.inference import experts, naming_game
 from kserket.tt.module import Experts, agreement
 from kserket.typing import Mode, PathLike
-
-DOUBT = 1e-6  # how probable all other signs are together, once one has been agreed on
 
 
 @register_module("kserket")
@@ -30,9 +29,11 @@ class NamingGame(Experts):
         K: Number of signs, which is that of the agents' classes; None takes it from them.
         itr: Iterations in an update; in each of them every agent speaks once.
         protocol: Who accepts. "metropolis": all listeners together, by the ratio of their
-            likelihoods, which is exact; "recursive": one listener after the other, approximate for
-            more than two agents; "accept_all": every proposal is accepted; "none": no agent ever
-            hears a sign; "gibbs": signs are drawn from the product of all agents, the ceiling.
+            likelihoods, which is exact; "unanimous": each listener by its own ratio, and all must
+            accept, exact, too, and nothing but signs passes between agents; "recursive": one
+            listener after the other, approximate for more than two agents; "accept_all": every
+            proposal is accepted, and another speaker is the last for each sample; "none": no agent
+            ever hears a sign; "gibbs": signs are drawn from the product of all agents, the ceiling.
         name: Module name.
         category: Optional labels (N,), used to score and for nothing else.
         mode: "learn" or "recog" (recognition).
@@ -43,8 +44,10 @@ class NamingGame(Experts):
         keep_rounds: Whether the files of every update are kept, see `LearningModule`.
 
     Attributes:
-        signs: Integers (N,), the sign of each sample; -1 where no agent has seen it. None before
-            the first update.
+        signs: Integers (N,), the sign of each sample; -1 where it has none, since no agent has seen
+            it. None before the first update, which starts from the most probable sign of each
+            sample given what all agents see. Signs that exist already may be set before: each agent
+            is then matched to these.
 
     Messages:
         Reads: `Categorical` (N, K), from two modules or more; missing rows are samples that an
@@ -100,7 +103,9 @@ class NamingGame(Experts):
         self,
         K: int | None = None,
         itr: int = 1,
-        protocol: Literal["metropolis", "recursive", "accept_all", "none", "gibbs"] = "metropolis",
+        protocol: Literal[
+            "metropolis", "unanimous", "recursive", "accept_all", "none", "gibbs"
+        ] = "metropolis",
         name: str = "naming",
         category: ArrayLike | None = None,
         mode: Mode = "learn",
@@ -150,15 +155,20 @@ class NamingGame(Experts):
         return data
 
     def learn(self, data: Any, rng: np.random.Generator) -> dict[str, float]:
+        signs = self._checked_signs(data)
         if not self.model.is_matched:
-            self.model.adopt(experts.match_classes(data.log_evidence, data.seen))
+            self.model.adopt(
+                experts.match_classes(data.log_evidence, data.seen)
+                if signs is None
+                else np.stack([experts.match_signs(signs, part) for part in data.log_evidence])
+            )
         evidence = self.aligned(data)
-        if self.signs is None:
-            self.signs = naming_game.first_signs(evidence, data.seen, data.log_prior)
+        if signs is None:
+            signs = naming_game.first_signs(evidence, data.seen, data.log_prior)
         self.signs, acceptance = naming_game.play(
             evidence,
             data.seen,
-            self.signs,
+            signs,
             rng,
             protocol=self.protocol,
             num_turns=self.itr,
@@ -166,6 +176,20 @@ class NamingGame(Experts):
             log_prior=data.log_prior,
         )
         return {"acceptance": acceptance, **self._agreement(data, evidence)}
+
+    def _checked_signs(self, data):
+        """Signs (N,) to go on from, or None."""
+        if self.signs is None:
+            return None
+        num_samples, num_classes = data.log_evidence.shape[1:]
+        signs = as_numbers(self.signs, f"signs of {self.get_name()}")
+        whole = signs.dtype.kind in "iu" and signs.shape == (num_samples,)
+        if not whole or ((signs < naming_game.UNNAMED) | (signs >= num_classes)).any():
+            raise ValueError(
+                f"The signs of {self.get_name()} must be whole numbers ({num_samples},), from 0 to "
+                f"{num_classes - 1}, or -1 where there is none. Received: {shown(self.signs)}"
+            )
+        return signs.astype("int64")
 
     def infer_learned(self, data: Any) -> Inference:
         """As `infer`, with the signs that were agreed on."""
@@ -179,17 +203,8 @@ class NamingGame(Experts):
         return found._replace(downward=downward)
 
     def _told(self, data):
-        """Logarithms (N, K) of what agents hear: the sign, and hardly any doubt.
-
-        Of a sample that no agent has seen they hear what came from above.
-        """
-        num_samples, num_classes = data.log_evidence.shape[1:]
-        told = np.zeros((num_samples, num_classes)) if data.log_prior is None else data.log_prior
-        named = np.flatnonzero(self.signs != naming_game.UNNAMED)
-        told = np.array(told)
-        told[named] = np.log(DOUBT / max(num_classes - 1, 1))
-        told[named, self.signs[named]] = np.log1p(-DOUBT)
-        return told
+        """What agents hear, logarithms (N, K)."""
+        return naming_game.told(self.signs, data.log_evidence.shape[2], data.log_prior)
 
     def _agreement(self, data, evidence):
         """How alike the agents' classes are, before and after they heard the sign."""
