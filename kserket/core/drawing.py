@@ -1,14 +1,18 @@
 """Pictures of a graph: as a table, as Mermaid text, and by matplotlib."""
 
+import itertools
+
 import keras
 import numpy as np
 
 from kserket.core import messages
+from kserket.core.layered_layout import layered_layout
 from kserket.core.mailbox import seats
 from kserket.core.observation import Observation
 
-BOX_WIDTH, BOX_HEIGHT = 1.7, 0.55
-SPACING = 2.6, 1.5  # between boxes side by side, and between levels
+BOX_HEIGHT, LEVEL_HEIGHT = 0.55, 1.35  # in inches
+PORT = 0.32  # between edges at a box
+UP, DOWN = "#2166ac", "#b2182b"
 
 
 def summary(graph, print_fn):
@@ -47,8 +51,11 @@ def to_mermaid(graph):
     """
     lines = ["flowchart BT"]
     for module, name in graph.names.items():
-        kind = type(module).__name__
-        box = f'[("{name}")]' if isinstance(module, Observation) else f'["{name}: {kind}"]'
+        box = (
+            f'[("{name}")]'
+            if isinstance(module, Observation)
+            else f'["{name}: {type(module).__name__}"]'
+        )
         lines.append(f"    {name}{box}")
     for source, reader, up, down in _edges(graph):
         lines.append(f'    {graph.names[source]} -->|"{up}"| {graph.names[reader]}')
@@ -68,77 +75,151 @@ def plot(graph, ax=None):
         The axes.
     """
     import matplotlib.pyplot as plt
-    from matplotlib.patches import FancyBboxPatch
 
-    places = _places(graph)
-    if ax is None:
-        columns, levels = np.ptp(list(places.values()), axis=0)
-        _, ax = plt.subplots(figsize=(columns + 5.0, levels + 2.0), layout="constrained")
-    for module, (x, y) in places.items():
-        is_data = isinstance(module, Observation)
-        ax.add_patch(
-            FancyBboxPatch(
-                (x - BOX_WIDTH / 2, y - BOX_HEIGHT / 2),
-                BOX_WIDTH,
-                BOX_HEIGHT,
-                boxstyle="round,pad=0.02,rounding_size=0.12",
-                facecolor="#f0f0f0" if is_data else "#dbe9f6",
-                edgecolor="#555555" if is_data else "#2166ac",
-                linewidth=1.2,
-            )
+    edges = [
+        (source, reader, up, down if reader.sends_back else None)
+        for source, reader, up, down in _edges(graph)
+    ]
+    levels = _levels(graph)
+    titles = {module: (graph.names[module], type(module).__name__) for module in graph.modules}
+    widths = {
+        module: 0.3
+        + max(
+            *(_width(text, size) for text, size in zip(titles[module], (11, 8), strict=True)),
+            *(PORT * sum(edge[end] is module for edge in edges) for end in (0, 1)),
         )
-        title = graph.names[module]
-        ax.text(x, y + 0.09, title, ha="center", va="center", fontsize=11, weight="bold")
-        kind = type(module).__name__
-        ax.text(x, y - 0.13, kind, ha="center", va="center", fontsize=8, color="#555555")
-    for source, reader, up, down in _edges(graph):
-        _arrow(ax, places[source], places[reader], -0.18, up, "right", "-", "#2166ac")
-        if reader.sends_back:
-            _arrow(ax, places[reader], places[source], 0.18, down, "left", "--", "#b2182b")
-    xs, ys = zip(*places.values(), strict=True)
-    ax.set_xlim(min(xs) - 2.6, max(xs) + 2.6)
-    ax.set_ylim(min(ys) - 0.6, max(ys) + 0.6)
+        for module in graph.modules
+    }
+    labels = [[text for text in edge[2:] if text] for edge in edges]
+    label_widths = [max(_width(text, 8) for text in label) for label in labels]
+    places, points = layered_layout(
+        levels, [edge[:2] for edge in edges], widths, label_widths, gap=0.25
+    )
+    left = min([places[m] - widths[m] / 2 for m in places] + _sides(points, label_widths, -1)) - 0.2
+    right = max([places[m] + widths[m] / 2 for m in places] + _sides(points, label_widths, 1)) + 0.2
+    bottom, top = -BOX_HEIGHT, max(levels.values()) * LEVEL_HEIGHT + BOX_HEIGHT
+    if ax is None:
+        _, ax = plt.subplots(figsize=(max(right - left, 2), top - bottom), layout="constrained")
+    ax.set_xlim(left, right)
+    ax.set_ylim(bottom, top)
     ax.set_axis_off()
+    extent = ax.get_window_extent()
+    scale = min(1, extent.width / ax.figure.dpi / (right - left)) if right > left else 1
+    for module, place in places.items():
+        height = levels[module] * LEVEL_HEIGHT
+        _box(ax, (place, height), widths[module], titles[module], module, scale)
+    starts = _ports([edge[0] for edge in edges], [chain[0] for chain in points], places, widths)
+    ends = _ports([edge[1] for edge in edges], [chain[-1] for chain in points], places, widths)
+    for index, (source, reader, _, down) in enumerate(edges):
+        label, chain = labels[index], points[index]
+        start = starts[index], levels[source] * LEVEL_HEIGHT + BOX_HEIGHT / 2 + 0.03
+        end = ends[index], levels[reader] * LEVEL_HEIGHT - BOX_HEIGHT / 2 - 0.03
+        path = [start, *((x, height * LEVEL_HEIGHT) for x, height in chain), end]
+        shift = 0.07 if down else 0.0
+        _arrow(ax, [(x - shift, y) for x, y in path], "-", UP)
+        if down:
+            _arrow(ax, [(x + shift, y) for x, y in reversed(path)], "--", DOWN)
+        _label(ax, path[1], label, scale)
     return ax
 
 
-def _arrow(ax, start, end, offset, text, side, style, color):
-    """An arrow between two boxes, beside their middle line, with its message written along."""
-    sign = 1 if end[1] > start[1] else -1
-    begin = np.array([start[0] + offset, start[1] + sign * (BOX_HEIGHT / 2 + 0.04)])
-    finish = np.array([end[0] + offset, end[1] - sign * (BOX_HEIGHT / 2 + 0.04)])
-    arrow = {"arrowstyle": "-|>", "linestyle": style, "color": color, "linewidth": 1.3}
-    ax.annotate("", xy=finish, xytext=begin, arrowprops={**arrow, "shrinkA": 0, "shrinkB": 0})
-    middle = (begin + finish) / 2
-    shift = -0.08 if side == "right" else 0.08
-    ax.text(middle[0] + shift, middle[1], text, ha=side, va="center", fontsize=8, color=color)
+def _ports(modules, nearest, places, widths):
+    """Where edges meet their module's box: side by side, in the order of their nearest points."""
+    ports = [0.0] * len(modules)
+    for module in set(modules):
+        own = sorted((nearest[i], i) for i, other in enumerate(modules) if other is module)
+        step = min(PORT, (widths[module] - 0.3) / len(own))
+        for order, (_, index) in enumerate(own):
+            ports[index] = places[module] + step * (order - (len(own) - 1) / 2)
+    return ports
 
 
-def _places(graph):
-    """Center of each module's box: levels from the data upwards, readers above what they read."""
-    level, rows = {}, {}
+def _box(ax, center, width, titles, module, scale):
+    """A module: its name, and the class it is of."""
+    from matplotlib.patches import FancyBboxPatch
+
+    is_data = isinstance(module, Observation)
+    ax.add_patch(
+        FancyBboxPatch(
+            (center[0] - width / 2, center[1] - BOX_HEIGHT / 2),
+            width,
+            BOX_HEIGHT,
+            boxstyle="round,pad=0,rounding_size=0.12",
+            facecolor="#f0f0f0" if is_data else "#dbe9f6",
+            edgecolor="#555555" if is_data else UP,
+            linewidth=1.2,
+            zorder=3,
+        )
+    )
+    style = {"ha": "center", "va": "center", "zorder": 4}
+    ax.text(center[0], center[1] + 0.1, titles[0], fontsize=11 * scale, weight="bold", **style)
+    ax.text(center[0], center[1] - 0.13, titles[1], fontsize=8 * scale, color="#555555", **style)
+
+
+def _arrow(ax, points, style, color):
+    """A smooth arrow through points, which leaves and arrives upright."""
+    from matplotlib.patches import FancyArrowPatch
+    from matplotlib.path import Path
+
+    corners, codes = [points[0]], [Path.MOVETO]
+    for (x0, y0), (x1, y1) in itertools.pairwise(points):
+        middle = (y0 + y1) / 2
+        corners += [(x0, middle), (x1, middle), (x1, y1)]
+        codes += [Path.CURVE4] * 3
+    ax.add_patch(
+        FancyArrowPatch(
+            path=Path(corners, codes),
+            arrowstyle="-|>",
+            mutation_scale=10,
+            linestyle=style,
+            color=color,
+            linewidth=1.3,
+            zorder=1,
+        )
+    )
+
+
+def _label(ax, place, texts, scale):
+    """What travels on an edge: up, and below it what comes down."""
+    shifts = (0.09, -0.09) if len(texts) == 2 else (0.0,)
+    for text, color, shift in zip(texts, (UP, DOWN), shifts, strict=False):
+        ax.text(
+            place[0],
+            place[1] + shift,
+            text,
+            ha="center",
+            va="center",
+            fontsize=8 * scale,
+            color=color,
+            zorder=2,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.2},
+        )
+
+
+def _sides(points, label_widths, sign):
+    """Outer ends of all labels, and of the points above them."""
+    return [
+        x + sign * (width / 2 if index == 0 else 0.1)
+        for chain, width in zip(points, label_widths, strict=True)
+        for index, (x, _) in enumerate(chain)
+    ]
+
+
+def _width(text, fontsize):
+    """About how many inches a text takes."""
+    return 0.62 * fontsize / 72 * len(text)
+
+
+def _levels(graph):
+    """Dict from module to its level: data stand just below their readers."""
+    levels = {}
     for module in graph.modules:
-        level[module] = 1 + max((level[source] for source in module.inputs), default=-1)
+        levels[module] = 1 + max((levels[source] for source in module.inputs), default=-1)
     for module in graph.modules:
-        readers = [reader for reader in graph.modules if module in reader.inputs]
+        readers = [levels[reader] for reader in graph.modules if module in reader.inputs]
         if isinstance(module, Observation) and readers:
-            level[module] = min(level[reader] for reader in readers) - 1
-        rows.setdefault(level[module], []).append(module)
-    places = {}
-    for height in sorted(rows):
-        row = rows[height]
-        wished = {
-            module: np.mean([places[source][0] for source in module.inputs if source in places])
-            if any(source in places for source in module.inputs)
-            else None
-            for module in row
-        }
-        taken = -np.inf
-        for index, module in enumerate(row):
-            wish = wished[module] if wished[module] is not None else index * SPACING[0]
-            taken = max(wish, taken + SPACING[0])
-            places[module] = (taken, height * SPACING[1])
-    return places
+            levels[module] = min(readers) - 1
+    return levels
 
 
 def _edges(graph):
