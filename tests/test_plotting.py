@@ -7,7 +7,8 @@ import pytest
 from matplotlib import pyplot
 from matplotlib.patches import Ellipse
 
-from kserket import plotting
+import kserket as srk
+from kserket import mlda, plotting
 from kserket.core import messages
 from kserket.plotting.style import spread
 
@@ -279,6 +280,25 @@ def test_images_that_cannot_be_drawn_are_refused():
         plotting.plot_generated(np.zeros((2, 2, 16)), names=list("abc"))
 
 
+def test_generated_images_of_a_graph():
+    words = srk.Observation(np.random.default_rng(1).integers(1, 5, (30, 7)), name="words")
+    images = srk.Observation(np.random.default_rng(0).integers(0, 4, (30, 16)), name="images")
+    top = mlda.MLDA(3, itr=2, n_init=1, save_dir=None)
+    top.connect(words, images)
+    graph = srk.Graph(top, seed=0)
+    with pytest.raises(ValueError, match="Call fit"):
+        plotting.plot_generated(graph)
+    graph.fit(verbose=0)
+    ax = plotting.plot_generated(graph, num_images=5, seed=0)
+    expected = [graph.generate(5, component=0, outputs="images", seed=0)]
+    canvas = ax.images[0].get_array().filled(np.nan)
+    assert canvas.shape == (3 * 4 + 2, 5 * 4 + 4)  # three classes, five images of 4 x 4 each
+    np.testing.assert_allclose(canvas[:4, :4].ravel(), expected[0][0], rtol=1e-6)
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["class 0", "class 1", "class 2"]
+    with pytest.raises(ValueError, match="could be guessed"):
+        plotting.plot_generated(graph, output="words")
+
+
 def test_history_has_a_panel_per_family():
     history = {
         "vae/kl": [0.5, 0.4, 0.3],
@@ -299,14 +319,40 @@ def test_history_has_a_panel_per_family():
         "lower bound": ["gmm/bound"],
         "score against labels": ["gmm/accuracy", "mlda/accuracy"],
         "change of message": ["gmm/message_change"],
-        "live classes": ["gmm/live_classes"],
-    }
+    }  # the number of live classes never changed
     np.testing.assert_array_equal(axes[0].lines[0].get_xydata(), [[1, 3], [2, 2], [3, 1]])
     np.testing.assert_array_equal(axes[4].lines[0].get_xydata(), [[2, 0.2], [3, 0.1]])
     assert axes[1].lines[0].get_color().tolist() == axes[4].lines[0].get_color().tolist()
     axes[3].figure.canvas.draw()
     upper, lower = (text.get_window_extent() for text in axes[3].texts)
     assert not upper.overlaps(lower)  # though the two lines end in one place
+
+
+def test_history_wraps_and_draws_what_is_asked_for():
+    history = {f"gmm/figure_{k}": [0.0, float(k)] for k in range(1, 8)}
+    history |= {"gmm/live_classes": [10, 10], "vae/loss": [2.0, 1.0]}
+    axes = plotting.plot_history(history)
+    assert len(axes) == 8 and {ax.get_subplotspec().colspan.start for ax in axes} == {0, 1, 2}
+    assert len(plotting.plot_history(history, constants=True)) == 9
+
+    def drawn(metrics):
+        axes = plotting.plot_history(history, metrics=metrics)
+        return [line.get_label() for ax in axes for line in ax.lines]
+
+    assert drawn("vae") == drawn(["loss"]) == drawn(["vae/loss"]) == ["vae/loss"]
+    assert drawn(["live_classes"]) == ["gmm/live_classes"]
+    with pytest.raises(ValueError, match="no figure 'accuracy'. Choose among: gmm/figure_1, "):
+        drawn(["accuracy"])
+    with pytest.raises(TypeError, match="`history` must be a dict"):
+        plotting.plot_history(5)
+
+
+def test_history_of_several_runs_is_mean_and_deviation():
+    runs = [{"gmm/accuracy": [0.5, 0.7]}, {"gmm/accuracy": [0.7, 0.9, 0.8]}]
+    (ax,) = plotting.plot_history([SimpleNamespace(history=run) for run in runs])
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), [0.6, 0.8, 0.8])
+    band = ax.collections[0].get_paths()[0].vertices
+    np.testing.assert_allclose([band[:, 1].min(), band[:, 1].max()], [0.5, 0.9])
 
 
 def test_a_single_round_is_a_whole_number():

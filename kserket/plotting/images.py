@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike
 
 from kserket.arrays import as_numbers
 from kserket.core.options import check_positive_int, is_whole, shown
-from kserket.plotting.sources import reconstruction_of
+from kserket.plotting.sources import generated_of, is_source, reconstruction_of
 from kserket.plotting.style import check_texts, finish, new_axes
+from kserket.typing import Seed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,6 +62,9 @@ def plot_reconstructions(
 def plot_generated(
     images: Any,
     *,
+    num_images: int = 8,
+    output: str | None = None,
+    seed: Seed = None,
     names: Sequence[Any] | None = None,
     image_shape: tuple[int, ...] | None = None,
     title: str | None = None,
@@ -69,7 +73,12 @@ def plot_generated(
     """Draws generated images, one row a class.
 
     Args:
-        images: (K, n, ...) n images of each of K classes, flat or not.
+        images: (K, n, ...) n images of each of K classes, flat or not; or a graph whose top module
+            has classes: it draws them.
+        num_images: How many images a graph draws of each class.
+        output: Name of the observation whose images a graph draws. Default: the first whose samples
+            fit `image_shape`, or are images.
+        seed: Integer or `numpy.random.Generator` for a graph's draws.
         names: K row labels. Default: "class 0", ...
         image_shape: As in `plot_reconstructions`.
         title: Text above the picture.
@@ -79,8 +88,15 @@ def plot_generated(
         The Axes.
 
     Raises:
-        ValueError: If there are not three dimensions or more, or no image shape fits.
+        ValueError: If there are not three dimensions or more, no image shape fits, or the graph's
+            top module has no classes.
     """
+    if is_source(images):
+        check_positive_int(num_images=num_images)
+        drawn = generated_of(images, num_images, output, seed)
+        images = next(
+            (x for x in drawn.values() if _fits(x, image_shape)), next(iter(drawn.values()))
+        )
     images = as_numbers(images, "`images`", allow_missing=True)
     if images.ndim < 3:
         raise ValueError(f"`images` must be (K, n, ...). Received: shape {images.shape}")
@@ -116,6 +132,15 @@ def _as_images(x, image_shape):
         )
     shape = shape[:2] if shape[2:] == (1,) else shape
     return x.reshape(*x.shape[:2], *shape)
+
+
+def _fits(x, image_shape):
+    """Whether rows of x (rows, columns, ...) can be drawn as images."""
+    try:
+        _as_images(x, image_shape)
+    except ValueError:
+        return False
+    return True
 
 
 def _draw_mosaic(ax, rows, names, image_shape, title, like=None):

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from kserket.core.options import make_rng
+
 
 def find_module(source, *wishes, missing):
     """The first module of a graph that fulfils a wish, the first wish before the second.
@@ -65,6 +67,31 @@ def reconstruction_of(source):
     )
     position = _data_with_message(module).index(True)
     return module.get_observations()[position], module.inputs[position].get_backward_msg()
+
+
+def generated_of(graph, num_images, output, seed):
+    """Dict from observation to what a graph draws of each class, (K, n, ...).
+
+    Args:
+        graph: A graph whose top module has classes.
+        num_images: n.
+        output: Name of one observation, or None for all.
+        seed: Integer or `numpy.random.Generator`.
+    """
+    posterior = getattr(graph.tops[0], "posterior", None) if hasattr(graph, "tops") else None
+    if posterior is None:
+        raise ValueError(
+            "Only a graph whose top module has found classes draws images of each. Call fit() "
+            "first, or pass images (K, n, ...)."
+        )
+    names = list(graph.observations) if output is None else [output]
+    rng = make_rng(seed)
+    rows = [
+        graph.generate(num_images, component=k, outputs=names, seed=rng)
+        for k in range(np.shape(posterior)[1])
+    ]
+    rows = [row if isinstance(row, dict) else {names[0]: row} for row in rows]
+    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
 
 def scores_of(source):
