@@ -74,7 +74,7 @@ def generated_of(graph, num_images, output, seed):
 
     Args:
         graph: A graph whose top module has classes.
-        num_images: n.
+        num_images: How many of each class.
         output: Name of one observation, or None for all.
         seed: Integer or `numpy.random.Generator`.
     """
