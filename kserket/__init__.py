@@ -1,7 +1,20 @@
 """kserket: probabilistic models composed into one model that learns together."""
 
 import kserket.core.backend  # noqa: F401  (first: imports TensorFlow without its chatter)
-from kserket import datasets, gmm, metrics, mlda, mm, plotting, preprocessing, tt, utils, vae
+from kserket import (
+    bow,
+    cnn,
+    datasets,
+    gmm,
+    metrics,
+    mlda,
+    mm,
+    plotting,
+    preprocessing,
+    tt,
+    utils,
+    vae,
+)
 from kserket.core import tensors
 from kserket.core.graph import Graph
 from kserket.core.inference import Inference
@@ -39,6 +52,8 @@ __all__ = [
     "Observation",
     "VariationalAutoencoder",
     "__version__",
+    "bow",
+    "cnn",
     "datasets",
     "gmm",
     "load_graph",

@@ -91,6 +91,18 @@ class Observation(Module):
             )
         self.set_forward_msg(data)
 
+    def read_samples(self, data: Data, name: str) -> Array:
+        """New samples as `Graph.predict` and others read them. Changes nothing.
+
+        Args:
+            data: What the constructor takes; rows may be missing.
+            name: What they are called in errors.
+
+        Returns:
+            Array (N, ...).
+        """
+        return check_data(data, name, allow_missing=True)
+
     def _check_readers_take(self, data):
         """Raises ValueError if samples are of another shape than a reader was built for."""
         before, now = self.data.shape[1:], data.shape[1:]

@@ -7,7 +7,6 @@ import numpy as np
 from kserket import storage
 from kserket.core import messages
 from kserket.core.beliefs import pass_messages
-from kserket.core.checking import check_data
 from kserket.core.learning_module import check_learned
 from kserket.core.observation import Observation
 from kserket.core.options import check_classes
@@ -160,7 +159,7 @@ def read_data(graph, x):
         )
     data = {}
     for name, part in given.items():
-        part = check_data(part, name, allow_missing=True)
+        part = observations[name].read_samples(part, name)
         expected = np.shape(observations[name].data)[1:]
         if np.shape(part)[1:] != expected:
             raise ValueError(
