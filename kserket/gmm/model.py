@@ -54,9 +54,10 @@ class GaussianMixture(MixtureScoring):
             long. `prior` and `state` speak of the transformed data, everything else of the data.
         keep_groups: With `init="umap"`, whether the groups that a fit starts from stay evidence
             of each sample's class, beside x, in its sweeps; in a graph also in later updates of the
-            same samples. Else they are a start and no more. New samples are in no group: `predict`
-            knows x alone. A start under a class prior that decides finds no groups, so that with
-            `warm_start=False` an update under such a prior keeps none.
+            same samples. "alone" does so while no class prior decides, and leaves samples free
+            under one, as agents of a naming game must be. Else they are a start and no more. New
+            samples are in no group: `predict` knows x alone. A start under a class prior that
+            decides looks for no groups; with `warm_start=False` those found before stay.
         resolution: How far the values of a feature lie apart where they are recorded on a grid: a
             number or (D,), 0 for exact data. None finds it at the first fit, from data that come
             without a variance. gap^2 / 12 is the variance that each datum then has.
@@ -100,7 +101,7 @@ class GaussianMixture(MixtureScoring):
         init: Literal["kmeans", "umap"] = "kmeans",
         n_init: int | None = None,
         warm_start: bool = True,
-        keep_groups: bool = False,
+        keep_groups: bool | Literal["alone"] = False,
         power_transform: bool = False,
         resolution: ArrayLike | None = None,
         weight_concentration: float | None = None,
@@ -112,7 +113,9 @@ class GaussianMixture(MixtureScoring):
     ) -> None:
         check_choice("inference", inference, "variational", "gibbs")
         check_choice("init", init, "kmeans", "umap")
-        check_flag(warm_start=warm_start, keep_groups=keep_groups, power_transform=power_transform)
+        check_flag(warm_start=warm_start, power_transform=power_transform)
+        if keep_groups != "alone":
+            check_flag(keep_groups=keep_groups)
         if keep_groups and init != "umap":
             raise ValueError(f"`keep_groups` needs init='umap'. Received: init={init!r}")
         if power_transform and inference != "variational":
@@ -141,7 +144,7 @@ class GaussianMixture(MixtureScoring):
         self.inference = inference
         self.init = init
         self.warm_start = bool(warm_start)
-        self.keep_groups = bool(keep_groups)
+        self.keep_groups = keep_groups if keep_groups == "alone" else bool(keep_groups)
         self.learns_powers = bool(power_transform)
         self.resolution = resolution
         self.hyper_parameters = {

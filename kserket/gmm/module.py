@@ -18,7 +18,7 @@ from kserket.floors import LOG_ZERO
 from kserket.gmm import rule
 from kserket.gmm.data import check_size, read
 from kserket.gmm.model import GaussianMixture
-from kserket.inference.gaussian_mixture import scoring
+from kserket.inference.gaussian_mixture import learning, scoring
 from kserket.inference.gaussian_mixture.data import Data
 from kserket.inference.umap_clusters import group_probabilities
 from kserket.typing import Floats, Mode, PathLike
@@ -196,7 +196,7 @@ class GMM(LearningModule):
             data, self.model.found, self.model.inference, likelihood
         )
         groups = self._known(self._groups, data) if self.mode == "learn" else None
-        if groups is not None:
+        if groups is not None and learning.uses_groups(data.seen()[0], self.model.keep_groups):
             likelihood = storage.apply(
                 lambda part, group: part + np.log(group_probabilities(group, self.K)),
                 likelihood,

@@ -150,6 +150,43 @@ def test_groups_and_a_class_prior_speak_together(moons):
     np.testing.assert_allclose(evidence, expected, rtol=1e-6, atol=1e-12)
 
 
+def test_an_update_that_starts_under_a_class_prior_keeps_groups_found_before(moons):
+    x, labels = moons
+    module = gmm.GMM(
+        2, itr=1, init="umap", keep_groups=True, warm_start=False, save_dir=None, seed=0
+    )
+    module.connect(srk.Observation(x))
+    module.update()
+    groups = module.get_state()["groups"]
+    prior = np.where(groups[:, None] == [0, 1], 0.6, 0.4)
+    prior[labels != groups] = 0.5
+    module.set_backward_msg(prior)
+    module.update()
+    np.testing.assert_array_equal(module.get_state()["groups"], groups)
+    np.testing.assert_array_equal(module.posterior.argmax(axis=1), groups)
+
+
+def test_groups_of_a_mixture_alone_give_way_to_a_class_prior(moons):
+    x = moons[0]
+    module = gmm.GMM(2, itr=1, init="umap", keep_groups="alone", save_dir=None, seed=0)
+    module.connect(srk.Observation(x))
+    module.update()
+    groups = module.get_state()["groups"]
+    np.testing.assert_array_equal(module.posterior.argmax(axis=1), groups)
+    other = np.where(np.arange(len(x))[:, None] % 2 == [0, 1], 0.999, 0.001)
+    module.set_backward_msg(other)
+    module.update()
+    likelihood = np.exp(module.model.component_log_likelihood(x))
+    expected = likelihood / likelihood.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(module.get_forward_msg(), expected, rtol=1e-6, atol=1e-12)
+    module.set_backward_msg(None)
+    module.update()
+    np.testing.assert_array_equal(module.posterior.argmax(axis=1), groups)
+    assert module.model.from_config(module.model.get_config()).keep_groups == "alone"
+    with pytest.raises(ValueError, match="keep_groups"):
+        gmm.GMM(2, init="umap", keep_groups="never")
+
+
 def test_rows_that_are_missing_are_in_no_group(moons):
     x = moons[0].copy()
     x[::7] = np.nan

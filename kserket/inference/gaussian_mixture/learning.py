@@ -41,7 +41,7 @@ class Options(NamedTuple):
     init: str = "kmeans"
     n_init: int | None = None
     warm_start: bool = True
-    keep_groups: bool = False
+    keep_groups: bool | str = False
     learns_powers: bool = False
     resolution: object = None
     hyper_parameters: dict = {}
@@ -73,14 +73,16 @@ def learn(data, options, found=None, rng=None, num_sweeps=100, callback=None):
     check_counts(data)
     data, rows = data.seen()
     decides = _decides(data)
-    before = None
+    before = groups = None
     if found is not None:
         found = found._replace(groups=_take(found.groups, rows), classes=_take(found.classes, rows))
         if not options.warm_start:
-            before = _last_classes(found, data, options)
+            before, groups = _last_classes(found, data, options), found.groups
     if found is None or not options.warm_start:
         found = begin(data, options, rng)
-    if options.keep_groups and found.groups is not None:
+        if found.groups is None:  # a start under a prior finds none, and numbers are its own
+            found = found._replace(groups=groups)
+    if uses_groups(data, options.keep_groups) and found.groups is not None:
         data = _with_groups(data, found.groups, options.num_components)
     if options.inference == "variational":
         found = _climb(data, options, found, num_sweeps, callback)
@@ -94,6 +96,11 @@ def learn(data, options, found=None, rng=None, num_sweeps=100, callback=None):
         groups=_put(found.groups, rows, num_samples) if options.keep_groups else None,
         classes=_put(found.classes, rows, num_samples),
     )
+
+
+def uses_groups(data, keep_groups):
+    """Whether kept groups are evidence of these `Data`, by the option `keep_groups`."""
+    return bool(keep_groups) and not (keep_groups == "alone" and _decides(data))
 
 
 def begin(data, options, rng):
