@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import pathlib
 import random
 import warnings
-import zlib
 from typing import Any
 
 import numpy as np
@@ -14,11 +12,10 @@ from numpy.typing import ArrayLike
 
 from kserket import metrics
 from kserket.core import messages, result_folder
-from kserket.core.attributes import Folder
 from kserket.core.checking import check_data
 from kserket.core.hooks import call
 from kserket.core.inference import Inference, as_inference
-from kserket.core.learning_hooks import LearningHooks, is_wider
+from kserket.core.learning_hooks import is_wider
 from kserket.core.loaded import check_state
 from kserket.core.messenger import Received
 from kserket.core.module import Module
@@ -26,7 +23,8 @@ from kserket.core.node import is_data
 from kserket.core.options import check_choice, check_flag, check_labels, check_path, check_seed
 from kserket.core.progress import showing_steps
 from kserket.core.rollback import has_finite_weights, rolled_back_on_error
-from kserket.typing import Array, Floats, Mode, PathLike
+from kserket.core.switches import Switches
+from kserket.typing import Floats, Mode, PathLike
 
 # What a saved graph keeps of every module that learns.
 _STATE = (
@@ -35,7 +33,7 @@ _STATE = (
 )
 
 
-class LearningModule(LearningHooks):
+class LearningModule(Switches):
     """Base of the modules that own a model and let it learn.
 
     A subclass writes three hooks, and those of the others that apply. Each has a default.
@@ -81,7 +79,6 @@ class LearningModule(LearningHooks):
     """
 
     text_limit = 10_000_000
-    save_dir, load_dir = Folder(), Folder()
     former_names = {"catogory": "category"}  # a misprint of Serket's manual
 
     def __init__(
@@ -255,88 +252,9 @@ class LearningModule(LearningHooks):
         return [None if part is None else np.array(part) for part in inference.downward]
 
     @property
-    def mode(self) -> Mode:
-        """ "learn" or "recog"; may be set between updates."""
-        return self._mode
-
-    @mode.setter
-    def mode(self, mode: Mode) -> None:
-        check_choice("mode", mode, "learn", "recog")
-        self._mode = mode
-
-    @property
-    def trainable(self) -> bool:
-        """Whether `update()` learns in mode "learn"; may be set between updates."""
-        return self._trainable
-
-    @trainable.setter
-    def trainable(self, trainable: bool) -> None:
-        check_flag(trainable=trainable)
-        self._trainable = bool(trainable)
-
-    @property
-    def learnable(self) -> bool:
-        """Whether `update()` changes parameters: in mode "learn", and while `trainable`."""
-        return self.mode == "learn" and self.trainable
-
-    @property
-    def seed(self) -> int | None:
-        """The integer that determines all randomness, or None until one is drawn."""
-        return self._seed
-
-    @seed.setter
-    def seed(self, seed: int | None) -> None:
-        self._seed = check_seed(seed)
-        self._owns_seed = seed is not None
-
-    @property
-    def owns_seed(self) -> bool:
-        """Whether it was given a seed of its own, which no graph replaces."""
-        return self._owns_seed
-
-    def take_seed(self, seed: int | None, key: str) -> bool:
-        """Takes a graph's seed, unless this module was given one of its own.
-
-        Args:
-            seed: Integer.
-            key: What tells this module's random numbers from those of others in the graph.
-
-        Returns:
-            Whether it was taken.
-        """
-        if self._owns_seed:
-            return False
-        self._seed, self.seed_key = seed, key
-        return True
-
-    @property
-    def keep_rounds(self) -> bool:
-        """Whether the files of every update are kept; may be set between updates."""
-        return self._keep_rounds
-
-    @keep_rounds.setter
-    def keep_rounds(self, keep_rounds: bool) -> None:
-        check_flag(keep_rounds=keep_rounds)
-        self._keep_rounds = bool(keep_rounds)
-
-    @property
-    def labels(self) -> Array | None:
-        """Classes (N,) that are scored against, or None; may be set when other data come."""
-        return self._labels
-
-    @labels.setter
-    def labels(self, labels: ArrayLike | None) -> None:
-        self._labels = check_labels(labels)
-
-    @property
     def posterior(self) -> Floats | None:
         """Class probabilities (N, K) of the last update: evidence times what came from above."""
         return None if self._posterior is None else self._posterior.probs
-
-    @property
-    def folder(self) -> pathlib.Path | None:
-        """The folder of this module's result files, or None."""
-        return None if self.save_dir is None else self.save_dir / self.get_name()
 
     def forget_samples(self) -> None:
         super().forget_samples()
@@ -402,11 +320,6 @@ class LearningModule(LearningHooks):
                 raise ValueError(
                     f"{self.get_name()} needs class probabilities from above. {error}"
                 ) from error
-
-    def _make_rng(self):
-        if self._seed is None:
-            self._seed = random.randrange(2**31)
-        return np.random.default_rng([self.seed, zlib.crc32(self.seed_key.encode()), self.rounds])
 
     def class_names(self, classes: Any) -> Any:
         """Classes in the names of the labels, as files hold them; their numbers where none fit.

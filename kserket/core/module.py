@@ -9,7 +9,7 @@ from kserket.core.configurable import Configurable
 from kserket.core.devices import capture_strategy_scope
 from kserket.core.hooks import Hooks
 from kserket.core.options import check_flag
-from kserket.typing import Array
+from kserket.typing import Array, Mode
 
 _MOVED = {"Observation": "kserket.core.observation", "Received": "kserket.core.messenger"}
 
@@ -47,6 +47,7 @@ class Module(Configurable, Hooks):
     Attributes:
         model: The model that it learns, or None.
         labels: Classes (N,) that its posterior is scored against, or None.
+        mode: "learn" or "recog"; None where there is no model.
         trainable: Whether `update()` changes the model; None where there is none.
         seed: The seed of its random numbers; None where it draws none.
         fingerprint: Digest of its saved parameters, or None.
@@ -87,6 +88,7 @@ class Module(Configurable, Hooks):
     trainable: bool | None = None
     seed: int | None = None
     fingerprint: str | None = None
+    mode: Mode | None = None
 
     def __init__(self, name: str = "", learnable: bool = True) -> None:
         check_flag(learnable=learnable)

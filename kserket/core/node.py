@@ -6,6 +6,7 @@ import warnings
 import weakref
 from typing import Any
 
+from kserket.core.attributes import Fixed
 from kserket.core.mailbox import DataBox, Mailbox, seats
 from kserket.core.options import check_flag
 
@@ -17,6 +18,7 @@ class Node:
         name: What it is called.
     """
 
+    name = Fixed()
     _count = 0
     _mailbox_type = Mailbox
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from kserket.core.attributes import Fixed
 from kserket.core.checking import check_data
 from kserket.core.mailbox import DataBox
 from kserket.core.module import Module
@@ -35,6 +36,7 @@ class Observation(Module):
     """
 
     _mailbox_type = DataBox
+    allow_missing = Fixed()
 
     def __init__(self, data: Data, name: str = "obs", *, allow_missing: bool = False) -> None:
         check_flag(allow_missing=allow_missing)

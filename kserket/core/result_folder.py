@@ -54,7 +54,7 @@ def _write_parameters(module, folder, open_new):
         "module": type(module).__name__,
         "settings": module.settings(),
         "input_shapes": module._input_shapes,
-        "inputs": [getattr(below, "fingerprint", None) for below in module.inputs],
+        "inputs": [below.fingerprint for below in module.inputs],
     }
     path = folder / module.parameters_file
     return results.write_parameters(path, module.get_parameters(), metadata, open_new)
@@ -178,7 +178,7 @@ def _chosen(module):
     newest, before = folder / module.parameters_file, folder / _BEFORE / module.parameters_file
     wanted = set()
     for reader in module._readers:
-        if getattr(reader, "mode", None) == "recog":
+        if reader.mode == "recog":
             with contextlib.suppress(OSError, ValueError):
                 wanted.add(_chosen(reader).inputs[reader.inputs.index(module)])
     try:

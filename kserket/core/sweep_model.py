@@ -1,5 +1,6 @@
 """Keras models that learn by sweeps over the data and have no gradient."""
 
+import functools
 import inspect
 from typing import Any, Self
 
@@ -7,6 +8,7 @@ import keras
 import numpy as np
 from numpy.typing import ArrayLike
 
+from kserket.core.attributes import refuse_change
 from kserket.core.keywords import KERAS_OPTIONS, check_keywords, keywords
 from kserket.core.options import (
     check_flag,
@@ -55,6 +57,11 @@ class SweepModel(keras.Model):
         self.tolerance = tolerance if tolerance is None else float(tolerance)
         self.seed = check_seed(seed)
         self._num_fits = 0
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in vars(self) and name in _options(type(self)):
+            refuse_change(self, name)
+        super().__setattr__(name, value)
 
     def merge(self, *statistics: Any) -> Self:
         """One update of the parameters from the statistics of all parts of the data.
@@ -287,3 +294,13 @@ class SweepModel(keras.Model):
             observers.on_train_end()
         self._num_fits += 1
         return self.history
+
+
+@functools.lru_cache
+def _options(cls):
+    """What the constructor of the library's class takes; a subclass has its own way with its own.
+
+    Options that Keras changes itself, such as `name`, are left out.
+    """
+    own = next(base for base in cls.__mro__ if base.__module__.partition(".")[0] == "kserket")
+    return keywords(own) - KERAS_OPTIONS

@@ -147,6 +147,9 @@ class GaussianMixture(MixtureScoring):
         self.keep_groups = keep_groups if keep_groups == "alone" else bool(keep_groups)
         self.learns_powers = bool(power_transform)
         self.resolution = resolution
+        self.weight_concentration = weight_concentration
+        self.mean_precision = mean_precision
+        self.degrees_of_freedom = degrees_of_freedom
         self.hyper_parameters = {
             name: value if value is None else float(value) for name, value in hyper.items()
         }

@@ -3,6 +3,7 @@
 import numpy as np
 
 from kserket import storage
+from kserket.floors import SMALLEST
 
 _ROUNDING = 1e-9  # information below it comes from rounding
 DECISIVE = 0.1  # information of a row that says which class its sample is in
@@ -32,7 +33,7 @@ def information(class_prior):
         log_size = np.log(max(part.shape[1], 2))
         negative_entropy = np.sum(part * _log(part), axis=1)
         from_uniform = 1.0 + negative_entropy / log_size
-        largest = np.maximum(-log_mean[part.argmax(axis=1)], np.finfo(float).tiny)
+        largest = np.maximum(-log_mean[part.argmax(axis=1)], SMALLEST)
         from_mean = (negative_entropy - part @ log_mean) / largest
         result = np.where(from_mean < 0.5 * from_uniform, from_mean, from_uniform)
         return np.where(result < _ROUNDING, 0.0, result)
@@ -86,4 +87,4 @@ def _rows(part):
 
 def _log(probabilities):
     """Logarithms that are finite."""
-    return np.log(np.maximum(probabilities, np.finfo(float).tiny))
+    return np.log(np.maximum(probabilities, SMALLEST))

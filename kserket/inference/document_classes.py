@@ -22,13 +22,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kserket.floors import SMALLEST
 from kserket.inference import word_counts
 from kserket.inference.class_prior import information
 
 START_SWEEPS = 10
 _COMPARED_SWEEPS = 100  # of going on, and of the best new start, where both are possible
 MAX_START_DOCUMENTS = 20_000
-_SMALLEST = 1e-300
 _DECIDES = 0.1  # information of a class prior from which on classes start from it alone
 _SURE = 0.9  # probability from which on a report is sure of a class
 _TIE = 1.0  # nats per topic that other classes must gain over those of a sure report
@@ -107,7 +107,7 @@ def modality_log_likelihood(modality, topics):
     likelihood = modality.values @ topics.T
     spoken = _totals(modality) > 0
     likelihood[~spoken] = 1.0
-    return modality.weight * np.log(np.maximum(likelihood, _SMALLEST))
+    return modality.weight * np.log(np.maximum(likelihood, SMALLEST))
 
 
 def responsibilities(data, state, prior, log_prior=None):
@@ -142,7 +142,7 @@ def count(data, responsibilities, topics=None):
     words = []
     for m, modality in enumerate(data):
         if modality.is_report and topics is not None:
-            likelihood = np.maximum(modality.values @ topics[m].T, _SMALLEST)
+            likelihood = np.maximum(modality.values @ topics[m].T, SMALLEST)
             sums = topics[m] * ((responsibilities / likelihood).T @ modality.values)
         else:
             sums = np.asarray(modality.values.T @ responsibilities).T

@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kserket.floors import SMALLEST
+
 LOG_2PI = float(np.log(2.0 * np.pi))
 
 
@@ -282,7 +284,7 @@ def _distances(stack, x, factors):
 def _mended_cholesky(matrix):
     """Cholesky factor (D, D) of a symmetric matrix, loaded along its diagonal until it has one."""
     diagonal = np.abs(np.diagonal(matrix))
-    diagonal = np.where(diagonal > 0.0, diagonal, max(diagonal.max(), 1e-300))
+    diagonal = np.where(diagonal > 0.0, diagonal, max(diagonal.max(), SMALLEST))
     for load in (0.0, *10.0 ** np.arange(-14.0, 1.0)):
         try:
             return np.linalg.cholesky(matrix + np.diag(load * diagonal))

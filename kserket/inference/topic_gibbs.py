@@ -19,6 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kserket.floors import SMALLEST
+
 
 class Chain(NamedTuple):
     """Where the chain stands; a scan changes it in place."""
@@ -136,7 +138,7 @@ def log_joint(chain):
     beta, totals = chain.beta[:, None], chain.beta_totals[:, None]
     result += np.sum(gammaln(chain.words + beta) - gammaln(beta))
     result -= np.sum(gammaln(chain.totals + totals) - gammaln(totals))
-    log_prior = np.log(np.maximum(chain.class_prior, 1e-300))
+    log_prior = np.log(np.maximum(chain.class_prior, SMALLEST))
     return float(result + np.sum(documents * log_prior))
 
 

@@ -18,10 +18,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kserket.floors import SMALLEST
 from kserket.inference import word_counts
 
 BLOCK_CELLS = 2**15  # cells that are worked on at a time, few enough to stay in cache
-_SMALLEST = 1e-300
 _KEEP_ABOVE = 0.8  # share of documents that still move, below which the others are put aside
 _FORGET = 0.1  # share of each document that a start leaves to all topics alike
 
@@ -125,7 +125,7 @@ class _Cells:
         self.gamma = theta[self.row]
         if topics is not None:
             self.gamma *= topics.T[self.column]
-            self.gamma = _rows(np.maximum(self.gamma, _SMALLEST))
+            self.gamma = _rows(np.maximum(self.gamma, SMALLEST))
         self.to_documents = sparse.csr_array(
             (counts.data, np.arange(number), counts.indptr), shape=(self.shape[0], number)
         )
@@ -152,21 +152,21 @@ class _Cells:
             row, gamma = self.row[block], self.gamma[block]
             own = gamma * self.own[block]
             weight = known[row] - own
-            np.maximum(weight, _SMALLEST, out=weight)
+            np.maximum(weight, SMALLEST, out=weight)
             if class_prior is not None:
                 weight *= class_prior[row]
             np.subtract(smoothed[self.column[block]], own, out=gamma)
-            np.maximum(gamma, _SMALLEST, out=gamma)
+            np.maximum(gamma, SMALLEST, out=gamma)
             gamma *= weight
             np.subtract(topic_totals + smooth_total, own, out=own)
             gamma /= own
             total = gamma.sum(axis=1)
-            gamma /= np.maximum(total, _SMALLEST)[:, None]
+            gamma /= np.maximum(total, SMALLEST)[:, None]
             number = self.to_documents.data[block]
             possible = total > 0.0
             if not possible.all():
                 gamma[~possible] = 1.0 / gamma.shape[1]
-            ratio = np.log(np.maximum(total, _SMALLEST) / np.maximum(weight.sum(axis=1), _SMALLEST))
+            ratio = np.log(np.maximum(total, SMALLEST) / np.maximum(weight.sum(axis=1), SMALLEST))
             result += float(number @ ratio)
         return result
 
@@ -240,11 +240,11 @@ def log_probabilities(counts, theta, topics):
         topics: (K, V), P(word | topic).
     """
     if isinstance(counts, np.ndarray):
-        return np.sum(counts * np.log(np.maximum(theta @ topics, _SMALLEST)), axis=1)
+        return np.sum(counts * np.log(np.maximum(theta @ topics, SMALLEST)), axis=1)
     result, by_word = np.empty(counts.shape[0]), np.ascontiguousarray(topics.T)
     for rows, cells, row, column in _blocks(counts):
         probability = np.einsum("ck,ck->c", theta[rows][row], by_word[column])
-        logs = counts.data[cells] * np.log(np.maximum(probability, _SMALLEST))
+        logs = counts.data[cells] * np.log(np.maximum(probability, SMALLEST))
         result[rows] = np.bincount(row, logs, minlength=rows.stop - rows.start)
     return result
 
@@ -259,12 +259,12 @@ def _ratio(counts, theta, topics):
     from scipy import sparse
 
     if isinstance(counts, np.ndarray):
-        return counts / np.maximum(theta @ topics, _SMALLEST)
+        return counts / np.maximum(theta @ topics, SMALLEST)
     values = np.empty(counts.nnz)
     by_word = np.ascontiguousarray(topics.T)
     for rows, cells, row, column in _blocks(counts):
         probability = np.einsum("ck,ck->c", theta[rows][row], by_word[column])
-        values[cells] = counts.data[cells] / np.maximum(probability, _SMALLEST)
+        values[cells] = counts.data[cells] / np.maximum(probability, SMALLEST)
     return sparse.csr_array((values, counts.indices, counts.indptr), shape=counts.shape)
 
 

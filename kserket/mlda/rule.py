@@ -5,12 +5,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from kserket import floors
 from kserket.inference import document_classes, topic_model
 from kserket.inference.topic_weighing import FLAT
 
-SMALLEST = 1e-300
 _FOLD_IN_SWEEPS = 200
-_TINY = np.finfo("float32").tiny
 
 
 class TopicBeliefs(NamedTuple):
@@ -184,7 +183,7 @@ def _tensor_log_likelihood(values, topics, power, is_report):
     likelihood = values @ tf.transpose(topics)
     spoken = tf.reduce_sum(values, axis=1, keepdims=True) > 0
     likelihood = tf.where(spoken, likelihood, tf.ones_like(likelihood))
-    return power * tf.math.log(tf.maximum(likelihood, _TINY))
+    return power * tf.math.log(tf.maximum(likelihood, floors.smallest(likelihood.dtype)))
 
 
 def _tensor_proportions(values, topics, alphas):
@@ -201,7 +200,7 @@ def _tensor_proportions(values, topics, alphas):
     def sweep(theta):
         total = alpha
         for part, phi in zip(values, topics, strict=True):
-            ratio = part / tf.maximum(theta @ phi, _TINY)
+            ratio = part / tf.maximum(theta @ phi, floors.smallest(alpha.dtype))
             total += theta * (ratio @ tf.transpose(phi))
         return total / tf.reduce_sum(total, axis=1, keepdims=True)
 

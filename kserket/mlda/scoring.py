@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras import ops
 from numpy.typing import ArrayLike
 
+from kserket import floors
 from kserket.core.keywords import suggests
 from kserket.core.options import (
     check_classes,
@@ -37,7 +38,7 @@ class TopicScoring(TopicParameters):
         values = parts["x"] if isinstance(parts["x"], (list, tuple)) else [parts["x"]]
         prior = parts.get("class_prior")
         if prior is not None:
-            prior = ops.log(ops.maximum(ops.cast(prior, "float64"), rule.SMALLEST))
+            prior = ops.log(ops.maximum(ops.cast(prior, "float64"), floors.SMALLEST))
         values = [ops.cast(part, "float64") for part in values]
         return ops.softmax(self.tensor_beliefs(values, prior).posterior, axis=-1)
 

@@ -103,6 +103,13 @@ class MarkovChain(ChainScoring):
             *(float(initial_prior), float(transition_prior), float(report_prior), float(trust)),
             _check_allowed(allowed_transitions, self.num_states),
         )
+        (
+            self.initial_prior,
+            self.transition_prior,
+            self.report_prior,
+            self.trust,
+            self.allowed_transitions,
+        ) = self.prior
         self._counted = None
         self.num_paths = num_paths if num_paths is None else int(num_paths)
         self.build()

@@ -105,7 +105,7 @@ class MarkovModel(LearningModule):
     """
 
     model_class = MarkovChain
-    num_samp = Fixed()
+    num_samp, inference = Fixed(), Fixed()
     category = LearningModule.labels
 
     def __init__(
@@ -153,7 +153,7 @@ class MarkovModel(LearningModule):
             keep_rounds=keep_rounds,
         )
         self.model: MarkovChain | Any
-        self.num_samp = int(num_samp)
+        self.num_samp, self.inference = int(num_samp), inference
         self.lengths, self.itr = lengths, int(itr)
         self._log_likelihood = None
 

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from kserket.arrays import as_numbers, check_finite, read_array
 from kserket.core.options import check_positive
+from kserket.floors import SMALLEST
 from kserket.labels import as_labels
 from kserket.plotting.sources import gaussian_of, is_source, latent_of, observed
 from kserket.plotting.style import (
@@ -231,7 +232,7 @@ def _projection(z):
     variances, vectors = np.linalg.eigh(np.cov(z, rowvar=False, bias=True))
     axes = vectors[:, [-1, -2]]
     axes *= np.sign(axes[np.abs(axes).argmax(axis=0), range(2)])  # the same picture every time
-    shares = variances[[-1, -2]] / max(variances.sum(), np.finfo(float).tiny)
+    shares = variances[[-1, -2]] / max(variances.sum(), SMALLEST)
     names = [f"PCA {i} ({100 * share:.0f} % of variance)" for i, share in enumerate(shares, 1)]
     return center, axes, names
 

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from sklearn.metrics import cohen_kappa_score
 
 from kserket.core import messages, tensors
+from kserket.core.attributes import Fixed
 from kserket.core.inference import Inference
 from kserket.core.learning_module import LearningModule
 from kserket.core.options import check_classes, check_positive
@@ -58,6 +59,8 @@ class Experts(LearningModule):
     """
 
     links_samples = False
+    align = Fixed()
+    category = LearningModule.labels
     waits_for_inputs = False  # who has said nothing yet has not seen the samples
 
     def __init__(
@@ -251,6 +254,8 @@ class TtoT(Experts):
     print(tt1.logs["accuracy"])
     ```
     """
+
+    smoothing = Fixed()
 
     def __init__(
         self,

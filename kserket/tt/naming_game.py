@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 
 from kserket import metrics
 from kserket.arrays import as_numbers
+from kserket.core.attributes import Fixed
 from kserket.core.inference import Inference
 from kserket.core.options import check_choice, check_positive_int, shown
 from kserket.core.registry import register_module
@@ -98,6 +99,8 @@ class NamingGame(Experts):
     print(naming.logs["accuracy"], naming.signs[:6])
     ```
     """
+
+    K, protocol, num_inner = Fixed(), Fixed(), Fixed()
 
     def __init__(
         self,

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from kserket.core import messages
+from kserket.core.attributes import Fixed
 from kserket.core.inference import Inference
 from kserket.core.options import is_whole
 from kserket.core.registry import register_module
@@ -52,6 +53,8 @@ class Buffer(PassThrough):
     print(buffer.get_forward_msg().ravel())  # [1. 2. 2.]
     ```
     """
+
+    size = Fixed()
 
     def __init__(self, size: int = -1, name: str = "buffer") -> None:
         if not is_whole(size, least=-1) or size == 0:

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 
 from kserket.arrays import as_numbers
 from kserket.core import messages, tensors
+from kserket.core.attributes import Fixed
 from kserket.core.inference import Inference
 from kserket.core.registry import register_module
 from kserket.utils.pass_through import PassThrough, take
@@ -47,6 +48,7 @@ class GroupSum(PassThrough):
     """
 
     links_samples = True
+    group_idx = Fixed()
     has_tensor_rule = False  # it knows these rows, and a compiled graph takes any number
 
     def __init__(self, group_idx: ArrayLike, name: str = "groupsum") -> None:

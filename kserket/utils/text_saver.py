@@ -3,6 +3,7 @@
 import pathlib
 
 from kserket.core import results
+from kserket.core.attributes import Folder
 from kserket.core.options import check_path
 from kserket.core.registry import register_module
 from kserket.typing import PathLike
@@ -39,10 +40,12 @@ class TextSaver(PassThrough):
     ```
     """
 
+    filename = Folder()
+
     def __init__(self, filename: PathLike, name: str = "textsaver") -> None:
         check_path(filename=filename)
         super().__init__(name)
-        self.filename: pathlib.Path | None = pathlib.Path(filename)
+        self.filename = filename
 
     def write_below(self, folder: PathLike | None) -> None:
         """A relative path keeps its folders below `folder`; of another only its last part stays."""
