@@ -203,6 +203,28 @@ def test_a_start_under_a_class_prior_takes_its_ids_from_it(data, inference):
         assert (model.predict(data["x"]).argmax(axis=1) == meaning).mean() > 0.95
 
 
+@pytest.mark.parametrize("rest", [[0.8, 0.1, 0.1], [0.1, 0.1, 0.8], [1 / 3] * 3], ids=str)
+def test_a_label_for_each_class_is_enough_whatever_frequencies_the_rest_have(rest):
+    classes = np.arange(90) % 3
+    x = np.random.default_rng(0).normal(size=(90, 3)) + 6 * np.eye(3)[classes]
+    prior = np.tile(rest, (90, 1))
+    prior[:3] = np.eye(3)
+    model = GaussianMixture(3, n_init=4, seed=0)
+    model.fit({"x": x, "class_prior": prior}, epochs=30, verbose=0)
+    np.testing.assert_array_equal(model.predict(x).argmax(axis=1), classes)
+
+
+def test_a_class_that_all_rows_rule_out_stays_empty_and_the_others_take_its_samples():
+    classes = np.arange(90) % 3
+    x = np.random.default_rng(0).normal(size=(90, 3)) + 6 * np.eye(3)[classes]
+    inputs = {"x": x, "class_prior": np.tile([0.5, 0.5, 0], (90, 1))}
+    model = GaussianMixture(3, n_init=4, seed=0)
+    model.fit(inputs, epochs=30, verbose=0)
+    found = model.predict(inputs).argmax(axis=1)
+    assert sorted(np.bincount(found, minlength=3)) == [0, 30, 60]
+    assert srk.metrics.clustering_accuracy(classes, found) == pytest.approx(2 / 3)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("scale", [1e-6, 1e6])
 def test_units_do_not_matter(data, kind, scale):

@@ -61,8 +61,9 @@ def start(
     compared by their bound after `START_SWEEPS` sweeps, on at most `MAX_START_SAMPLES` rows (fewer
     of many features). Under a class prior that decides (`class_prior.decides`) there is a single
     start, from the prior, so that classes keep their meaning; each row counts there by how much its
-    prior says. One that tells samples apart but little is a start among those by k-means, whose
-    components take the numbers that agree best with the prior.
+    prior says. One that tells samples apart but little, or decides for so few of them that they do
+    not show what classes look like, is a start among those by k-means, whose components take the
+    numbers that agree best with the prior.
 
     Which covariance to expect of a component, how much components differ in it and in size, and how
     far their means lie apart, is what a default cannot know and results hang on. Where the prior is
@@ -108,14 +109,14 @@ def start(
         learner = empirical_bayes.Learner(prior, data.form, learn_weights)
     max_samples = _max_start_samples(len(prior.mean))
     information, bounds = _information(data), []
-    if information is not None and information.max(initial=0.0) >= class_prior.DECISIVE:
+    if _shows_classes(information, num_components, len(prior.mean)):
         if learn_powers:
             data = data.sample(max_samples, rng, information)
             information = _information(data)
         num_sweeps = START_SWEEPS if learn_prior or learn_powers else 0
         runs = [_class_start(data, prior, information, num_sweeps, learner)]
     else:
-        data = data.sample(max_samples, rng)
+        data = data.sample(max_samples, rng, _deciding(information))
         n_init = _num_starts(len(prior.mean)) if n_init is None else n_init
         runs = [
             _kmeans_start(data, prior, num_components, number % 2 == 1, rng, learner)
@@ -169,6 +170,11 @@ def initialize(
     probabilities = None if log_prior is None else storage.apply(np.exp, log_prior)
     if class_prior.decides(probabilities):
         return storage.apply(_normalize, probabilities)
+    return _clusters(x, variance, num_components, rng, probabilities, sample_weight, standardize)
+
+
+def _clusters(x, variance, num_components, rng, probabilities, sample_weight, standardize):
+    """What `initialize` returns from k-means."""
     num_samples = len(x)
     counted = np.ones(num_samples, bool)
     if sample_weight is not None:
@@ -241,12 +247,13 @@ def _class_start(data, prior, information, num_sweeps, learner):
 
 def _kmeans_start(data, prior, num_components, standardize, rng, learner):
     """A run from k-means."""
-    responsibilities = initialize(
+    probabilities = None if data.log_prior is None else storage.apply(np.exp, data.log_prior)
+    responsibilities = _clusters(
         data.x,
         data.variance,
         num_components,
         rng,
-        data.log_prior,
+        probabilities,
         data.sample_weight,
         standardize,
     )
@@ -283,6 +290,25 @@ def _information(data):
     if data.log_prior is None:
         return None
     return class_prior.information(storage.apply(np.exp, data.log_prior))
+
+
+def _deciding(information):
+    """Information (N,) of rows that decide, 0 for others; None where no row does."""
+    if information is None or information.max(initial=0.0) < class_prior.DECISIVE:
+        return None
+    return np.where(information >= class_prior.DECISIVE, information, 0.0)
+
+
+def _shows_classes(information, num_components, num_features):
+    """Whether a class prior says enough, (N,) or None, for learning to start from it alone.
+
+    It does if it decides for most data, or for so many that covariances follow from them.
+    """
+    deciding = _deciding(information)
+    if deciding is None:
+        return False
+    enough = deciding.sum() >= num_components * (num_features + 1)
+    return enough or 2 * np.count_nonzero(deciding) >= len(deciding)
 
 
 def _center_and_scale(x, variance):
