@@ -101,3 +101,26 @@ def test_the_template_of_a_family_predicts_compiled_and_is_served(tmp_path):
     np.testing.assert_allclose(found, expected, atol=1e-5)
     drawn = served["generate"](component=tf.constant([0, 1]), seed=tf.constant(3))["counts"]
     assert drawn.shape == (2, 3)
+
+
+def test_the_template_of_a_family_is_short_and_has_everything(tmp_path):
+    source = pathlib.Path(load_example("poisson_family").__file__).read_text(encoding="utf-8")
+    family = source.partition("def main(")[0]
+    assert len([line for line in family.splitlines() if line.strip()]) < 150
+
+    labels = np.arange(60) % 3
+    x = np.random.default_rng(0).poisson(0.5 + 4.0 * np.eye(3)[labels]).astype("float64")
+    x[5] = np.nan
+    poisson = load_example("poisson_family").PoissonMixture(3, category=labels, save_dir=tmp_path)
+    poisson.connect(srk.Observation(x, name="counts", allow_missing=True))
+    graph = srk.Graph(poisson, seed=0)
+    history = graph.fit(rounds=1, verbose=0).history
+    assert history["poisson/accuracy"][-1] > 0.9
+    files = {path.name for path in poisson.folder.iterdir()}
+    assert files >= {"parameters.h5", "Pdz_learn.txt", "acc_learn.txt"}
+    assert poisson.get_forward_msg().missing[5]
+    answers = graph.predict(x)
+    np.testing.assert_allclose(answers[5], poisson.model.shares.numpy(), atol=1e-9)
+    graph.save(tmp_path / "counts.kserket")
+    again = srk.load_graph(tmp_path / "counts.kserket")
+    np.testing.assert_array_equal(again.predict(x), answers)

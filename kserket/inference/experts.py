@@ -71,6 +71,22 @@ def match_signs(signs, log_evidence):
     return _assignment(together)
 
 
+def conclude(evidence, log_prior=None):
+    """Logarithms of the product of experts and of what each hears, not normalized.
+
+    Args:
+        evidence: M arrays or tensors (N, K) in the common numbering.
+        log_prior: What came from above, (N, K), or None.
+
+    Returns:
+        The experts' product (N, K), the posterior (N, K), and a list of M (N, K): what all other
+        experts and the prior say.
+    """
+    above = 0.0 if log_prior is None else log_prior
+    total = sum(evidence[1:], start=evidence[0])
+    return total, total + above, [total - part + above for part in evidence]
+
+
 def numbered_alike(log_evidence, numbering):
     """Evidence (M, N, K) with each expert's columns in the common numbering.
 

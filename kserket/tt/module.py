@@ -125,16 +125,11 @@ class Experts(LearningModule):
 
     def infer(self, data: Any) -> Inference:
         evidence = self.aligned(data)
-        above = 0.0 if data.log_prior is None else data.log_prior
-        total = evidence.sum(axis=0)
-        downward = [
-            self.in_own_numbering(total - part + above, order)
-            for part, order in zip(evidence, self.model.numbering, strict=True)
-        ]
+        total, posterior, heard = experts.conclude(evidence, data.log_prior)
         return Inference(
             messages.Categorical.from_log(total, data.missing),
-            downward,
-            messages.Categorical.from_log(total + above),
+            list(map(self.in_own_numbering, heard, self.model.numbering)),
+            messages.Categorical.from_log(posterior),
         )
 
     def in_own_numbering(self, log_probs: Any, order: Any) -> Any:
@@ -161,16 +156,15 @@ class Experts(LearningModule):
                 unseen.append(message.missing)
                 logs = tf.where(message.missing[:, None], tf.zeros_like(logs), logs)
             evidence.append(logs)
-        total = tf.add_n(evidence)
-        everything = total if prior is None else total + prior.log_probs
-        downward = [
-            tensors.from_log(tf.gather(everything - part, common, axis=1))
-            for part, common in zip(evidence, tf.unstack(terms.common), strict=True)
-        ]
+        log_prior = None if prior is None else prior.log_probs
+        total, posterior, heard = experts.conclude(evidence, log_prior)
         return tensors.Inference(
             tensors.from_log(total, tf.reduce_all(unseen, axis=0)),
-            downward,
-            tensors.from_log(everything),
+            [
+                tensors.from_log(tf.gather(part, common, axis=1))
+                for part, common in zip(heard, tf.unstack(terms.common), strict=True)
+            ],
+            tensors.from_log(posterior),
         )
 
     def tensor_decode(self, latent: Any, terms: Any) -> list[Any]:
