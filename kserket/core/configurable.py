@@ -45,6 +45,14 @@ class Configurable:
             refuse_change(self, name)
         super().__setattr__(name, value)
 
+    def _given(self) -> dict[str, Any]:
+        """Numbers, strings and switches that the caller chose, by name."""
+        args, kwargs = self._arguments
+        names = list(inspect.signature(type(self).__init__).parameters)[1:]
+        given = dict(zip(names, args, strict=False)) | kwargs
+        plain = {n: v for n, v in given.items() if isinstance(v, (bool, int, float, str))}
+        return {n: v for n, v in plain.items() if n not in ("name", "save_dir", "load_dir")}
+
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, by name, from which `from_config` makes the module again.
 

@@ -1,5 +1,7 @@
 """Pictures of a graph: as a table, as Mermaid text, and by matplotlib."""
 
+import html
+import io
 import itertools
 
 import keras
@@ -62,6 +64,29 @@ def to_mermaid(graph):
         if reader.sends_back:
             lines.append(f'    {graph.names[reader]} -.->|"{down}"| {graph.names[source]}')
     return "\n".join(lines)
+
+
+def to_html(graph):
+    """The graph as notebooks show it: drawn, or as a table where matplotlib is not installed.
+
+    Args:
+        graph: The `Graph`.
+
+    Returns:
+        A string.
+    """
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError:
+        lines = []
+        summary(graph, lines.append)
+        return f"<pre>{html.escape(chr(10).join(lines))}</pre>"
+    ax = plot(graph)
+    buffer = io.StringIO()
+    ax.figure.savefig(buffer, format="svg", bbox_inches="tight")
+    plt.close(ax.figure)  # or a notebook shows it twice
+    drawn = buffer.getvalue()
+    return drawn[drawn.index("<svg") :]
 
 
 def plot(graph, ax=None):

@@ -148,6 +148,7 @@ class Graph(CallbackTarget):
         callbacks: Callbacks = (),
         verbose: Verbose = "auto",
         *,
+        validation_data: Any = None,
         tolerance: float | None = None,
         schedule: dict[str, int] | None = None,
         module_callbacks: dict[str, Callbacks] | None = None,
@@ -163,6 +164,9 @@ class Graph(CallbackTarget):
             callbacks: Keras callbacks; an epoch is a round, a batch one module's update, logs
                 are named "gmm/accuracy".
             verbose: "auto" or 1 shows progress, 2 one line a round, 0 nothing.
+            validation_data: Data as in `predict`, or a tuple (data, labels), that `evaluate` scores
+                after each round. Figures are named "val_gmm/accuracy" and stand in the history,
+                where Keras' `EarlyStopping(monitor="val_vae/loss")` finds them.
             tolerance: Stops after a round in which every module's message changed by less than
                 this (total variation of classes, relative change of vectors). None runs all.
             schedule: Dict from a module's name to its updates in a round, 1 where not named.
@@ -185,7 +189,15 @@ class Graph(CallbackTarget):
         """
         check_unchanged(self.tops, self.names)
         return run_rounds(
-            self, rounds, callbacks, verbose, tolerance, schedule, module_callbacks, backup_dir
+            self,
+            rounds,
+            callbacks,
+            verbose,
+            validation_data,
+            tolerance,
+            schedule,
+            module_callbacks,
+            backup_dir,
         )
 
     # Use --------------------------------------------------------------------------------
@@ -444,4 +456,9 @@ class Graph(CallbackTarget):
         return export(self, path, format, dtype)
 
     def __repr__(self) -> str:
-        return f"<Graph of {', '.join(self.names.values())}>"
+        rounds = "1 round" if self.round == 1 else f"{self.round} rounds"
+        return f"<Graph of {', '.join(self.names.values())}; {rounds} done>"
+
+    def _repr_html_(self) -> str:
+        """The picture of `plot`, or the table of `summary` where matplotlib is not installed."""
+        return drawing.to_html(self)

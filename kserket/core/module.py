@@ -128,7 +128,10 @@ class Module(Configurable, Hooks):
             setattr(self, name, state.get(name, getattr(self, name)))
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.get_name()}>"
+        made_with = ", ".join(f"{name}={value!r}" for name, value in self._given().items())
+        figures = ", ".join(f"{name} {value:.4g}" for name, value in self.logs.items())
+        parts = (f"<{type(self).__name__} {self.get_name()}", made_with, figures)
+        return "; ".join(part for part in parts if part) + ">"
 
 
 def __getattr__(name):

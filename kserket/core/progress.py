@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import statistics
 import sys
 import threading
 import time
@@ -31,6 +32,7 @@ class Line:
         self.due = time.monotonic() + max(interval, patience)
         self.width = 0
         self.work = self.work_begin = None
+        self.output = None  # where a notebook shows the running line
 
     def step(self, name, done, total, unit, left=None):
         """Shows a step, if the last report is long enough ago.
@@ -51,10 +53,14 @@ class Line:
         if left is None and done > self.first_done:
             each = (now - self.work_begin) / (done - self.first_done)
             left = f"{format_seconds(each * (total - done))} left"
-        self.put(f"{name} {unit} {done}/{total}" + (f" - {left}" if left else ""))
+        place = f"{name} {bar(done / total)}" if self.rewrites else name
+        self.put(f"{place} {unit} {done}/{total}" + (f" - {left}" if left else ""))
 
     def put(self, text, ends=False):
         """Writes the line; it stays if `ends` is true or nothing can be rewritten."""
+        if self.rewrites and _in_notebook():
+            self._display(text, ends)
+            return
         ends = ends or not self.rewrites
         padding = " " * max(0, self.width - len(text))
         self.width = 0 if ends else len(text)
@@ -63,10 +69,24 @@ class Line:
 
     def clear(self):
         """Takes an unfinished line away."""
+        if self.output is not None:
+            self._display("", ends=True)
         if self.width:
             sys.stdout.write("\r" + " " * self.width + "\r")
             sys.stdout.flush()
             self.width = 0
+
+    def _display(self, text, ends):
+        """Shows the line as one output of a notebook's cell, which later ones replace."""
+        from IPython.display import display
+
+        content = {"text/plain": text}
+        if self.output is None:
+            self.output = display(content, raw=True, display_id=True)
+        else:
+            self.output.update(content, raw=True)
+        if ends:
+            self.output = None
 
 
 class Progress:
@@ -86,7 +106,8 @@ class Progress:
         self.total, self.first = total, first
         self.verbose = verbose
         self.line = Line(bool(verbose) and verbose != 2, verbose != 2 and _can_rewrite())
-        self.begin = time.monotonic()
+        self.begin = self.round_begin = time.monotonic()
+        self.seconds = []  # of each round of this run
 
     def step(self, round_index, name, done, total, unit):
         """Shows a step inside a round, if the last report is long enough ago."""
@@ -96,10 +117,12 @@ class Progress:
 
     def end_round(self, round_index, figures):
         """Shows the figures of a round that ended."""
+        now = time.monotonic()
+        self.seconds.append(now - self.round_begin)
+        self.round_begin = now
         if not self.verbose:
             return
-        seconds = (time.monotonic() - self.begin) / (round_index + 1 - self.first)
-        parts = [f"Round {round_index + 1}/{self.total}", f"{seconds:.1f}s/round"]
+        parts = [f"Round {round_index + 1}/{self.total}", f"{self.seconds[-1]:.1f}s"]
         parts += [
             f"{name}: {value:.4g}"
             for name, value in figures.items()
@@ -113,9 +136,12 @@ class Progress:
         self.line.put(" - ".join(parts), ends=True)
 
     def _left(self, rounds_done):
-        done = rounds_done - self.first
-        seconds = (time.monotonic() - self.begin) / done * (self.total - rounds_done)
-        return f"{format_seconds(seconds)} left"
+        """The time left, a bound after the first round, which compiles."""
+        usual = statistics.median(self.seconds[1:] or self.seconds)
+        running = time.monotonic() - self.round_begin
+        seconds = max(0.0, usual * (self.total - rounds_done) - running)
+        bound = "" if len(self.seconds) > 1 else "less than "
+        return f"{bound}{format_seconds(seconds)} left"
 
 
 @contextlib.contextmanager
@@ -223,6 +249,19 @@ def stopping_on_interrupt(graph):
         signal.signal(signal.SIGINT, before)
 
 
+def bar(share, width=16):
+    """A bar that is filled to a share of its width.
+
+    Args:
+        share: From 0 to 1.
+        width: Its length in characters.
+    """
+    filled = round(width * min(max(share, 0.0), 1.0))
+    can_draw = "utf" in (sys.stdout.encoding or "").lower()
+    full, empty = "\u2501\u2500" if can_draw else "#-"
+    return full * filled + empty * (width - filled)
+
+
 def format_seconds(seconds):
     """ "3 s", "2 min 5 s" or "1 h 4 min"."""
     seconds = round(seconds)
@@ -234,5 +273,12 @@ def format_seconds(seconds):
 
 
 def _can_rewrite():
-    in_notebook = "ipykernel" in sys.modules
-    return keras.utils.is_interactive_logging_enabled() and (in_notebook or sys.stdout.isatty())
+    may = keras.utils.is_interactive_logging_enabled()
+    return may and (_in_notebook() or sys.stdout.isatty())
+
+
+def _in_notebook():
+    """Whether this process is the kernel of a notebook."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return getattr(shell, "kernel", None) is not None

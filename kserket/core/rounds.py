@@ -15,14 +15,24 @@ from kserket.core.options import (
     is_whole,
     shown,
 )
+from kserket.core.prediction import read_data
 from kserket.core.progress import Progress, stopping_on_interrupt
 from kserket.core.rollback import rolled_back_on_error
 from kserket.core.saving import Backup
 from kserket.core.watching import check_callbacks
+from kserket.labels import as_labels
 
 
 def run_rounds(
-    graph, rounds, callbacks, verbose, tolerance, schedule, module_callbacks, backup_dir
+    graph,
+    rounds,
+    callbacks,
+    verbose,
+    validation_data,
+    tolerance,
+    schedule,
+    module_callbacks,
+    backup_dir,
 ):
     """Runs rounds; see `Graph.fit`."""
     if not is_whole(rounds) and np.ndim(rounds):
@@ -43,15 +53,17 @@ def run_rounds(
     }
     for module, own in module_callbacks.items():
         module.check_callbacks(own)
-    callbacks = check_callbacks(callbacks)
+    validate = _validation(graph, validation_data)
+    options = check_callbacks(callbacks), verbose, validate, tolerance, updates, module_callbacks
     if backup_dir is None:
-        return _run(graph, int(rounds), callbacks, verbose, tolerance, updates, module_callbacks)
+        return _run(graph, int(rounds), *options)
     with Backup(graph, backup_dir, rounds, schedule).held() as backup:
-        rounds = backup.resume()
-        return _run(graph, rounds, callbacks, verbose, tolerance, updates, module_callbacks, backup)
+        return _run(graph, backup.resume(), *options, backup)
 
 
-def _run(graph, rounds, callbacks, verbose, tolerance, updates, module_callbacks, backup=None):
+def _run(
+    graph, rounds, callbacks, verbose, validate, tolerance, updates, module_callbacks, backup=None
+):
     progress = Progress(graph.round + rounds, verbose, first=graph.round)
     observers = keras.callbacks.CallbackList(
         [graph.history, *callbacks],
@@ -73,6 +85,7 @@ def _run(graph, rounds, callbacks, verbose, tolerance, updates, module_callbacks
             _check_modules(graph, updates)
             with rolled_back_on_error(*graph.modules):
                 reported = _run_round(graph, progress, observers, updates, module_callbacks)
+                reported |= validate()
             progress.end_round(graph.round, reported)
             figures = _aligned(graph.history, reported)
             graph.round += 1
@@ -84,6 +97,32 @@ def _run(graph, rounds, callbacks, verbose, tolerance, updates, module_callbacks
                 break
     observers.on_train_end(figures)
     return graph.history
+
+
+def _validation(graph, data):
+    """A function that scores validation data; what `evaluate` would refuse is refused here."""
+    if data is None:
+        return dict
+    x, labels = data if isinstance(data, tuple) and len(data) == 2 else (data, None)
+    if isinstance(data, tuple) and len(data) != 2:
+        raise ValueError(
+            "`validation_data` must be data as predict() takes them, or a tuple (data, labels). "
+            f"Received: a tuple of {len(data)}."
+        )
+    held_out = read_data(graph, x)
+    if labels is not None:
+        labels = as_labels(labels, "The labels of `validation_data`")
+        rows = {len(part) for part in held_out.values()}
+        if rows != {len(labels)} and not any(module.num_rows for module in graph.modules):
+            raise ValueError(
+                f"`validation_data` needs a label for each sample. Received: {len(labels)} labels "
+                f"of {max(rows)} samples."
+            )
+
+    def validate():
+        return {f"val_{name}": value for name, value in graph.evaluate(x, labels).items()}
+
+    return validate
 
 
 def _updates(graph, schedule):

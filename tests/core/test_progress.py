@@ -1,6 +1,8 @@
 """Lines that tell how far long work is."""
 
 import itertools
+import sys
+from types import SimpleNamespace
 
 import keras
 import pytest
@@ -23,7 +25,7 @@ def test_a_terminal_line_is_rewritten_and_taken_away(clock, capsys):
     out = capsys.readouterr().out
     assert "\n" not in out
     assert out.count("\r") > 3
-    assert "module001_vae epoch 4/100 - 1 min" in out and "left" in out
+    assert f"module001_vae {progress.bar(0.04)} epoch 4/100 - 1 min" in out and "left" in out
 
 
 def test_a_log_file_gets_whole_lines_and_few(clock, capsys):
@@ -56,6 +58,54 @@ def test_one_short_update_is_silent_and_a_long_one_speaks(clock, capsys):
             assert module.on_step is None
     finally:
         keras.utils.enable_interactive_logging()
+
+
+def test_the_first_round_compiles_and_is_not_extrapolated(monkeypatch, capsys):
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    rounds = progress.Progress(total=4, verbose=2)
+    lines = []
+    for index, seconds in enumerate([20.0, 1.0, 1.0, 1.0]):
+        now[0] += seconds
+        rounds.end_round(index, {"vae/loss": 1.0})
+        lines += capsys.readouterr().out.splitlines()
+    assert lines[0].endswith(" - less than 1 min 0 s left")
+    assert [line.rpartition(" - ")[2] for line in lines[1:]] == [
+        "2 s left",
+        "1 s left",
+        "vae/loss: 1",
+    ]
+    assert "20.0s" in lines[0] and "1.0s" in lines[1]
+
+
+def test_a_notebook_has_one_output_that_changes(clock, monkeypatch, capsys):
+    shown = []
+
+    class Handle:
+        def update(self, content, raw):
+            shown[-1] = content["text/plain"]
+
+    def display(content, raw, display_id):
+        shown.append(content["text/plain"])
+        return Handle()
+
+    shell = SimpleNamespace(kernel=object())
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(display=display))
+    rounds = progress.Progress(total=2)
+    for index in range(2):
+        for done in range(1, 9):
+            rounds.step(index, "vae", done, 8, "epoch")
+        rounds.end_round(index, {"vae/loss": 1.0})
+    assert len(shown) == 2 and shown[0].startswith("Round 1/2 - ") and "vae/loss: 1" in shown[0]
+    assert shown[1].endswith("vae/loss: 1")
+    assert capsys.readouterr().out == ""
+
+
+def test_a_bar_is_as_long_as_its_share(monkeypatch):
+    assert [progress.bar(share, 4).count("\u2501") for share in (0, 0.5, 1, 2)] == [0, 2, 4, 4]
+    monkeypatch.setattr(sys, "stdout", SimpleNamespace(encoding="ascii"))
+    assert progress.bar(0.5, 4) == "##--"
 
 
 def test_times_read_well():

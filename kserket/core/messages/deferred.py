@@ -39,6 +39,9 @@ class Deferred(Message):
     def take(self, rows: Any) -> Array:
         return self.array[rows]
 
+    def _preview(self) -> str:
+        return "" if self._array is None else super()._preview()
+
     def __getstate__(self) -> dict[str, Any]:
         """What is pickled: the array, not how it is computed."""
         return {**vars(self), "_array": self.array, "_compute": None}

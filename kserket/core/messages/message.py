@@ -110,7 +110,12 @@ class Message(np.lib.mixins.NDArrayOperatorsMixin, abc.ABC):
             setattr(self, name, frozen(value) if isinstance(value, np.ndarray) else value)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} message, shape={self.shape}>"
+        return f"<{type(self).__name__} message, shape={self.shape}{self._preview()}>"
+
+    def _preview(self) -> str:
+        """The first and last rows, below the line of the name."""
+        rows = np.array2string(self.array, threshold=12, edgeitems=2, precision=3)
+        return f"\n{rows}"
 
 
 def frozen(array):

@@ -1,0 +1,87 @@
+"""Data that a graph is scored on after each round, and what objects show of themselves."""
+
+import keras
+import numpy as np
+import pytest
+
+import kserket as srk
+from kserket import gmm
+from kserket.core.messages import Deferred
+
+
+def make(**options):
+    x, y, *_ = srk.datasets.make_mixture(120, 3, 2, seed=0)
+    gmm1 = gmm.GMM(3, itr=2, n_init=2, category=y[:90], save_dir=None, **options)
+    gmm1.connect(srk.Observation(x[:90]))
+    return srk.Graph(gmm1, seed=0), x[90:], y[90:]
+
+
+def test_validation_figures_stand_in_the_history_as_evaluate_gives_them():
+    graph, x, y = make()
+    history = graph.fit(3, verbose=0, validation_data=(x, y))
+    scores = graph.evaluate(x, y)
+    assert {f"val_{name}" for name in scores} <= set(history.history)
+    for name, value in scores.items():
+        assert history.history[f"val_{name}"][-1] == pytest.approx(value)
+        assert len(history.history[f"val_{name}"]) == 3
+    assert "val_gmm/accuracy" not in make()[0].fit(1, verbose=0, validation_data=x).history
+
+
+def test_validation_changes_nothing_that_is_learned():
+    watched, x, _ = make()
+    watched.fit(2, verbose=0, validation_data=x)
+    alone = make()[0]
+    alone.fit(2, verbose=0)
+    np.testing.assert_array_equal(watched["gmm"].posterior, alone["gmm"].posterior)
+
+
+def test_early_stopping_watches_validation_figures():
+    graph, x, _ = make()
+    figure = "val_gmm/log_likelihood"
+    stop = keras.callbacks.EarlyStopping(figure, patience=0, min_delta=1e3, mode="max")
+    graph.fit(9, callbacks=[stop], verbose=0, validation_data=x)
+    assert graph.round == 2
+
+
+@pytest.mark.parametrize(
+    "wrong, said",
+    [
+        (lambda x, y: x[:, :1], "obs"),
+        (lambda x, y: {"other": x}, "must be named"),
+        (lambda x, y: (x, y[:5]), "5 labels of 30 samples"),
+        (lambda x, y: (x, y, y), "a tuple of 3"),
+    ],
+)
+def test_wrong_validation_data_are_refused_before_the_first_round(wrong, said):
+    graph, x, y = make()
+    with pytest.raises(ValueError, match=said):
+        graph.fit(1, verbose=0, validation_data=wrong(x, y))
+    assert graph.round == 0
+
+
+def test_objects_show_what_they_are_made_of_and_what_they_found():
+    graph, x, _ = make()
+    name = graph["gmm"].get_name()
+    assert repr(graph["gmm"]) == f"<GMM {name}; K=3, itr=2, n_init=2>"
+    assert repr(graph).endswith("; 0 rounds done>")
+    graph.fit(1, verbose=0)
+    assert "accuracy " in repr(graph["gmm"]) and "log_likelihood " in repr(graph["gmm"])
+    assert repr(graph).endswith("; 1 round done>")
+    text = repr(graph["gmm"].get_forward_msg())
+    assert text.startswith("<Categorical message, shape=(90, 3)\n[[") and text.count("\n") < 10
+
+    def compute():
+        raise AssertionError("a picture of it computed it")
+
+    assert repr(Deferred((5, 2), compute)) == "<Deferred message, shape=(5, 2)>"
+
+
+def test_a_notebook_draws_a_graph_and_a_table_without_matplotlib(monkeypatch):
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    graph, *_ = make()
+    assert graph._repr_html_().startswith("<svg") and not plt.get_fignums()
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib.pyplot", None)
+    assert graph._repr_html_().startswith("<pre>Graph of 2 modules")
