@@ -29,10 +29,12 @@ import pathlib
 import tempfile
 import time
 
+import kserket as srk  # first, so that TensorFlow prints no start-up lines
+
+# isort: split
 import keras
 import numpy as np
 
-import kserket as srk
 from kserket import gmm, metrics, mlda, vae
 
 SCORES = ("accuracy", "nmi", "ari")

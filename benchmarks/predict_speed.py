@@ -13,10 +13,12 @@ import tempfile
 import time
 import warnings
 
+import kserket as srk  # first, so that TensorFlow prints no start-up lines
+
+# isort: split
 import numpy as np
 import tensorflow as tf
 
-import kserket as srk
 from kserket import gmm, mlda, mm, vae
 
 

@@ -15,10 +15,12 @@ import os
 import tempfile
 import time
 
+import kserket as srk  # first, so that TensorFlow prints no start-up lines
+
+# isort: split
 import keras
 import numpy as np
 
-import kserket as srk
 from kserket import gmm, mlda, mm, vae
 
 MODELS = ("vae+gmm", "vae+gmm+mm", "vae+gmm+mlda", "vae+gmm+mlda+mm")

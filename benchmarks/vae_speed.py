@@ -18,11 +18,13 @@ try:  # before TensorFlow: after it, PyTorch crashes when it makes an optimizer
 except ImportError:
     torch = None
 
+import kserket as srk  # first, so that TensorFlow prints no start-up lines
+
+# isort: split
 import keras
 import numpy as np
 import tensorflow as tf
 
-import kserket as srk
 from kserket import vae
 
 SAMPLES, FEATURES, HIDDEN, LATENT, BATCH = 3000, 784, 100, 18, 500

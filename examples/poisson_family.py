@@ -12,12 +12,14 @@ compiled and is served. Copy it, and change `conclude`, `learn` and what the mod
 import argparse
 from typing import Any, NamedTuple
 
+import kserket as srk  # first, so that TensorFlow prints no start-up lines
+
+# isort: split
 import keras
 import numpy as np
 import tensorflow as tf
 from sklearn.cluster import KMeans
 
-import kserket as srk
 from kserket import tensors
 
 

@@ -9,7 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from kserket.arrays import as_numbers
-from kserket.core.options import check_flag, check_positive, check_positive_int, make_rng
+from kserket.core.options import (
+    check_flag,
+    check_path,
+    check_positive,
+    check_positive_int,
+    make_rng,
+)
 from kserket.typing import Array, PathLike, Seed
 
 
@@ -62,6 +68,7 @@ def load_mnist(
         their labels, int64 in 0..9.
 
     Raises:
+        TypeError: If `path` is no path.
         FileNotFoundError: If the named file does not exist, or nothing is named and Keras cannot
             reach its copy.
         ValueError: If the file is not such an archive.
@@ -69,8 +76,10 @@ def load_mnist(
     Reference:
         Y. LeCun et al., "Gradient-based learning applied to document recognition", 1998.
     """
-    path = path or os.environ.get("KSERKET_MNIST")
-    if path:
+    if path is None:
+        path = os.environ.get("KSERKET_MNIST") or None
+    if path is not None:
+        check_path(path=path)
         arrays = _read_npz(path, ("x_train", "y_train", "x_test", "y_test"))
     else:
         arrays = _keras_mnist()
@@ -164,10 +173,12 @@ def load_serket_tutorial(path: PathLike) -> TutorialData:
         `TutorialData`.
 
     Raises:
+        TypeError: If `path` is no path.
         FileNotFoundError: If the file or one of the folder's files does not exist.
         ValueError: If a file cannot be read, parts are no finite numbers or not of the same length,
             or labels are not whole.
     """
+    check_path(path=path)
     path = Path(path)
     images, speech, labels = _read_folder(path) if path.is_dir() else _read_tutorial_npz(path)
     for name, values, ndim in (("images", images, 2), ("speech", speech, 2), ("labels", labels, 1)):

@@ -188,3 +188,10 @@ def test_tutorial_refuses_what_are_no_numbers(tmp_path, changed, message):
     np.savez(tmp_path / "data.npz", **parts)
     with pytest.raises(ValueError, match=message):
         datasets.load_serket_tutorial(tmp_path / "data.npz")
+
+
+@pytest.mark.parametrize("load", [datasets.load_mnist, datasets.load_serket_tutorial])
+@pytest.mark.parametrize("wrong", [5, False, ["a"]], ids=str)
+def test_what_is_no_path_is_refused_by_name(load, wrong):
+    with pytest.raises(TypeError, match="`path` must be a path"):
+        load(wrong)

@@ -9,7 +9,6 @@ from numpy.typing import ArrayLike
 
 from kserket import storage
 from kserket.core.keywords import suggests
-from kserket.core.named_inputs import named_inputs
 from kserket.core.options import check_classes, check_nonnegative_int, make_rng
 from kserket.gmm import rule
 from kserket.gmm.parameters import MixtureParameters
@@ -166,9 +165,13 @@ class MixtureScoring(MixtureParameters):
         )
 
     def _mean_log_likelihood(self, x, sample_weight=None):
-        parts = named_inputs(x, "class_prior")
-        scores = self.score_samples(parts["x"], parts.get("class_prior"))
-        return np.average(scores, weights=self._read(parts, sample_weight).weight)
+        data = self._read(x, sample_weight)
+        weight = np.ones(len(data.x)) if data.weight is None else data.weight
+        if data.missing is not None:
+            weight = np.where(data.missing, 0.0, weight)
+        if not weight.any():
+            raise ValueError(f"{self.name} has nothing to evaluate: no row of x was observed.")
+        return np.average(self.log_density(data), weights=weight)
 
     @suggests
     def sample(

@@ -183,6 +183,13 @@ def test_evaluate_takes_what_belongs_to_x():
     prior = np.tile([0.9, 0.1], (80, 1))
     expected = mixture.log_likelihood(POINTS, prior).mean()
     assert mixture.evaluate({"x": POINTS, "class_prior": prior}) == pytest.approx(expected)
+    variance = np.full(POINTS.shape, 0.1)
+    variance[:3] = np.inf  # rows that were not observed
+    expected = mixture.evaluate(POINTS[3:])
+    assert mixture.evaluate({"x": POINTS, "variance": variance}) == pytest.approx(expected)
+    assert mixture.evaluate(kserket.Gaussian(POINTS, variance)) == pytest.approx(expected)
+    with pytest.raises(ValueError, match="nothing to evaluate"):
+        mixture.evaluate({"x": POINTS[:3], "variance": variance[:3]})
     chain = kserket.MarkovChain(3, seed=0)
     chain.fit(STEPS, verbose=0)
     expected = np.sum(chain.log_likelihood(STEPS, lengths=[30, 50])) / 80
