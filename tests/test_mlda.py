@@ -15,9 +15,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
 import kserket as srk
-from kserket import gmm, metrics, mlda, mm, storage
+from kserket import floors, gmm, metrics, mlda, mm, storage
 from kserket.core import tensors as core_tensors
-from kserket.inference import topic_learning, word_counts
+from kserket.inference import document_classes, topic_learning, word_counts
+from kserket.mlda import rule
 
 K = 3
 
@@ -921,3 +922,17 @@ def test_a_module_below_that_knows_every_class_keeps_apart_what_looks_alike():
         module.connect(srk.Observation(counts), below)
         module.update()
         assert module.logs["accuracy"] == 1.0
+
+
+def test_a_report_that_no_topic_explains_counts_alike_on_arrays_and_tensors():
+    values = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.5, 0.5, 0.0]])
+    topics = np.array([[1.0, 0.0, 0.0], [1e-200, 0.5, 0.5]])
+    found = document_classes.modality_log_likelihood(
+        document_classes.Modality(values.copy(), is_report=True), topics
+    )
+    parts = tf.constant(values), tf.constant(topics), tf.constant(1.0, "float64")
+    served = rule._tensor_log_likelihood(*parts, True)
+    np.testing.assert_allclose(served, found, rtol=1e-12)
+    assert found[1, 0] == np.log(floors.SMALLEST) and found[0, 1] > np.log(floors.SMALLEST)
+    single = rule._tensor_log_likelihood(*(tf.cast(part, "float32") for part in parts), True)
+    np.testing.assert_allclose(single[1, 0], np.log(floors.smallest("float32")), rtol=1e-6)

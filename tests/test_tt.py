@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from numpy.testing import assert_allclose, assert_array_equal
 
 import kserket as srk
 from kserket import gmm, mlda, tt
-from kserket.inference import naming_game
+from kserket.inference import experts, naming_game
 
 N = 300
 
@@ -239,3 +240,27 @@ def test_served_as_predicted(make, tmp_path):
     served = tf.saved_model.load(str(tmp_path / "served")).signatures["classify"]
     answer = served(seen_by_anna=tf.constant(a), seen_by_ben=tf.constant(b))
     assert_allclose(next(iter(answer.values())).numpy(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("num_experts", [1, 2, 4])
+@pytest.mark.parametrize("has_prior", [False, True])
+@pytest.mark.parametrize("kind", [np.asarray, tf.constant])
+def test_joined_experts_are_multiplied_class_by_class(num_experts, has_prior, kind):
+    rng = np.random.default_rng(num_experts)
+    densities = rng.gamma(0.5, size=(num_experts, 6, 3)) + 1e-3
+    prior = rng.dirichlet(np.ones(3), 6) if has_prior else np.ones((6, 3))
+    logs = [kind(part) for part in np.log(densities)]
+    found = experts.conclude(logs, kind(np.log(prior)) if has_prior else None)
+    evidence, posterior = np.ones((6, 3)), np.ones((6, 3))
+    heard = np.ones((num_experts, 6, 3))
+    for n in range(6):  # written out in probabilities
+        for c in range(3):
+            for m in range(num_experts):
+                evidence[n, c] *= densities[m, n, c]
+                heard[m, n, c] = prior[n, c]
+                for other in range(num_experts):
+                    heard[m, n, c] *= densities[other, n, c] if other != m else 1.0
+            posterior[n, c] = evidence[n, c] * prior[n, c]
+    np.testing.assert_allclose(np.exp(found[0]), evidence, rtol=1e-10)
+    np.testing.assert_allclose(np.exp(found[1]), posterior, rtol=1e-10)
+    np.testing.assert_allclose([np.exp(part) for part in found[2]], heard, rtol=1e-10)
