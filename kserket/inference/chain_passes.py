@@ -29,11 +29,16 @@ class Passes(NamedTuple):
 def passes(log_evidence, initial, transitions, lengths):
     """Forwards and backwards, in the way that suits these probabilities and this many steps."""
     initial, transitions = (np.asarray(part, np.float64) for part in (initial, transitions))
-    has_zeros = min(initial.min(), transitions.min()) < _POSITIVE
-    scans = chain_scan.scans() if has_zeros or len(log_evidence) >= MANY else None
-    if has_zeros or (scans is not None and scans.compiled):
+    is_hard = has_zeros(initial, transitions)
+    scans = chain_scan.scans() if is_hard or len(log_evidence) >= MANY else None
+    if is_hard or (scans is not None and scans.compiled):
         return by_step(log_evidence, initial, transitions, lengths, scans)
     return in_chunks(log_evidence, initial, transitions, lengths)
+
+
+def has_zeros(initial, transitions):
+    """Whether a probability is too small for passes in scaled probabilities."""
+    return min(initial.min(), transitions.min()) < _POSITIVE
 
 
 def by_step(log_evidence, initial, transitions, lengths, scans):

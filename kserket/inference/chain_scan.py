@@ -41,16 +41,24 @@ def scans():
 
 @functools.cache
 def _compiled():
-    import numba
     from numba.extending import register_jitable
 
     register_jitable(_onward)
-    passes = (_forward, _backward, _best_path)
+    return Scans(*compile_all(_forward, _backward, _best_path), compiled=True)
+
+
+def compile_all(*functions):
+    """Functions compiled by numba.
+
+    Raises:
+        ImportError: If it is not installed.
+    """
+    import numba
+
     try:
-        functions = [numba.njit(cache=True, error_model="numpy")(part) for part in passes]
+        return [numba.njit(cache=True, error_model="numpy")(part) for part in functions]
     except RuntimeError:  # nowhere to write the cache
-        functions = [numba.njit(error_model="numpy")(part) for part in passes]
-    return Scans(*functions, compiled=True)
+        return [numba.njit(error_model="numpy")(part) for part in functions]
 
 
 def _onward(log_weights, matrix, log_matrix, weights, result):

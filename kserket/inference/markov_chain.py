@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kserket.inference import chain_passes, chain_scan
+from kserket.inference import chain_passes, chain_scan, chain_smoothing
 from kserket.inference.chain_passes import log
 from kserket.inference.sequences import check_lengths, first_and_later
 
@@ -94,14 +94,22 @@ def smooth(log_evidence, initial, transitions, lengths=None):
         ValueError: If shapes do not fit, or no path of states explains a sequence.
     """
     log_evidence, lengths = _checked(log_evidence, initial, lengths)
-    passes = chain_passes.passes(log_evidence, initial, transitions, lengths)
-    log_context = normalize(passes.log_predicted + passes.log_future)
-    log_marginals = normalize(log_context + log_evidence)
+    initial, transitions = (np.asarray(part, np.float64) for part in (initial, transitions))
     starts, _ = first_and_later(lengths)
-    counts = Counts(np.exp(log_marginals[starts]).sum(axis=0), passes.pairs)
-    return Smoothed(
-        log_context, log_marginals, counts, passes.log_likelihood, passes.log_predictive
-    )
+    both_ways = None if chain_passes.has_zeros(initial, transitions) else chain_smoothing.compiled()
+    if both_ways is None:
+        passes = chain_passes.passes(log_evidence, initial, transitions, lengths)
+        log_context = normalize(passes.log_predicted + passes.log_future)
+        log_marginals = normalize(log_context + log_evidence)
+        pairs, log_predictive = passes.pairs, passes.log_predictive
+    else:
+        is_start = np.zeros(len(log_evidence), bool)
+        is_start[starts] = True
+        log_context, log_marginals, pairs, log_predictive = chain_smoothing.run(
+            both_ways, log_evidence, is_start, initial, transitions
+        )
+    counts = Counts(np.exp(log_marginals[starts]).sum(axis=0), pairs)
+    return Smoothed(log_context, log_marginals, counts, float(log_predictive.sum()), log_predictive)
 
 
 def sample_paths(log_evidence, initial, transitions, num_paths, *, lengths=None, rng):
@@ -240,8 +248,8 @@ def _checked(log_evidence, initial, lengths):
             f"Log evidence must have shape (N, {len(initial)}), one row a step and one column a "
             f"state. Received: shape {log_evidence.shape}"
         )
-    wrong = ~np.isfinite(log_evidence.max(axis=1))
-    if wrong.any():
+    wrong = None if np.isfinite(log_evidence).all() else ~np.isfinite(log_evidence.max(axis=1))
+    if wrong is not None and wrong.any():
         row = int(np.argmax(wrong))
         raise ValueError(
             "Every row of log evidence needs a finite largest value: some state must be possible. "

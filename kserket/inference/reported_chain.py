@@ -89,6 +89,32 @@ def trusting(num_states):
     )
 
 
+def first(num_states, prior):
+    """`trusting`, without the transitions that may not happen."""
+    return _constrained(trusting(num_states), prior)
+
+
+def from_classes(classes, prior, lengths=None, transitions=None):
+    """A `State` that never doubts its reports, from a guess of the classes.
+
+    Args:
+        classes: (N, K), rows summing to one.
+        prior: `Prior`.
+        lengths: As in `expect`.
+        transitions: (K, K), or None to count them in the classes.
+
+    Returns:
+        `State`.
+    """
+    starts, after = first_and_later(check_lengths(lengths, len(classes)))
+    num_states = classes.shape[1]
+    if transitions is None:
+        counts = classes[after - 1].T @ classes[after]
+        transitions = to_probabilities(counts + prior.transition_counts(num_states))
+    initial = to_probabilities(classes[starts].sum(axis=0) + prior.initial)
+    return _constrained(State(initial, transitions, np.eye(num_states)), prior)
+
+
 def state_evidence(log_reported, reports, log_prior=None):
     """What the reports say about states: log sum_k reports[z, k] exp(log_reported[t, k]).
 
@@ -111,6 +137,13 @@ def state_evidence(log_reported, reports, log_prior=None):
         for row in np.flatnonzero((likelihood <= SMALLEST).any(axis=1)):  # only with zeros
             evidence[row] = np.logaddexp.reduce(log_reports + log_reported[row], axis=1)
     return evidence if log_prior is None else evidence + log_prior
+
+
+class Inferred(NamedTuple):
+    """What one pass over the reports says."""
+
+    statistics: Statistics
+    classes: np.ndarray  # (N, K) P(c_t = k | everything)
 
 
 def expect(log_reported, state, lengths=None, log_prior=None, num_paths=None, rng=None):
@@ -137,10 +170,37 @@ def expect(log_reported, state, lengths=None, log_prior=None, num_paths=None, rn
         )
         counts = markov_chain.count(paths, num_states, lengths)
         marginals = np.mean(paths[:, :, None] == np.arange(num_states), axis=0)
-    reported = np.exp(log_reported - log_reported.max(axis=1, keepdims=True))
-    likelihood = np.maximum(reported @ state.reports.T, SMALLEST)
-    reports = state.reports * ((marginals / likelihood).T @ reported)
+    reports, _ = _count_reports(log_reported, state.reports, marginals)
     return Statistics(*counts, reports, smoothed.log_likelihood)
+
+
+def infer(log_reported, state, lengths=None, log_prior=None):
+    """`expect`, and the classes' own probabilities.
+
+    Args:
+        log_reported: (N, K), as in `state_evidence`.
+        state: `State`.
+        lengths: As in `expect`.
+        log_prior: (N, K) or None.
+
+    Returns:
+        `Inferred`.
+    """
+    evidence = state_evidence(log_reported, state.reports, log_prior)
+    smoothed = markov_chain.smooth(evidence, state.initial, state.transitions, lengths)
+    marginals = np.exp(smoothed.log_marginals)
+    if np.array_equal(state.reports, np.eye(len(state.reports))):  # states are classes
+        reports, classes = np.diag(marginals.sum(axis=0)), marginals
+    else:
+        reports, classes = _count_reports(log_reported, state.reports, marginals)
+    return Inferred(Statistics(*smoothed.counts, reports, smoothed.log_likelihood), classes)
+
+
+def _count_reports(log_reported, reports, marginals):
+    """Expected times (K, K) that a state was reported as a class, and the classes (N, K)."""
+    reported = np.exp(log_reported - log_reported.max(axis=1, keepdims=True))
+    shares = marginals / np.maximum(reported @ reports.T, SMALLEST)
+    return reports * (shares.T @ reported), reported * (shares @ reports)
 
 
 def merge(*statistics):
@@ -165,10 +225,10 @@ def maximize(statistics, prior):
     if np.isinf(prior.trust):
         reports = np.eye(num_states)
     else:
-        reports = _to_probabilities(statistics.reports + prior.report_counts(num_states))
+        reports = to_probabilities(statistics.reports + prior.report_counts(num_states))
     return State(
-        _to_probabilities(statistics.initial + prior.initial),
-        _to_probabilities(statistics.transitions + prior.transition_counts(num_states)),
+        to_probabilities(statistics.initial + prior.initial),
+        to_probabilities(statistics.transitions + prior.transition_counts(num_states)),
         reports,
     )
 
@@ -268,13 +328,13 @@ def fit(log_reported, prior, *, n_init=10, rng, log_prior=None, lengths=None, **
         `Fit`.
     """
     data = {"lengths": lengths, "log_prior": log_prior}
-    state = _constrained(trusting(log_reported.shape[1]), prior)
+    state = first(log_reported.shape[1], prior)
     if np.isfinite(prior.trust):
-        first = 0.7 * state.reports + 0.3 / len(state.reports)
-        starts = [state._replace(reports=first)]
+        near = 0.7 * state.reports + 0.3 / len(state.reports)
+        starts = [state._replace(reports=near)]
         if prior.allowed is not None and not np.tril(prior.allowed, -1).any():
             order = _order_in_time(log_reported, lengths)
-            starts.append(state._replace(reports=first[order]))
+            starts.append(state._replace(reports=near[order]))
         for index in range(n_init - 1):
             reach = 1 + index % 3
             start = neighborhood_start(log_reported, reach, rng, **data)
@@ -329,9 +389,9 @@ def neighborhood_start(log_reported, reach, rng, *, lengths=None, log_prior=None
     starts, after = first_and_later(lengths)
     named = reported if log_prior is None else np.exp(markov_chain.normalize(log_prior))
     state = State(
-        _to_probabilities(guess[starts].sum(axis=0)),
-        _to_probabilities(guess[after - 1].T @ guess[after] + 1.0 / num_states),
-        _to_probabilities(guess.T @ reported),
+        to_probabilities(guess[starts].sum(axis=0)),
+        to_probabilities(guess[after - 1].T @ guess[after] + 1.0 / num_states),
+        to_probabilities(guess.T @ reported),
     )
     return state.renumbered(numbering(guess.T @ named))
 
@@ -340,7 +400,7 @@ def _constrained(state, prior):
     """The same chain without the transitions that are not allowed."""
     if prior.allowed is None:
         return state
-    return state._replace(transitions=_to_probabilities(state.transitions * prior.allowed))
+    return state._replace(transitions=to_probabilities(state.transitions * prior.allowed))
 
 
 def _order_in_time(log_reported, lengths):
@@ -366,6 +426,6 @@ def numbering(reports):
     return states[np.argsort(classes)]
 
 
-def _to_probabilities(counts):
-    """Rows divided by their sums; (..., K)."""
+def to_probabilities(counts):
+    """Counts (..., K) divided by the sums of their rows."""
     return counts / counts.sum(axis=-1, keepdims=True)

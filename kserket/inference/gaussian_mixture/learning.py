@@ -47,6 +47,14 @@ class Options(NamedTuple):
     hyper_parameters: dict = {}
     tolerance: float | None = 1e-6
 
+    def given(self):
+        """The hyper-parameters that are not learned, a dict."""
+        return {name: value for name, value in self.hyper_parameters.items() if value is not None}
+
+    def learns_prior(self):
+        """Whether the prior of the components is learned from the data."""
+        return self.given().keys() <= {"weight_concentration"}
+
 
 def learn(data, options, found=None, rng=None, num_sweeps=100, callback=None):
     """Learns a mixture, from a start or from what was found before.
@@ -128,17 +136,16 @@ def begin(data, options, rng):
     if options.learns_powers:
         transform = _standardizing(data)
         data = transformed(data, transform)
-    given = {name: value for name, value in options.hyper_parameters.items() if value is not None}
-    prior, state = _default_prior(data, options.num_components, given), None
-    learns_prior = given.keys() <= {"weight_concentration"}
+    given = options.given()
+    prior, state = first_prior(data, options), None
     needs_state = options.inference == "variational"
-    if learns_prior or needs_state:
+    if options.learns_prior() or needs_state:
         best = start(
             prior=prior,
             num_components=options.num_components,
             n_init=options.n_init,
             rng=rng,
-            learn_prior=learns_prior,
+            learn_prior=options.learns_prior(),
             learn_weights=not given,
             learn_powers=options.learns_powers,
             **arguments(data),
@@ -154,6 +161,33 @@ def begin(data, options, rng):
     elif not needs_state:
         state = None
     return Found(prior, state, transform, gaps, groups)
+
+
+def first_prior(data, options):
+    """The hyper-parameters that `Options` give, and defaults that suit the data for the rest.
+
+    Args:
+        data: `Data`, prepared.
+        options: `Options`.
+
+    Returns:
+        `Prior`.
+
+    Raises:
+        ValueError: If there are too few degrees of freedom.
+    """
+    given = options.given()
+    mean, variance = storage.moments(data.x, data.weight)
+    if data.variance is not None:
+        weight = np.ones(len(data.x)) if data.weight is None else data.weight
+        total = storage.total(lambda part, counts: counts @ part, data.variance, weight)
+        variance = variance + total / weight.sum()
+    if not given.get("degrees_of_freedom", len(mean)) > len(mean) - 1:
+        raise ValueError(
+            f"`degrees_of_freedom` must be above D - 1 = {len(mean) - 1}. "
+            f"Received: {given['degrees_of_freedom']}"
+        )
+    return default_prior(mean, variance, options.num_components)._replace(**given)
 
 
 def _climb(data, options, found, num_sweeps, callback):
@@ -276,21 +310,6 @@ def _resolution(data, options, counted):
     if data.variance is not None:
         return np.zeros(num_features)
     return resolution.find(data.x, counted)
-
-
-def _default_prior(data, num_components, given):
-    """The user's hyper-parameters, a dict, and defaults that suit the data for the rest."""
-    mean, variance = storage.moments(data.x, data.weight)
-    if data.variance is not None:
-        weight = np.ones(len(data.x)) if data.weight is None else data.weight
-        total = storage.total(lambda part, counts: counts @ part, data.variance, weight)
-        variance = variance + total / weight.sum()
-    if not given.get("degrees_of_freedom", len(mean)) > len(mean) - 1:
-        raise ValueError(
-            f"`degrees_of_freedom` must be above D - 1 = {len(mean) - 1}. "
-            f"Received: {given['degrees_of_freedom']}"
-        )
-    return default_prior(mean, variance, num_components)._replace(**given)
 
 
 def _standardizing(data):

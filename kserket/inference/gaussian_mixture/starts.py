@@ -198,13 +198,13 @@ def _clusters(x, variance, num_components, rng, probabilities, sample_weight, st
     num_clusters = num_components
     if probabilities is not None:  # as many as there are classes of half a sample or more
         num_clusters = max(1, (class_prior.mean_row(probabilities) * num_samples >= 0.5).sum())
-    kmeans = _kmeans((sample - center) / scale, num_clusters, weight, rng)
+    found = kmeans((sample - center) / scale, num_clusters, weight, rng)
     responsibilities = np.zeros((num_samples, num_components))
     for first in range(0, num_samples, MAX_START_SAMPLES):
         rows = first + np.flatnonzero(counted[first : first + MAX_START_SAMPLES])
         if len(rows):
             chunk = storage.read(x, slice(first, first + MAX_START_SAMPLES))[rows - first]
-            responsibilities[rows, kmeans.predict((chunk - center) / scale)] = 1.0
+            responsibilities[rows, found.predict((chunk - center) / scale)] = 1.0
     if probabilities is not None:
         responsibilities = class_prior.match(responsibilities, probabilities)
     responsibilities[~counted] = 1.0 / num_components
@@ -331,14 +331,14 @@ def _max_start_samples(num_features):
     return max(1000, min(MAX_START_SAMPLES, MAX_START_VALUES // num_features))
 
 
-def _kmeans(x, num_components, weight, rng):
+def kmeans(x, num_components, weight, rng):
     """scikit-learn's k-means, fitted to (N, D), with as many centers as there is data for."""
     import warnings
 
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
 
-    kmeans = KMeans(
+    model = KMeans(
         min(num_components, len(x)),
         n_init=1,
         max_iter=50,
@@ -346,4 +346,4 @@ def _kmeans(x, num_components, weight, rng):
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different data than centers
-        return kmeans.fit(x, sample_weight=weight)
+        return model.fit(x, sample_weight=weight)
