@@ -18,6 +18,8 @@ class Hooks(Messenger):
 
     evidence_uses_prior = True
     passes_through = False
+    takes_order = False  # whether it can learn together with a reader that learns an order
+    learns_below = False  # whether it learns together with the module that it reads
     links_samples = True
     num_rows: int | None = None  # how many rows it reads and sends, where these are its own: a pair
     tensor_decode: Callable[..., list[Any]] | None = None
@@ -141,6 +143,34 @@ class Hooks(Messenger):
             (the default) where it is not known exactly.
         """
         return None
+
+    def order_below(self, num_samples: int, num_classes: int) -> Any:
+        """What it knows of the order of the classes that it reads, before both learn together.
+
+        Asked by a module that `takes_order`, when it learns, of readers that `learns_below`.
+
+        Args:
+            num_samples: N.
+            num_classes: K.
+
+        Returns:
+            What the module below understands, such as `inference.mixture_chain.Order`.
+
+        Raises:
+            TypeError: If the module does not define it.
+        """
+        raise TypeError(f"{type(self).__name__} must define order_below().")
+
+    def take_order(self, found: Any) -> None:
+        """Takes over what both have learned, in the update that follows.
+
+        Args:
+            found: What the module below learned, such as `inference.mixture_chain.Fit`.
+
+        Raises:
+            TypeError: If the module does not define it.
+        """
+        raise TypeError(f"{type(self).__name__} must define take_order().")
 
     def generate(self, latent: Any, num_samples: int, rng: np.random.Generator) -> list[Any]:
         """Draws what the inputs would hold.

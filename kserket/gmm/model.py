@@ -194,6 +194,7 @@ class GaussianMixture(MixtureScoring):
         callbacks: Callbacks,
         verbose: Verbose,
         rng: np.random.Generator,
+        learn: Any = learning.learn,
     ) -> Any:
         """`fit` of checked data, from what was found before.
 
@@ -204,6 +205,7 @@ class GaussianMixture(MixtureScoring):
             callbacks: As in `fit`.
             verbose: As in `fit`.
             rng: `numpy.random.Generator`.
+            learn: What learns, with the arguments of `inference.gaussian_mixture.learning.learn`.
 
         Returns:
             A `keras.callbacks.History`, and the `Found` that was adopted.
@@ -218,7 +220,7 @@ class GaussianMixture(MixtureScoring):
 
         def run(report):
             nonlocal result
-            result = learning.learn(data, self._options(), found, rng, num_sweeps, report)
+            result = learn(data, self._options(), found, rng, num_sweeps, report)
             return lambda: result
 
         figure = "bound" if self.inference == "variational" else "log_joint"

@@ -18,6 +18,7 @@ from kserket.floors import LOG_ZERO
 from kserket.gmm import rule
 from kserket.gmm.data import check_size, read
 from kserket.gmm.model import GaussianMixture
+from kserket.inference import mixture_chain
 from kserket.inference.gaussian_mixture import learning, scoring
 from kserket.inference.gaussian_mixture.data import Data
 from kserket.inference.umap_clusters import group_probabilities
@@ -153,6 +154,8 @@ class GMM(LearningModule):
         self._check_shape(inputs)
         x = inputs[0]
         self._check_classes(prior, self.K)
+        if prior is None and any(reader.learns_below for reader in self._readers):
+            prior = np.full((len(x), self.K), 1.0 / self.K)  # the order replaces mixing weights
         missing = messages.missing_rows(x)
         x = x if isinstance(x, messages.Gaussian) else np.asarray(x)
         check_size(np.asarray(x), self.get_name())
@@ -169,12 +172,45 @@ class GMM(LearningModule):
             found = found._replace(groups=self._known(self._groups, data))
             if np.array_equal(found.state.mean, self._classes_means):  # else others were set
                 found = found._replace(classes=self._known(self._classes, data))
+        data, learn = self._joined(data)
         callbacks = self.fit_callbacks(self.itr, "sweep")
-        history, found = self.model.sweep(data, found, self.itr, callbacks, 0, rng)
+        history, found = self.model.sweep(data, found, self.itr, callbacks, 0, rng, learn)
         self._groups, self._classes = found.groups, found.classes
         self._classes_means = None if found.classes is None else found.state.mean
         (figure, values), *_ = history.history.items()
         return {figure: values[-1]}
+
+    @property
+    def takes_order(self) -> bool:
+        """Whether a chain above can learn together with it."""
+        return self._options["inference"] == "variational" and not self._options.get("keep_groups")
+
+    def _joined(self, data):
+        """Data, and what learns from them: the mixture alone, or with the reader that asks for it.
+
+        What that reader said is not a class prior then; what others said still is.
+        """
+        readers = [reader for reader in self._readers if reader.learns_below]
+        if not readers:
+            return data, learning.learn
+        if len(readers) > 1:
+            names = " and ".join(sorted(reader.get_name() for reader in readers))
+            raise ValueError(
+                f"{self.get_name()} can learn together with one reader. {names} ask for it."
+            )
+        (reader,) = readers
+        others = self.mailbox.prior(leaving_out=reader)
+        log_prior = None if others is None else messages.as_categorical(others).log_probs
+        order = reader.order_below(len(data.x), self.K)
+
+        def learn(data, options, found, rng, num_sweeps, callback):
+            found, fit = mixture_chain.learn(
+                data, options, order, found, rng=rng, num_sweeps=num_sweeps, callback=callback
+            )
+            reader.take_order(fit)
+            return found
+
+        return data._replace(log_prior=log_prior), learn
 
     def infer(self, data: Any, prior: Any = None) -> Inference:
         """What the model concludes.

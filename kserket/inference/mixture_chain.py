@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kserket.inference import joint_starts, quadratic_form, reported_chain
+from kserket.inference import class_prior, joint_starts, quadratic_form, reported_chain
 from kserket.inference.gaussian_mixture import empirical_bayes, learning
 from kserket.inference.gaussian_mixture.blocks import Blocks, take_rows
 from kserket.inference.gaussian_mixture.data import Data, check_counts, prepared
@@ -50,12 +50,14 @@ class Order(NamedTuple):
         state: `reported_chain.State` to go on from, or None.
         lengths: Lengths (S,) of the sequences, or None for one.
         log_prior: (N, K) log class prior of each step's state, or None.
+        n_init: Number of starts; None makes `NUM_STARTS`.
     """
 
     prior: reported_chain.Prior
     state: reported_chain.State | None = None
     lengths: np.ndarray | None = None
     log_prior: np.ndarray | None = None
+    n_init: int | None = None
 
 
 class Fit(NamedTuple):
@@ -68,7 +70,7 @@ class Fit(NamedTuple):
     bound: float | None  # before that M step
 
 
-def learn(data, options, order, found=None, *, n_init=None, rng, num_sweeps=100, callback=None):
+def learn(data, options, order, found=None, *, rng, num_sweeps=100, callback=None):
     """Learns mixture and chain, from starts or from what was found before.
 
     Args:
@@ -76,22 +78,21 @@ def learn(data, options, order, found=None, *, n_init=None, rng, num_sweeps=100,
         options: `learning.Options` of a variational mixture.
         order: `Order`.
         found: `gaussian_mixture.data.Found` of an earlier call, or None for starts.
-        n_init: Number of starts; None makes `NUM_STARTS`.
         rng: Numpy Generator.
         num_sweeps: How many sweeps to do at most, after those of the starts.
         callback: Called after each sweep as `callback(sweep, num_sweeps, bound, reach)`, where
-            `reach()` returns the `gaussian_mixture.data.Found` of that sweep. `StopIteration` ends learning.
+            `reach()` returns the `gaussian_mixture.data.Found` of that sweep. `StopIteration`
+            ends learning.
 
     Returns:
         `gaussian_mixture.data.Found`, and the `Fit` that it is a part of.
     """
     check_counts(data)
     if found is None:
-        n_init = NUM_STARTS if n_init is None else n_init
         few = options._replace(n_init=options.n_init or _OWN_STARTS)
         found = learning.begin(data.seen()[0], few, rng)
         data = prepared(data, found)
-        fit = _best_start(data, options, order, found, n_init, rng)
+        fit = _best_start(data, options, order, found, rng)
     else:
         data = prepared(data, found)
         chain = order.state
@@ -169,7 +170,7 @@ def climb(data, order, run, *, max_sweeps, tolerance, learner=None, callback=Non
     return Run(fit, sums, False)
 
 
-def _best_start(data, options, order, found, n_init, rng):
+def _best_start(data, options, order, found, rng):
     """The best of several starts, a `Fit`.
 
     After some sweeps the best by the bound go on, twice. Classes
@@ -186,16 +187,19 @@ def _best_start(data, options, order, found, n_init, rng):
     blocks, learner = _blocks(data, base), None
     if options.learns_prior():
         learner = empirical_bayes.Learner(base, blocks.form, learn_weights=False)
-    log_own, _ = log_responsibilities(found.state, data.x, blocks.variance, order.log_prior)
+    given = data.log_prior if order.log_prior is None else order.log_prior
+    log_own, _ = log_responsibilities(found.state, data.x, blocks.variance, given)
     own = joint_starts.Start(np.exp(log_own), None)
+    n_init = NUM_STARTS if order.n_init is None else order.n_init
+    decides = given is not None and class_prior.decides(np.exp(given))
     guesses = joint_starts.starts(
         x,
         options.num_components,
-        n_init - 1,
+        0 if decides else n_init - 1,  # a prior that decides gives classes their meaning
         rng,
         lengths=check_lengths(order.lengths, len(x)),
         allowed=order.prior.allowed,
-        log_prior=order.log_prior,
+        log_prior=given,
     )
     runs = []
     for guess in [own, *guesses]:
@@ -256,7 +260,7 @@ def _blocks(data, prior):
     if data.missing is not None:
         variance = np.zeros(data.x.shape) if variance is None else np.array(variance)
         variance[data.missing] = np.inf
-    return Blocks(prior, data.x, variance)
+    return Blocks(prior, data.x, variance, data.log_prior)
 
 
 def _resume(data, order, fit):
@@ -270,12 +274,14 @@ def _resume(data, order, fit):
 
 
 def _log_likelihood(data, terms, num_components):
-    """E[log N(x_t; class)] of all steps, (N, K); 0 in rows that are missing."""
+    """E[log N(x_t; class)] of all steps, 0 if missing, and what is known of the class: (N, K)."""
     result = np.empty((len(data.x), num_components))
     for rows, block in data.blocks():
         density = data.form.log_density(terms, block.data, data.buffer(num_components, block))
         if block.missing is not None:
             density[:, block.missing] = 0.0
+        if block.log_prior is not None:
+            density += block.log_prior
         result[rows] = density.T
     return result
 

@@ -114,6 +114,16 @@ class MarkovChain(ChainScoring):
         self.num_paths = num_paths if num_paths is None else int(num_paths)
         self.build()
 
+    def adopt(self, state: Any, statistics: Any) -> None:
+        """Takes over what was learned elsewhere.
+
+        Args:
+            state: `inference.reported_chain.State`.
+            statistics: `inference.reported_chain.Statistics` that it follows from.
+        """
+        self._assign(state)
+        self._counted = statistics
+
     @suggests
     def fit(
         self,

@@ -13,9 +13,9 @@ from kserket.core.attributes import Fixed
 from kserket.core.inference import Inference
 from kserket.core.keywords import in_words_of
 from kserket.core.learning_module import LearningModule, check_learned
-from kserket.core.options import check_choice, check_classes, check_positive_int
+from kserket.core.options import check_choice, check_classes, check_flag, check_positive_int
 from kserket.core.registry import register_module
-from kserket.inference import markov_chain, reported_chain
+from kserket.inference import markov_chain, mixture_chain, reported_chain
 from kserket.inference.sequences import check_lengths
 from kserket.mm import rule
 from kserket.mm.data import read
@@ -58,9 +58,13 @@ class MarkovModel(LearningModule):
         itr: Number of sweeps in one update at most.
         category: Optional labels (N,), used to score and for nothing else.
         inference: "exact" counts transitions by forward-backward, "sampled" in `num_samp` paths.
-        n_init: Number of starts of the first update, chosen by the posterior density.
+        n_init: Number of starts of the first update, chosen by the posterior density, or by the
+            bound with `joint`. None makes 10, with `joint` 31.
         trust: How many observations it counts as that the module below is right; infinity
-            never doubts it.
+            never doubts it. None is 10, with `joint` infinity.
+        joint: Whether the mixture below learns together with the chain, when it is updated: by one
+            bound of both, from starts that know time. Where classes overlap and states last, a
+            mixture that is learned alone first ends far from the best order.
         save_dir: Folder in which `module003_mm/` is made; None writes nothing.
         load_dir: A module's own folder to take parameters from.
         seed: Integer that determines all randomness.
@@ -105,7 +109,7 @@ class MarkovModel(LearningModule):
     """
 
     model_class = MarkovChain
-    num_samp, inference = Fixed(), Fixed()
+    num_samp, inference, joint = Fixed(), Fixed(), Fixed()
     category = LearningModule.labels
 
     def __init__(
@@ -118,8 +122,9 @@ class MarkovModel(LearningModule):
         itr: int = 100,
         category: ArrayLike | None = None,
         inference: Literal["exact", "sampled"] = "exact",
-        n_init: int | None = 10,
-        trust: float = 10.0,
+        n_init: int | None = None,
+        trust: float | None = None,
+        joint: bool = False,
         save_dir: PathLike | None = ".",
         load_dir: PathLike | None = None,
         seed: int | None = None,
@@ -128,8 +133,15 @@ class MarkovModel(LearningModule):
     ) -> None:
         check_positive_int(num_samp=num_samp, itr=itr)
         check_choice("inference", inference, "exact", "sampled")
+        check_flag(joint=joint)
+        if joint and inference == "sampled":
+            raise ValueError("`joint` needs inference='exact'. Received: inference='sampled'")
         num_paths = int(num_samp) if inference == "sampled" else None
-        self._options = {"n_init": n_init, "trust": trust, "num_paths": num_paths, **kwargs}
+        if trust is None:
+            trust = np.inf if joint else 10.0
+        self._options = {"n_init": 10, "trust": trust, "num_paths": num_paths, **kwargs}
+        if n_init is not None:
+            self._options["n_init"] = n_init
         allowed = kwargs.get("allowed_transitions")
         num_states = 1 if allowed is None or isinstance(allowed, str) else len(allowed)
         with in_words_of(MarkovModel, MarkovChain, num_paths="num_samp"):
@@ -153,7 +165,9 @@ class MarkovModel(LearningModule):
             keep_rounds=keep_rounds,
         )
         self.model: MarkovChain | Any
-        self.num_samp, self.inference = int(num_samp), inference
+        self.num_samp, self.inference, self.joint = int(num_samp), inference, bool(joint)
+        self._num_starts = n_init
+        self._found_below = None  # with the mixture, in its update before this module's
         self.lengths, self.itr = lengths, int(itr)
         self._log_likelihood = None
 
@@ -175,8 +189,35 @@ class MarkovModel(LearningModule):
         self.itr = state.get("itr", self.itr)
         self.lengths = state.get("lengths", self.lengths)
 
+    @property
+    def learns_below(self) -> bool:
+        """Whether it learns together with the mixture below."""
+        return self.joint and self.learnable
+
+    def order_below(self, num_samples: int, num_classes: int) -> Any:
+        lengths, prior = check_lengths(self.lengths), self.get_backward_msg()
+        if lengths is not None and lengths.sum() != num_samples:
+            lengths = None
+        self._check_classes(prior, num_classes)
+        return mixture_chain.Order(
+            MarkovChain(num_classes, **self._options).prior,
+            None if self.model is None or not self.model.is_fitted else self.model.state,
+            lengths,
+            None if prior is None else messages.as_categorical(prior).log_probs,
+            self._num_starts,
+        )
+
+    def take_order(self, found: Any) -> None:
+        self._found_below = found
+
     def check_options(self, num_samples: int | None) -> None:
         super().check_options(num_samples)
+        if self.joint and not all(source.takes_order for source in self.inputs):
+            raise ValueError(
+                f"{self.get_name()} learns jointly with what it reads: a GMM with "
+                "inference='variational' and without keep_groups. "
+                f"Received: {', '.join(source.get_name() for source in self.inputs)}"
+            )
         if self.lengths is not None and num_samples is not None and self.learnable:
             check_lengths(self.lengths, num_samples)
 
@@ -208,6 +249,10 @@ class MarkovModel(LearningModule):
         )
 
     def learn(self, data: Any, rng: np.random.Generator) -> dict[str, float]:
+        found, self._found_below = self._found_below, None
+        if found is not None:
+            self.model.adopt(found.chain, found.statistics)
+            return {"bound": found.bound}
         history = self.model.fit(
             data,
             epochs=self.itr,
@@ -234,6 +279,8 @@ class MarkovModel(LearningModule):
         up, down, posterior = map(
             messages.Categorical.from_log, rule.conclude(smoothed.log_context, own, above)
         )
+        if self.joint:
+            down = messages.Categorical(down.probs @ state.reports)
         return Inference(up, [down], posterior), smoothed.log_likelihood / len(own)
 
     def figures(self, inference: Inference) -> dict[str, Any]:
@@ -289,6 +336,8 @@ class MarkovModel(LearningModule):
             own + above, terms.initial, terms.transitions, terms.starts
         )
         up, down, posterior = map(tensors.from_log, rule.conclude(context, own, above))
+        if self.joint:
+            down = tensors.from_log(tf.math.log(down.array @ terms.reports))
         return tensors.Inference(up, [down], posterior)
 
     def tensor_generate(self, latent: Any, seed: Any, terms: Any) -> list[Any]:
