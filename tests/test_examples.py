@@ -17,6 +17,7 @@ EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
 # They make what they learn from.
 OWN_DATA = {
     *("naming_game.py", "naming_game_processes.py", "new_words.py"),
+    "number_recognition.py",
     *("poisson_family.py", "user_module.py"),
 }
 

@@ -1,0 +1,163 @@
+"""Does a graph repair what a recognizer of speech got wrong? Rules of SpeechRecog compared.
+
+    python benchmarks/speech.py                # lists of hypotheses that are simulated
+    python benchmarks/speech.py --sound        # words that eSpeak says and PocketSphinx hears
+                                               # (pip install espeakng-loader "kserket[speech]")
+
+Each object has a word, which says what kind of thing it is, and a picture, from which its kind is
+known in 3 of 4 cases. A topic model reads both. Printed: how often the likeliest word is the one
+that was said, and how often the kind is right.
+"""
+
+import argparse
+import ctypes
+import pathlib
+import tempfile
+
+import numpy as np
+
+import kserket as srk
+from kserket import mlda, speech_recog
+
+KINDS, WORDS_OF_KIND = 10, 2
+RULES = {
+    "expected counts": {},
+    "expected counts, without the score": {"score_weight": 0.0},
+    "one is drawn": {"resample": "one"},
+    "one is drawn, without the score": {"resample": "one", "score_weight": 0.0},
+}
+ORIGINAL = {"resample": "one", "score_weight": 0.0}  # and what it said comes back to it
+
+
+def simulated(seed, num_objects=300, num_hypotheses=10):
+    """Lists of words and scores for each object, what was said, and its kind."""
+    rng = np.random.default_rng(seed)
+    num_words = KINDS * WORDS_OF_KIND
+    kinds = rng.integers(KINDS, size=num_objects)
+    said = WORDS_OF_KIND * kinds + rng.integers(WORDS_OF_KIND, size=num_objects)
+    lists = {}
+    for n, word in enumerate(said):
+        heard = list(rng.permutation(np.setdiff1d(np.arange(2 * num_words), [word])))
+        heard = heard[:num_hypotheses]
+        if rng.random() < 0.55:
+            heard[0] = word
+        elif rng.random() < 0.78:
+            heard[rng.integers(1, num_hypotheses)] = word
+        lists[str(n)] = [([f"w{w}"], -0.4 * rank) for rank, w in enumerate(heard)]
+    return lists, [f"w{word}" for word in said], kinds
+
+
+def spoken(seed, folder, num_objects=100):
+    """The same of words that are said and heard: two for each of ten kinds."""
+    names = (
+        "dog puppy cat kitten apple orange chair table water coffee "
+        "train bus window door yellow green doctor nurse river ocean"
+    ).split()
+    rng = np.random.default_rng(seed)
+    kinds = rng.permutation(np.arange(num_objects) % KINDS)
+    said = [names[WORDS_OF_KIND * k + rng.integers(WORDS_OF_KIND)] for k in kinds]
+    say, recognizer, lists = speaker(), speech_recog.PocketSphinx(), {}
+    for n, word in enumerate(said):
+        path = pathlib.Path(folder) / f"{n}.wav"
+        say(word, path, pitch=int(rng.integers(30, 70)), speed=int(rng.integers(130, 180)))
+        lists[str(n)] = recognizer(path) or [([], 0.0)]
+    return lists, said, kinds
+
+
+def speaker():
+    """A function that writes what eSpeak NG says to a WAV file."""
+    import espeakng_loader
+    from scipy.io import wavfile
+
+    library, parts = ctypes.CDLL(espeakng_loader.get_library_path()), []
+    data = espeakng_loader.get_data_path().encode()
+    rate = library.espeak_Initialize(2, 0, data, 0)  # it gives its samples back
+
+    @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+    def collect(samples, number, events):
+        if samples and number > 0:
+            parts.append(np.ctypeslib.as_array(samples, (number,)).copy())
+        return 0
+
+    library.espeak_SetSynthCallback(collect)
+    library.espeak_SetVoiceByName(b"en-us")
+
+    def say(text, path, pitch, speed):
+        parts.clear()
+        library.espeak_SetParameter(1, speed, 0)
+        library.espeak_SetParameter(3, pitch, 0)
+        content = text.encode()
+        size = ctypes.c_size_t(len(content) + 1)
+        library.espeak_Synth(content, size, 0, 0, 0, 1, None, None)
+        library.espeak_Synchronize()
+        wavfile.write(path, rate, np.concatenate(parts))
+
+    say.keep = collect  # the library calls it as long as it speaks
+    return say
+
+
+def pictures(kinds, seed):
+    """What pictures say of the kind: right in 3 of 4 cases, and known to be."""
+    rng = np.random.default_rng([seed, 1])
+    seen = np.where(rng.random(len(kinds)) < 0.75, kinds, rng.integers(KINDS, size=len(kinds)))
+    return srk.Categorical(0.225 / (KINDS - 1) + (0.775 - 0.025) * np.eye(KINDS)[seen])
+
+
+def word_accuracy(speech, counts, said):
+    heard = np.array(speech.words)[np.asarray(counts).argmax(axis=1)]
+    return (heard == np.array(said)).mean()
+
+
+def run(lists, said, kinds, seed, rounds, hears_itself=False, **rule):
+    """Accuracy of words and of kinds."""
+    srk.Module.reset_names()
+    speech = speech_recog.SpeechRecog(
+        list(lists), recognizer=lists.get, save_dir=None, seed=seed, **rule
+    )
+    seen = srk.Module("pictures", learnable=False)
+    seen.set_forward_msg(pictures(kinds, seed))
+    mlda1 = mlda.MLDA(KINDS, category=kinds, seed=seed, save_dir=None)
+    mlda1.connect(speech, seen, backward=not hears_itself)
+    for _ in range(rounds):
+        speech.update()
+        mlda1.update()
+        if hears_itself:  # P(w | d) by everything that is known of it, its own words too
+            counts = speech.get_forward_msg()
+            topics = mlda1.posterior.T @ counts + 0.05
+            topics /= topics.sum(axis=1, keepdims=True)
+            speech.set_backward_msg(mlda1.posterior @ topics)
+    speech.update()
+    return word_accuracy(speech, speech.get_forward_msg(), said), mlda1.logs["accuracy"]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[100, 101, 102, 103, 104])
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--sound", action="store_true")
+    parser.add_argument("--objects", type=int, default=None)
+    arguments = parser.parse_args()
+    sizes = {} if arguments.objects is None else {"num_objects": arguments.objects}
+    figures = {}
+    for seed in arguments.seeds:
+        with tempfile.TemporaryDirectory() as folder:
+            data = spoken(seed, folder, **sizes) if arguments.sound else simulated(seed, **sizes)
+        lists, said, _ = data
+        first = np.mean([[said[int(n)]] == part[0][0] for n, part in lists.items()])
+        among = np.mean([[said[int(n)]] in [h for h, _ in part] for n, part in lists.items()])
+        figures.setdefault("first guess", []).append((first, np.nan))
+        figures.setdefault("in the list at all", []).append((among, np.nan))
+        for name, rule in RULES.items():
+            figures.setdefault(name, []).append(run(*data, seed, arguments.rounds, **rule))
+        original = run(*data, seed, arguments.rounds, hears_itself=True, **ORIGINAL)
+        figures.setdefault("as the original: drawn, no score, hears itself", []).append(original)
+    print(f"seeds {arguments.seeds}, {arguments.rounds} rounds")
+    print(f"{'':48} words          kinds")
+    for name, rows in figures.items():
+        mean, sd = np.mean(rows, axis=0), np.std(rows, axis=0)
+        kinds = "" if np.isnan(mean[1]) else f"{mean[1]:.3f} +- {sd[1]:.3f}"
+        print(f"{name:48} {mean[0]:.3f} +- {sd[0]:.3f} {kinds}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
