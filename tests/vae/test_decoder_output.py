@@ -96,7 +96,6 @@ class Handmade(keras.layers.Layer):
         return 1 / (1 + keras.ops.exp(-keras.ops.repeat(z[:, :1], 16, axis=1)))
 
 
-@pytest.mark.filterwarnings("default")
 def test_probabilities_of_another_make_warn():
     decoder = keras.Sequential([keras.Input((L,)), Handmade(), keras.layers.Reshape((4, 4, 1))])
     with pytest.warns(UserWarning, match=r"lie in \[0, 1\].*read as logits"):

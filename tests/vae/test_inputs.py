@@ -164,7 +164,7 @@ SOURCES = {
 }
 
 
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("ignore:Your input ran out of data:UserWarning")  # of a generator
 @pytest.mark.parametrize("kind", SOURCES)
 @pytest.mark.parametrize("value, text", [(np.nan, "not finite"), (255.0, r"data in \[0, 1\]")])
 def test_bad_rows_are_found_in_every_source_and_the_model_is_what_it_was(kind, value, text):
