@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras import ops
 
 MAX_LOG_VARIANCE = 80.0  # exp(88) is infinite in float32, exp(-88) is 0
+MAX_FACTORS = 126  # 2^-126 is the smallest normal number in float32
 
 
 def kl_divergence(z_mean, z_log_variance, mu=None, mu_variance=None):
@@ -35,17 +36,28 @@ def cross_entropy(x, logits):
     """-log p(x | logits) of Bernoulli features, summed: (N, D), (N, D) -> (N,).
 
     One tanh gives both sigmoid(logits) and softplus(logits) = relu(logits) - log sigmoid(|logits|),
-    and the gradient sigmoid(logits) - x is written out: the passes over memory that this saves are
-    about a sixth of the time of a step in a small network.
+    and the gradient sigmoid(logits) - x is written out. Each part is summed alone, and one
+    logarithm serves many factors: in a small network passes over (N, D) cost as much time as
+    products of matrices.
     """
     half_tanh = 0.5 * tf.math.tanh(0.5 * logits)
-    log_sigmoid = tf.math.log(0.5 + tf.abs(half_tanh))
-    cost = tf.reduce_sum(tf.nn.relu(logits) - x * logits - log_sigmoid, axis=-1)
+    log_sigmoid = _sum_of_logs(0.5 + tf.abs(half_tanh))
+    positive = tf.reduce_sum(tf.nn.relu(logits), axis=-1)
+    with tf.control_dependencies([positive, half_tanh]):  # then logits are free to be overwritten
+        told = tf.reduce_sum(x * logits, axis=-1)
 
     def gradient(upstream):
         return None, (half_tanh + 0.5 - x) * upstream[:, None]
 
-    return cost, gradient
+    return positive - told - log_sigmoid, gradient
+
+
+def _sum_of_logs(factors):
+    """Sum of logarithms of factors from 1/2 to 1, (N, D) -> (N,)."""
+    size = factors.shape[-1]
+    group = max(number for number in range(1, MAX_FACTORS + 1) if size % number == 0)
+    products = tf.reduce_prod(tf.reshape(factors, (-1, size // group, group)), axis=-1)
+    return tf.reduce_sum(tf.math.log(products), axis=-1)
 
 
 def bounded(log_variance):

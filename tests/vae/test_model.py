@@ -96,6 +96,24 @@ def test_kl_equals_the_integral():
     assert_allclose(kl_divergence(one[0], 0 * one[1], one[0]), [0.0], atol=1e-7)
 
 
+@pytest.mark.parametrize("num_features", [1, 126, 131, 784])
+@pytest.mark.parametrize("scale", [0.0, 3.0, 1000.0])
+def test_cross_entropy_and_its_gradient_equal_the_closed_form(num_features, scale):
+    from scipy import special
+
+    from kserket.vae.objective import cross_entropy
+
+    rng = np.random.default_rng(0)
+    x = rng.random((5, num_features), dtype="float32")
+    logits = tf.constant(scale * rng.standard_normal(x.shape, dtype="float32"))
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        cost = cross_entropy(x, logits)
+    exact = logits.numpy().astype("float64")
+    assert_allclose(cost, (np.logaddexp(0.0, exact) - x * exact).sum(axis=1), rtol=2e-6)
+    assert_allclose(tape.gradient(cost, logits), special.expit(exact) - x, atol=1e-6)
+
+
 @pytest.mark.parametrize("prior", PRIORS)
 def test_evaluate_equals_numpy_is_deterministic_and_right_over_ragged_batches(arrays, prior):
     model = make()
