@@ -49,7 +49,7 @@ def views(arguments, seed):
     return seen, labels
 
 
-def train(images, angle, epochs, seed):
+def train(images, angle, epochs, units, seed):
     """The graph of an agent that has learned on its own."""
     srk.Module.reset_names()
     eye = srk.Observation(images, name=f"images_{angle}", allow_missing=True)
@@ -57,8 +57,8 @@ def train(images, angle, epochs, seed):
         10,
         itr=epochs,
         name=f"vae_{angle}",
-        hidden_encoder_dim=150,
-        hidden_decoder_dim=150,
+        hidden_encoder_dim=units,
+        hidden_decoder_dim=units,
         batch_size=100,
         learning_rate=0.001,
         save_dir=None,
@@ -77,12 +77,12 @@ def agents(arguments, images, labels, seed):
     """Files of trained agents by angle; those that exist are taken."""
     files = {}
     for angle, seen in images.items():
-        sizes = f"{arguments.num_images}_{arguments.missing}_{arguments.epochs}"
+        sizes = f"{arguments.num_images}_{arguments.missing}_{arguments.epochs}_{arguments.hidden}"
         files[angle] = arguments.folder / f"{sizes}_{seed}_{angle}.kserket"
         if files[angle].exists():
             continue
         start = time.process_time()
-        graph = train(seen, angle, arguments.epochs, seed)
+        graph = train(seen, angle, arguments.epochs, arguments.hidden, seed)
         seconds = time.process_time() - start
         ari = score(labels, graph.tops[0].posterior.argmax(axis=1), np.isfinite(seen[:, 0]))
         print(
@@ -143,6 +143,7 @@ def main(argv=None):
     parser.add_argument("--num-images", type=int, default=10_000)
     parser.add_argument("--missing", type=float, default=0.0, help="share of rows not seen")
     parser.add_argument("--epochs", type=int, default=25, help="before the game")
+    parser.add_argument("--hidden", type=int, default=150, help="units of a hidden layer")
     parser.add_argument("--more-epochs", type=int, default=3, help="in each round of it")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--itr", type=int, default=20)

@@ -6,6 +6,7 @@ the other. Nothing but names passes between them, and still the names tell all f
 
     python examples/naming_game.py
     python examples/naming_game.py --protocol accept_all
+    python examples/naming_game.py --pictures .
 """
 
 import argparse
@@ -50,6 +51,33 @@ def make_graph(seen_by_anna, seen_by_ben, kinds, protocol, seed):
     return srk.Graph(naming, seed=seed)
 
 
+def draw(graph, views, folder):
+    """Writes how the game went, signs against each agent's classes, and what agents see by sign.
+
+    Args:
+        graph: The graph after `fit`.
+        views: Dict from an agent's name to what it sees, (N, 2).
+        folder: Path of a folder that exists.
+    """
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    from kserket import plotting
+
+    figures = ["sign_ari", "anna_ari", "ben_ari", "agreement", "own_agreement", "acceptance"]
+    axes = plotting.plot_history(graph, metrics=figures)
+    axes[0].figure.savefig(f"{folder}/naming_game_history.png")
+    axes = plotting.plot_signs(graph)
+    axes[0].figure.savefig(f"{folder}/naming_game_signs.png")
+    figure, axes = pyplot.subplots(1, len(views), figsize=(10, 4), layout="constrained")
+    for ax, (name, view) in zip(axes, views.items(), strict=True):
+        title = f"What {name} sees, by sign"
+        plotting.plot_latent(view, graph["naming"].signs, title=title, ax=ax)
+    figure.savefig(f"{folder}/naming_game_views.png")
+
+
 def main(argv=None):
     """Plays, and names things that one agent alone sees.
 
@@ -60,12 +88,15 @@ def main(argv=None):
     parser.add_argument("--protocol", default="metropolis")
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--pictures", help="folder to draw pictures into")
     parser.add_argument("--quick", action="store_true", help="few rounds: does it run?")
     args = parser.parse_args(argv)
 
     anna, ben, kinds = things(200 if args.quick else 1000, args.seed)
     graph = make_graph(anna, ben, kinds, args.protocol, args.seed)
     history = graph.fit(rounds=2 if args.quick else args.rounds, verbose=0).history
+    if args.pictures:
+        draw(graph, {"anna": anna, "ben": ben}, args.pictures)
 
     print(f"{len(kinds)} things, protocol {args.protocol}")
     print("round  names (ARI)  Anna alone  Ben alone  accepted  agree by themselves")

@@ -1,4 +1,4 @@
-"""Runs every Python block of README.md and docs/, in order, one namespace a page.
+"""Runs every tutorial, and every Python block of README.md and docs/, one namespace a page.
 
 A block with `<!-- no-run: reason -->` on the line before it is not run; other kinds of block
 (`console`, `text`, MyST directives) never are.
@@ -8,6 +8,7 @@ import ast
 import pathlib
 import re
 import textwrap
+from runpy import run_path
 
 import pytest
 
@@ -17,6 +18,7 @@ PAGES = [
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     if "_build" not in page.parts
 ]
+TUTORIALS = sorted(path.name for path in (ROOT / "docs" / "tutorials").glob("*.py"))
 BLOCK = re.compile(
     r"^(?P<before>[^\n]*)\n(?P<indent>[ \t]*)```python[^\n]*\n(?P<code>.*?)^[ \t]*```[ \t]*$",
     re.MULTILINE | re.DOTALL,
@@ -71,6 +73,20 @@ def test_docstrings_are_found():
 @pytest.mark.parametrize("page", PAGES)
 def test_page_runs(page):
     run((ROOT / page).read_text(encoding="utf-8"), str(ROOT / page))
+
+
+@pytest.mark.parametrize("name", TUTORIALS)
+def test_tutorial_runs(name):
+    from matplotlib import pyplot
+
+    pyplot.switch_backend("agg")
+    run_path(str(ROOT / "docs" / "tutorials" / name), run_name="__main__")
+    assert pyplot.get_fignums()
+    pyplot.close("all")
+
+
+def test_tutorials_are_found():
+    assert "naming_game.py" in TUTORIALS
 
 
 def test_pages_are_found():

@@ -451,3 +451,51 @@ def test_without_matplotlib_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match=r'pip install "kserket\[viz\]"'):
         plotting.plot_active_units([1.0])
+
+
+def test_signs_stand_against_the_classes_of_each_agent():
+    signs = np.array([0, 0, 1, 1, 2, -1])
+    own = np.array([2, 2, 0, 1, 1, 0]), np.array([0, 1, 1, 1, -1, 2])
+    axes = plotting.plot_signs(signs, own, names=["anna", "ben"])
+    assert texts(axes[0]) == ["2", "0", "0", "0", "1", "1", "0", "0", "1"]
+    assert [label.get_text() for label in axes[0].get_xticklabels()] == ["2", "0", "1"]
+    assert axes[0].get_title(loc="left") == "anna: 80.0% as signs"
+    assert axes[1].get_title(loc="left") == "ben: 75.0% as signs"
+    _, mine = pyplot.subplots(1, 2)
+    assert (plotting.plot_signs(signs, own, axes=mine) == mine).all()
+
+
+def test_signs_of_a_game():
+    probs = np.eye(3)[[0, 1, 2, 2]] * 0.7 + 0.1
+    sources = [srk.Module(name) for name in ("anna", "ben")]
+    for source, order in zip(sources, ([0, 1, 2], [2, 0, 1]), strict=True):
+        source.set_forward_msg(probs[:, order])
+    naming = srk.tt.NamingGame(save_dir=None, seed=0)
+    naming.connect(*sources)
+    with pytest.raises(ValueError, match="agreed on signs"):
+        plotting.plot_signs(naming)
+    naming.update()
+    axes = plotting.plot_signs(naming)
+    assert [ax.get_title(loc="left").split(":")[0] for ax in axes] == ["anna", "ben"]
+    assert sum(int(text) for text in texts(axes[1])) == 4
+
+
+@pytest.mark.parametrize(
+    "signs, classes, said",
+    [
+        ([0, 1], None, "list of arrays"),
+        ([0, 1], [[0, 1, 1]], r"\(3,\)"),
+        ([0.5, 1], [[0, 1]], "whole numbers"),
+        ([0, -1], [[-1, 1]], "no sample in common"),
+    ],
+)
+def test_signs_that_cannot_be_drawn(signs, classes, said):
+    with pytest.raises(ValueError, match=said):
+        plotting.plot_signs(signs, classes)
+
+
+def test_figures_of_agents_share_a_panel():
+    names = ("game/anna_ari", "game/sign_ari", "game/agreement", "game/own_agreement")
+    axes = plotting.plot_history({name: [0.1, 0.2] for name in names})
+    titles = [ax.get_title(loc="left") for ax in axes]
+    assert titles == ["score against labels", "agreement of agents (kappa)"]

@@ -9,9 +9,10 @@ to be decoded.
 Reference: M. A. Petroff, "Accessible color sequences for data visualization", 2021.
 """
 
+from kserket.plotting.counts import plot_confusion, plot_signs
 from kserket.plotting.images import plot_generated, plot_reconstructions
 from kserket.plotting.latent import plot_active_units, plot_latent
-from kserket.plotting.scores import plot_confusion, plot_history
+from kserket.plotting.scores import plot_history
 
 __all__ = [
     "plot_active_units",
@@ -20,4 +21,5 @@ __all__ = [
     "plot_history",
     "plot_latent",
     "plot_reconstructions",
+    "plot_signs",
 ]

@@ -1,40 +1,26 @@
-"""Pictures of how training went: figures per round, and clusters against labels."""
+"""Pictures of how training went: figures per round."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from kserket.arrays import as_numbers, check_finite, read_array
 from kserket.core.options import shown
-from kserket.plotting.sources import scores_of
-from kserket.plotting.style import (
-    FAINT,
-    INK,
-    check_texts,
-    finish,
-    line_color,
-    new_axes,
-    plain,
-    pyplot,
-    spread,
-)
+from kserket.plotting.style import INK, check_texts, finish, line_color, pyplot, spread
 from kserket.typing import Array
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 _FAMILIES = {  # figures of a history that share a panel, by the last part of their name
     "loss (nats)": ("loss", "reconstruction", "kl"),
     "log likelihood": ("log_likelihood",),
     "lower bound": ("lower_bound", "bound"),
     "score against labels": ("accuracy", "nmi", "ari"),
+    "agreement of agents (kappa)": ("agreement",),
     "change of message": ("message_change",),
 }
+_SHARED = "ari", "agreement"  # ends of names that differ by agent, such as anna_ari
 
 
 def plot_history(
@@ -61,7 +47,7 @@ def plot_history(
 
     Returns:
         Array (P,) of the Axes of P panels, in the order losses, likelihoods, bounds, scores,
-        changes of message, others.
+        agreement, changes of message, others.
 
     Raises:
         ValueError: If there is nothing to draw, a metric is unknown, or `axes` are too few.
@@ -96,66 +82,6 @@ def plot_history(
     for ax, lines in zip(axes, drawn, strict=False):
         _label_lines(ax, lines)
     return axes[: len(panels)]
-
-
-def plot_confusion(
-    y_true: Any,
-    y_pred: ArrayLike | None = None,
-    *,
-    title: str | None = None,
-    ax: Axes | None = None,
-) -> Axes:
-    """Draws counts of true labels against clusters, each cluster under the label it fits best.
-
-    Args:
-        y_true: (N,) labels; or a module with labels and a posterior, or a graph: its last one.
-        y_pred: (N,) clusters, or (N, K) probabilities.
-        title: Text above the picture. Default: the accuracy.
-        ax: `matplotlib.axes.Axes`. Default: a new figure.
-
-    Returns:
-        The Axes.
-
-    Raises:
-        ValueError: As `kserket.metrics.clustering_accuracy`.
-    """
-    from kserket import metrics
-
-    if y_pred is None:
-        y_true, y_pred = scores_of(y_true)
-    if not np.ma.is_masked(y_pred) and read_array(y_pred, "`y_pred`", "clusters").ndim == 2:
-        y_pred = _clusters(y_pred)
-    counts, labels, clusters = metrics.confusion_matrix(y_true, y_pred)
-    side = np.clip(0.46 * counts.shape[1] + 1.6, 3.6, 12)
-    ax = new_axes(ax, (side, np.clip(0.46 * counts.shape[0] + 1.7, 3.4, 12)), title)
-    shares = counts / counts.sum(axis=1, keepdims=True)
-    ax.imshow(shares, cmap="Blues", vmin=0, vmax=1.1, aspect="auto")
-    room = 72 / ax.figure.dpi * ax.get_window_extent().width / counts.shape[1]  # points of a cell
-    size = np.clip(room / (0.7 * len(f"{counts.max()}") + 0.4), 5, 10)
-    for (row, column), count in np.ndenumerate(counts):
-        color = "white" if shares[row, column] > 0.55 else INK if count else FAINT
-        ax.text(column, row, f"{count}", ha="center", va="center", fontsize=size, color=color)
-    ax.set_xticks(range(len(clusters)), ["none" if c is None else f"{plain(c)}" for c in clusters])
-    ax.set_yticks(range(len(labels)), [f"{plain(label)}" for label in labels.tolist()])
-    accuracy = np.trace(counts) / counts.sum()
-    title = f"{accuracy:.1%} of {counts.sum():,} right" if title is None else title
-    finish(ax, title, "cluster, matched to labels", "true label", grid=False)
-    for spine in ax.spines.values():
-        spine.set_visible(False)
-    ax.tick_params(length=0)
-    return ax
-
-
-def _clusters(probabilities):
-    """The most probable cluster of each row of `y_pred`, (N, K)."""
-    values = as_numbers(probabilities, "`y_pred`")
-    if values.shape[1] < 2:
-        raise ValueError(
-            "`y_pred` must hold clusters (N,), or probabilities (N, K) of two or more. Received: "
-            f"shape {values.shape}. Use y_pred.ravel()."
-        )
-    check_finite(values, "`y_pred`")
-    return values.argmax(axis=1)
 
 
 def _figures(run):
@@ -234,6 +160,8 @@ def _draw_curve(ax, values, name, style):
 def _panels(curves):
     """Dict from panel title to the names of its figures, families first, empty ones left out."""
     last = {name: name.rsplit("/", 1)[-1] for name in curves}
+    for name, figure in last.items():
+        last[name] = next((end for end in _SHARED if figure.endswith(f"_{end}")), figure)
     families = {
         title: [name for member in members for name in curves if last[name] == member]
         for title, members in _FAMILIES.items()

@@ -94,6 +94,23 @@ def generated_of(graph, num_images, output, seed):
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
 
+def signs_of(source):
+    """Signs (N,) of a naming game, the classes (N,) of its agents, -1 if not seen, and their names.
+
+    Classes are those that each agent sees by itself, in its own numbers.
+    """
+    module = find_module(
+        source,
+        lambda m: getattr(m, "signs", None) is not None,
+        missing="No module here has agreed on signs yet. Call fit() of a graph with a NamingGame.",
+    )
+    messages = module.get_observations()
+    classes = [
+        np.where(observed(message), np.asarray(message).argmax(axis=1), -1) for message in messages
+    ]
+    return module.signs, classes, [agent.name for agent in module.inputs]
+
+
 def scores_of(source):
     """Labels (N,) and probabilities (N, K) of the last module that has both."""
     modules = list(getattr(source, "modules", (source,)))
