@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import kserket as srk
 
 pytest.importorskip("torch", reason="needs torch")
+pytestmark = pytest.mark.filterwarnings("ignore:CUDA initialization:UserWarning")
 PAGE = pathlib.Path(__file__).parent.parent / "docs" / "extending.md"
 
 

@@ -1,5 +1,6 @@
 """A recognizer of speech that carries its own model."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +11,8 @@ from kserket.core import sound
 from kserket.typing import PathLike
 
 SAMPLE_RATE = 16000
+_BEAM = 1e-48  # wide enough that words of a list are compared, narrow enough that one wins
+_MOST_PATHS = 300  # looked at for a recording: the same words come by several
 _SHIFT = 1024  # scores of PocketSphinx are log likelihoods divided by this (SENSCR_SHIFT = 10)
 
 
@@ -51,7 +54,7 @@ class PocketSphinx:
             ) from error
         options = {"lw": language_weight, "wip": math.exp(insertion), "loglevel": "FATAL"}
         if words is not None:
-            options |= {"lm": None, "beam": 1e-120, "pbeam": 1e-120, "wbeam": 1e-120}
+            options |= {"lm": None, "beam": _BEAM, "pbeam": _BEAM, "wbeam": _BEAM}
         self.nbest, self.acoustic_scale = nbest, acoustic_scale
         self._decoder = pocketsphinx.Decoder(samprate=SAMPLE_RATE, **options)
         if words is not None:
@@ -79,13 +82,14 @@ class PocketSphinx:
         if best is None:
             return []
         proposed: dict[tuple[str, ...], float] = {}
-        for number, one in enumerate(decoder.nbest() or []):
-            if one is None or number >= 10 * self.nbest or len(proposed) >= self.nbest:
-                break
-            proposed.setdefault(_words(one.hypstr), self._log_likelihood(one))
-        proposed = proposed or {_words(best.hypstr): 0.0}
+        for one in itertools.islice(decoder.nbest() or (), _MOST_PATHS):
+            if one is not None and one.hypstr:
+                words, score = _words(one.hypstr), self._log_likelihood(one)
+                proposed[words] = max(score, proposed.get(words, -math.inf))
+        if not proposed and best.hypstr:
+            proposed = {_words(best.hypstr): self._log_likelihood(best)}
         ranked = sorted(proposed.items(), key=lambda pair: -pair[1])
-        return [(list(words), score) for words, score in ranked]
+        return [(list(words), score) for words, score in ranked[: self.nbest]]
 
     def _log_likelihood(self, hypothesis: Any) -> float:
         return math.log(max(hypothesis.score, 1e-300)) * _SHIFT / self.acoustic_scale
