@@ -11,7 +11,7 @@ from kserket.core.keywords import suggests
 from kserket.core.options import check_nonnegative_int, check_positive_int, make_rng
 from kserket.typing import Floats, Seed
 from kserket.vae.inputs import check, check_latent, check_noise
-from kserket.vae.standardization import is_exact_in_single, split
+from kserket.vae.standardization import in_single, is_exact_in_single
 from kserket.vae.training import Training
 
 CHUNK = 4096  # samples encoded or decoded at a time
@@ -34,7 +34,7 @@ class Coding(Training):
             ValueError: As in `fit`.
         """
         x = check(self, x)[0]["x"]
-        self._build_for(x)
+        self.build_for(x)
         return self.encode_unchecked(x)
 
     def encode_unchecked(self, x: Any) -> Any:
@@ -69,7 +69,7 @@ class Coding(Training):
         z = check_latent(z, "`z`", self.latent_dim)
 
         def run(part):
-            decoded = self._decode(ops.convert_to_tensor(np.asarray(part, "float32")))
+            decoded = self.decoder_output(ops.convert_to_tensor(np.asarray(part, "float32")))
             if self.likelihood == "bernoulli":
                 return _array(ops.sigmoid(decoded))
             return self.standardization.invert_array(_array(decoded))
@@ -152,28 +152,20 @@ class Coding(Training):
         inputs, _, _ = check(
             self, {name: part for name, part in inputs.items() if part is not None}
         )
-        self._build_for(inputs["x"])
+        self.build_for(inputs["x"])
         shape = (len(inputs["x"]), self.latent_dim)
         if noise is None:
             rng = make_rng(seed)
             noise = rng.standard_normal((num_samples, *shape)).astype("float32")
         else:
             noise = check_noise(noise, *shape)
-        inputs = self._in_single(inputs)
+        inputs = in_single(inputs, self.likelihood)
         draws = []
         for epsilon in noise:
             outputs = self._propagate(inputs, training=False, noise=epsilon)
             reconstruction, kl = self._terms(inputs, outputs)
             draws.append(-ops.convert_to_numpy(reconstruction + self.kl_weight * kl))
         return np.mean(draws, axis=0)
-
-    def _in_single(self, inputs):
-        """Checked inputs whose x is split in two, where float32 does not hold it."""
-        inputs = dict(inputs)
-        if self.likelihood == "gaussian":
-            inputs["x"], x_low = split(inputs["x"])
-            inputs |= {} if x_low is None else {"x_low": x_low}
-        return inputs if len(inputs) > 1 else inputs["x"]
 
 
 def _array(tensor):

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+import zlib
 
 import keras
 import numpy as np
@@ -13,7 +14,7 @@ from kserket.core.rollback import has_finite_weights, restored
 from kserket.core.watching import check_verbose
 from kserket.vae import batches
 from kserket.vae.inputs import by_name, check, is_arrays
-from kserket.vae.standardization import array_batches, is_exact_in_single
+from kserket.vae.standardization import array_batches, in_single, is_exact_in_single
 
 PROBED = 256  # samples of which the decoder's numbers are looked at
 # What the compiled loop takes, beside the data. `validation_*` concern evaluate().
@@ -72,7 +73,7 @@ def fit(model, x, y, sample_weight, validation_data, validation_split, class_wei
         )
         options = {**options, "validation_split": validation_split}
     if first is not None:
-        model._build_for(by_name(first)["x"])
+        model.build_for(by_name(first)["x"])
     with restored(model), batches.own_errors():
         if first is not None and model.likelihood == "gaussian":
             if not model.standardization.is_adapted:
@@ -100,7 +101,7 @@ def _train(model, x, y, sample_weight, validation_data, options):
             data,
             batch_size,
             options.get("epochs", 1),
-            model._shuffling_seed(),
+            _shuffling_seed(model),
             options.get("callbacks") or (),
             tuple(dtypes(model, part) for part in data),
             initial_epoch=options.get("initial_epoch", 0),
@@ -108,10 +109,31 @@ def _train(model, x, y, sample_weight, validation_data, options):
             verbose=options.get("verbose", "auto"),
             validate=_validation(model, validation_data, options),
         )
-    x, y, sample_weight = model._for_keras(x, y, sample_weight)
+    x, y, sample_weight = for_keras(model, x, y, sample_weight)
     return keras.Model.fit(
         model, x, y, sample_weight=sample_weight, validation_data=validation_data, **options
     )
+
+
+def for_keras(model, x, y=None, sample_weight=None):
+    """Inputs, target and weights in the form that Keras' own loops take, checked.
+
+    Args:
+        model: `VariationalAutoencoder`.
+        x: As in its `fit`.
+        y: As in its `fit`.
+        sample_weight: Optional (N,).
+    """
+    if not is_arrays(x):
+        return batches.checked(x, batches.expected(model)), y, sample_weight
+    x, y, sample_weight = check(model, x, y, sample_weight)
+    return in_single(x, model.likelihood), y, sample_weight
+
+
+def _shuffling_seed(model):
+    """An integer that follows from the model's random state, which every step moves on."""
+    state = keras.ops.convert_to_numpy(model.seed_generator.state)
+    return zlib.crc32(state.tobytes()) % 2**31
 
 
 def _suits_compiled_loop(model, options):
@@ -149,7 +171,7 @@ def warn_of_probabilities(model, x):
     if not model.reads_given_logits:
         return
     mean, _ = model.encode_unchecked(storage.read(x, slice(PROBED)))
-    decoded = keras.ops.convert_to_numpy(model._decode(keras.ops.convert_to_tensor(mean)))
+    decoded = keras.ops.convert_to_numpy(model.decoder_output(keras.ops.convert_to_tensor(mean)))
     if (decoded >= 0).all() and (decoded <= 1).all():
         warnings.warn(
             f"All {decoded.size} numbers that the decoder of {model.name} returned for the data "
@@ -205,7 +227,7 @@ def _validation_data(model, data):
         return batches.checked(data[0], batches.expected(model, "validation_data"))
     x, y, weight = (*data, None, None)[:3]
     x, y, weight = check(model, x, y, weight, "The second entry of `validation_data`")
-    x = model._in_single(x)
+    x = in_single(x, model.likelihood)
     return (x, y) if weight is None else (x, y, weight)
 
 

@@ -1,12 +1,10 @@
 """The Keras model: `VariationalAutoencoder`."""
 
 import operator
-import zlib
 from typing import Any, Literal, Self
 
 import keras
 import numpy as np
-from keras import ops
 from numpy.typing import ArrayLike
 
 from kserket.core.keywords import KERAS_OPTIONS, check_keywords, keywords, suggests
@@ -22,7 +20,7 @@ from kserket.core.options import (
 from kserket.typing import PathLike
 from kserket.vae import batches, fitting
 from kserket.vae.coding import Coding
-from kserket.vae.inputs import check, is_arrays
+from kserket.vae.inputs import check
 from kserket.vae.networks import Networks, check_network
 from kserket.vae.objective import PerSample
 from kserket.vae.standardization import Standardization, array_batches
@@ -68,7 +66,7 @@ class VariationalAutoencoder(Coding):
         variance: Variance of the Gaussian likelihood, in the units of the data squared; None
             learns that of standardized data.
         kl_weight: Weight alpha of the KL divergence. Kept in a variable:
-            `model.kl_weight.assign(2.0)` takes effect in the next step.
+            `model.kl_weight = 2.0` assigns to it, and takes effect in the next step.
         seed: Integer that determines initial weights and sampling.
         **kwargs: `name`, `dtype`, as every Keras model has them.
 
@@ -135,10 +133,10 @@ class VariationalAutoencoder(Coding):
         )
         self.encoder = self.decoder = self._activation = self._data_shape = None
         self.seed_generator = keras.random.SeedGenerator(self.seed)
-        self.kl_weight = self.add_weight(
+        self._kl_weight = self.add_weight(
             name="kl_weight", shape=(), initializer="ones", trainable=False, dtype="float32"
         )
-        self.kl_weight.assign(kl_weight)
+        self._kl_weight.assign(kl_weight)
         self._reconstruction_metric = keras.metrics.Mean(name="reconstruction")
         self._kl_metric = keras.metrics.Mean(name="kl")
         self._sum = PerSample(reduction="sum", name="per_sample")
@@ -154,6 +152,16 @@ class VariationalAutoencoder(Coding):
     seed = _fixed("_seed", "What it was given, or None.")
     data_shape = _fixed("_data_shape", "Shape of a sample, None until it is built.")
 
+    @property
+    def kl_weight(self) -> Any:
+        """Weight alpha of the KL divergence, a variable: `model.kl_weight = 2.0` assigns to it."""
+        return self._kl_weight
+
+    @kl_weight.setter
+    def kl_weight(self, value: Any) -> None:
+        check_positive(kl_weight=value, allow_zero=True, most=LARGEST)
+        self._kl_weight.assign(value)
+
     def adapt(self, x: Any, sample_weight: ArrayLike | None = None) -> None:
         """Finds location and scale of each feature, which `fit` does once if you do not.
 
@@ -167,7 +175,7 @@ class VariationalAutoencoder(Coding):
             ValueError: If values are not finite, or too large or small for single precision.
         """
         parts, _, sample_weight = check(self, x, None, sample_weight)
-        self._build_for(parts["x"])
+        self.build_for(parts["x"])
         if self.likelihood == "gaussian":
             self.standardization.adapt(array_batches(parts["x"], sample_weight))
 
@@ -236,7 +244,7 @@ class VariationalAutoencoder(Coding):
             TypeError: As in `fit`.
             ValueError: As in `fit`.
         """
-        x, y, sample_weight = self._for_keras(x, y, sample_weight)
+        x, y, sample_weight = fitting.for_keras(self, x, y, sample_weight)
         with batches.own_errors():
             return super().evaluate(x, y, sample_weight=sample_weight, **kwargs)
 
@@ -256,21 +264,9 @@ class VariationalAutoencoder(Coding):
             ValueError: As in `fit`: data must be finite. The model as a function, `model(x)`, and
                 an exported one do not raise. They answer NaN for a row that is not finite.
         """
-        x, _, _ = self._for_keras(x)
+        x, _, _ = fitting.for_keras(self, x)
         with batches.own_errors():
             return super().predict(x, **kwargs)
-
-    def _for_keras(self, x, y=None, sample_weight=None):
-        """Inputs, target and weights in the form that Keras' own loops take, checked."""
-        if not is_arrays(x):
-            return batches.checked(x, batches.expected(self)), y, sample_weight
-        x, y, sample_weight = check(self, x, y, sample_weight)
-        return self._in_single(x), y, sample_weight
-
-    def _shuffling_seed(self):
-        """An integer that follows from the model's random state, which every step moves on."""
-        state = ops.convert_to_numpy(self.seed_generator.state)
-        return zlib.crc32(state.tobytes()) % 2**31
 
     def export(
         self,

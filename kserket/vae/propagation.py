@@ -42,7 +42,9 @@ class Propagation(keras.Model):
                 "end in a sigmoid.",
                 stacklevel=2,
             )
-        self._compiled_decode = tf.function(self._decode, autograph=False, reduce_retracing=True)
+        self._compiled_decode = tf.function(
+            self.decoder_output, autograph=False, reduce_retracing=True
+        )
         self.built = True
 
     def get_build_config(self) -> dict[str, Any] | None:
@@ -63,8 +65,12 @@ class Propagation(keras.Model):
         """All layers of encoder and decoder, those within others after them."""
         return [*self.encoder._flatten_layers(), *self.decoder._flatten_layers()]
 
-    def _build_for(self, x):
-        """Builds the model for a batch, or the type of one, if it is not built."""
+    def build_for(self, x: Any) -> None:
+        """Builds the model for a batch if it is not built.
+
+        Args:
+            x: Array (N, ...), or what has the shape of one.
+        """
         if not self.built:
             with self.distribute_strategy.scope():
                 self.build((None, *sample_shape(x.shape)))
@@ -120,14 +126,14 @@ class Propagation(keras.Model):
         Returns:
             Tensor (N, ...).
         """
-        return self._reconstruct(self._decode(ops.cast(z, "float32")))
+        return self._reconstruct(self.decoder_output(ops.cast(z, "float32")))
 
     def _propagate(self, inputs, training, noise=None):
         """Encoder, one z, decoder: dict of x, z_mean, z_log_variance, decoded, in float32.
 
-        `x` is what the encoder reads, `decoded` what `_decode` returns. `batch_size` counts the
-        rows of all replicas. Noise is drawn for all of them, so that it does not depend on how
-        many devices there are.
+        `x` is what the encoder reads, `decoded` what `decoder_output` returns. `batch_size`
+        counts the rows of all replicas. Noise is drawn for all of them, so that it does not depend
+        on how many devices there are.
         """
         parts = by_name(inputs)
         x = self._encoder_input(parts["x"], parts["x_low"])
@@ -145,7 +151,7 @@ class Propagation(keras.Model):
             "x": x,
             "z_mean": z_mean,
             "z_log_variance": z_log_variance,
-            "decoded": self._decode(z, training),
+            "decoded": self.decoder_output(z, training),
             "batch_size": batch_size,
         }
 
@@ -160,8 +166,16 @@ class Propagation(keras.Model):
         z_mean, z_log_variance = self.encoder(x, training=training)
         return float32(z_mean), bounded(float32(z_log_variance))
 
-    def _decode(self, z, training=False):
-        """Logits, or means of standardized data, (N, ...) from z (N, L)."""
+    def decoder_output(self, z: Any, training: bool = False) -> Any:
+        """What the decoder says of x, before `reconstruction` makes it probabilities or means.
+
+        Args:
+            z: Tensor (N, L).
+            training: Whether layers act as in training.
+
+        Returns:
+            Tensor (N, ...): logits, or means of standardized data.
+        """
         if self._activation in decoder_output.PROBABILITIES and self.likelihood == "bernoulli":
             if tf.executing_eagerly():  # the logits are found in a graph only
                 return self._compiled_decode(z, training)
@@ -173,7 +187,7 @@ class Propagation(keras.Model):
         return decoded
 
     def _reconstruct(self, decoded):
-        """Probabilities or means of x (N, ...), from what `_decode` returned."""
+        """Probabilities or means of x (N, ...), from what `decoder_output` returned."""
         if self.likelihood == "bernoulli":
             return ops.sigmoid(decoded)
         return self.standardization.invert(decoded)

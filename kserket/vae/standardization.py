@@ -134,6 +134,23 @@ def split(x):
     return storage.apply(parts, x)
 
 
+def in_single(inputs, likelihood):
+    """Checked inputs whose x is split in two, where float32 does not hold it.
+
+    Args:
+        inputs: Dict of arrays, "x" among them.
+        likelihood: The model's.
+
+    Returns:
+        Such a dict, or x alone where there is nothing beside it.
+    """
+    inputs = dict(inputs)
+    if likelihood == "gaussian":
+        inputs["x"], x_low = split(inputs["x"])
+        inputs |= {} if x_low is None else {"x_low": x_low}
+    return inputs if len(inputs) > 1 else inputs["x"]
+
+
 def array_batches(x, weight=None):
     """The chunks of an array and of its weights, as `Standardization.adapt` takes them.
 

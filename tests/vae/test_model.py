@@ -341,7 +341,7 @@ def test_alpha_can_be_changed_between_fits_without_tracing_anew(arrays):
     model = make(learning_rate=0.0, eager=False)
     model.fit(_xm(arrays), batch_size=N, verbose=0)
     step, test = model.train_function, model.evaluate(_xm(arrays), verbose=0, return_dict=True)
-    model.kl_weight.assign(10.0)
+    model.kl_weight = 10.0  # assigned to the variable that compiled steps read
     after = model.evaluate(_xm(arrays), verbose=0, return_dict=True)
     assert_allclose(after["loss"] - test["loss"], (10 - 1.7) * test["kl"], rtol=1e-4)
     history = model.fit(_xm(arrays), batch_size=N, verbose=0).history
@@ -349,6 +349,10 @@ def test_alpha_can_be_changed_between_fits_without_tracing_anew(arrays):
         history["loss"][0], history["reconstruction"][0] + 10 * history["kl"][0], rtol=1e-5
     )
     assert model.train_function is step
+    for wrong in (-1.0, np.nan, "a", None):
+        with pytest.raises((TypeError, ValueError), match="kl_weight"):
+            model.kl_weight = wrong
+    assert float(model.kl_weight) == 10.0
 
 
 def test_training_lowers_the_loss(arrays):
