@@ -6,6 +6,8 @@
     python benchmarks/naming_game_images.py --path mnist.npz --num-images 5000 --missing 0.4 \\
         --angles 0 10 20 30 40 50 60 70 80 90 --epochs 20 --seeds 0
 
+    python benchmarks/naming_game_images.py --path mnist.npz --combine
+
 Every agent learns on its own first, once for each seed; its graph is saved in --folder. From there
 each protocol goes on with the same agents: rounds of VAE, one sweep of the mixture, game. "none" is
 the agents alone for as many rounds. Adjusted Rand index of the signs, of the product of all agents
@@ -13,6 +15,10 @@ and of what each sees by itself, on samples that they have seen; Cohen's kappa o
 they heard the sign, and by themselves; the share of proposals that were accepted. With --missing
 also the ARI of the signs on what an agent has seen, and on what it has not and another one has.
 Labels only score.
+
+--combine plays no game: it compares ways to combine what the agents know before they talk. Learned
+confusions are p(class | sign) of every agent and its groups, by EM from the product; by labels they
+are what calibration could give at most.
 """
 
 import argparse
@@ -25,7 +31,8 @@ from scipy.ndimage import rotate
 
 import kserket as srk
 from kserket import gmm, tt, vae
-from kserket.inference import naming_game
+from kserket.inference import experts, naming_game
+from kserket.inference.umap_clusters import group_probabilities
 from kserket.metrics import adjusted_rand_index
 
 PROTOCOLS = ("none", "metropolis", "accept_all")
@@ -125,6 +132,45 @@ def play(files, images, labels, protocol, arguments, seed):
     return found
 
 
+def combine(files, images, labels):
+    """Dict from a way to combine agents that have not talked to the ARI of its classes."""
+    evidence, groups = [], []
+    for angle, file in files.items():
+        graph = srk.load_graph(file)
+        probs = graph.predict({f"images_{angle}": images[angle]}, batch_size=2000)
+        evidence.append(np.log(np.maximum(probs, 1e-30)))
+        groups.append(graph[f"agent_{angle}"].get_state()["groups"])
+    seen = np.ones(np.shape(evidence)[:2], bool)
+    numbering = experts.match_classes(np.stack(evidence), seen)
+    evidence = experts.numbered_alike(np.stack(evidence), numbering)
+    groups = [np.argsort(order)[part] for order, part in zip(numbering, groups, strict=True)]
+    held = np.log(np.stack([group_probabilities(part, 10) for part in groups]))
+    observed = [*evidence.argmax(axis=2), *groups]
+    total = (evidence + held).sum(axis=0)
+    found = {f"mixture {angle}": part for angle, part in zip(files, evidence, strict=True)}
+    found |= {f"groups {angle}": part for angle, part in zip(files, held, strict=True)}
+    found |= {"product": evidence.sum(axis=0), "and groups": total}
+    for _ in range(30):
+        signs = np.exp(total - np.logaddexp.reduce(total, axis=1, keepdims=True))
+        total = under_confusions(observed, signs)
+    found["confusions"] = total
+    found["by labels"] = under_confusions(observed, np.eye(10)[labels])
+    return {name: adjusted_rand_index(labels, part.argmax(axis=1)) for name, part in found.items()}
+
+
+def under_confusions(observed, signs):
+    """log p(sign, classes observed), (N, K), under the confusions that signs (N, K) tell.
+
+    Reference: Dawid and Skene, "Maximum likelihood estimation of observer error-rates using the EM
+    algorithm", Applied Statistics 28(1), 1979.
+    """
+    total = np.log(signs.mean(axis=0) + 1e-9)
+    for classes in observed:
+        counts = signs.T @ np.eye(10)[classes] + 0.5
+        total = total + np.log(counts / counts.sum(axis=1, keepdims=True))[:, classes].T
+    return total
+
+
 def score(labels, classes, rows):
     """Adjusted Rand index on the rows of a mask."""
     return adjusted_rand_index(labels[rows], np.asarray(classes)[rows])
@@ -148,6 +194,7 @@ def main(argv=None):
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--itr", type=int, default=20)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--combine", action="store_true", help="no game; needs --missing 0")
     parser.add_argument("--protocols", nargs="+", default=PROTOCOLS, choices=naming_game.PROTOCOLS)
     arguments = parser.parse_args(argv)
     arguments.folder.mkdir(parents=True, exist_ok=True)
@@ -155,6 +202,10 @@ def main(argv=None):
     for seed in arguments.seeds:
         images, labels = views(arguments, seed)
         files = agents(arguments, images, labels, seed)
+        if arguments.combine:
+            found = combine(files, images, labels)
+            results["combined"].append(list(found.values()))
+            continue
         for protocol in arguments.protocols:
             start = time.process_time()
             found = play(files, images, labels, protocol, arguments, seed)

@@ -207,7 +207,8 @@ class NamingGame(Experts):
 
     def _told(self, data):
         """What agents hear, logarithms (N, K)."""
-        return naming_game.told(self.signs, data.log_evidence.shape[2], data.log_prior)
+        signs = self._checked_signs(data)
+        return naming_game.told(signs, data.log_evidence.shape[2], data.log_prior)
 
     def _agreement(self, data, evidence):
         """How alike the agents' classes are, before and after they heard the sign."""
