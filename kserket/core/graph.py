@@ -153,6 +153,8 @@ class Graph(CallbackTarget):
         schedule: dict[str, int] | None = None,
         module_callbacks: dict[str, Callbacks] | None = None,
         backup_dir: PathLike | None = None,
+        n_init: int | None = None,
+        n_jobs: int | None = None,
     ) -> keras.callbacks.History:
         """Runs rounds of message passing and learning, going on from where the graph is.
 
@@ -178,6 +180,11 @@ class Graph(CallbackTarget):
                 (but for what a `utils.Buffer` collected) and the state of callbacks are not
                 kept. A call that had finished returns at once; with more rounds it runs those
                 that are left.
+            n_init: Number of runs from different random numbers, before the one that stays: the
+                best of them by log p(x) of the whole graph (`log_likelihood` of `evaluate`), once
+                more. The first has the numbers that the graph has anyway. None is that one alone.
+            n_jobs: Number of processes for these runs; None runs them one after another. A script
+                that asks for several needs `if __name__ == "__main__":`.
 
         Returns:
             A `keras.callbacks.History` of this graph's rounds, also kept as `graph.history`: one
@@ -198,6 +205,8 @@ class Graph(CallbackTarget):
             schedule,
             module_callbacks,
             backup_dir,
+            n_init,
+            n_jobs,
         )
 
     # Use --------------------------------------------------------------------------------

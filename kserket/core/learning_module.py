@@ -28,7 +28,7 @@ from kserket.typing import Floats, Mode, PathLike
 
 # What a saved graph keeps of every module that learns.
 _STATE = (
-    *("mode", "trainable", "seed", "seed_key", "_owns_seed", "fingerprint", "text_limit"),
+    *("mode", "trainable", "seed", "seed_key", "_owns_seed", "start", "fingerprint", "text_limit"),
     *("_belongs_to", "_input_shapes", "_posterior"),
 )
 

@@ -205,6 +205,7 @@ _ATTRIBUTES = {
     "mode": lambda value: value in ("learn", "recog"),
     "seed": _or_none(lambda value: check_seed(value) is not None),
     "seed_key": _is(str),
+    "start": is_whole,
     "_owns_seed": _is_flag,
     "fingerprint": _or_none(_is(str)),
     "_belongs_to": _or_none(_is(str)),

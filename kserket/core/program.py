@@ -26,7 +26,7 @@ _VALUES = (bool, int, float, str, type(None), np.generic, keras.layers.Layer)
 _CONTAINERS = (np.ndarray, list, tuple, dict)
 _NOT_FOLLOWED = {
     *("callbacks", "fingerprint", "labels", "learnable", "logs", "mode", "name", "number"),
-    *("on_step", "rounds", "seed", "seed_key", "text_limit", "trainable", "model"),
+    *("on_step", "rounds", "seed", "seed_key", "start", "text_limit", "trainable", "model"),
     *("_arguments", "_belongs_to", "_callbacks_were_asked_for", "_input_shapes", "_posterior"),
 }
 _CURRENT, _NEW_TERMS, _NEW_TRACE = range(3)

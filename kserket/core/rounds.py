@@ -11,12 +11,14 @@ from kserket.core.options import (
     check_dict,
     check_nonnegative_int,
     check_path,
+    check_positive_int,
     check_tolerance,
     is_whole,
     shown,
 )
 from kserket.core.prediction import read_data
 from kserket.core.progress import Progress, stopping_on_interrupt
+from kserket.core.restarts import choose_start
 from kserket.core.rollback import rolled_back_on_error
 from kserket.core.saving import Backup
 from kserket.core.watching import check_callbacks
@@ -33,6 +35,8 @@ def run_rounds(
     schedule,
     module_callbacks,
     backup_dir,
+    n_init=None,
+    n_jobs=None,
 ):
     """Runs rounds; see `Graph.fit`."""
     if not is_whole(rounds) and np.ndim(rounds):
@@ -44,6 +48,14 @@ def run_rounds(
     check_tolerance(tolerance=tolerance)
     if backup_dir is not None:
         check_path(backup_dir=backup_dir)
+    counts = {"n_init": n_init, "n_jobs": n_jobs}
+    check_positive_int(**{name: count for name, count in counts.items() if count is not None})
+    if n_init is not None and graph.round:
+        raise ValueError(
+            f"`n_init` is for a graph that has learned nothing; this one has done {graph.round} "
+            "rounds. Make a new one, or leave it out."
+        )
+    how = {"rounds": int(rounds), "tolerance": tolerance, "schedule": schedule}
     updates = _updates(graph, schedule)
     module_callbacks = {
         graph[name]: check_callbacks(given)
@@ -56,9 +68,13 @@ def run_rounds(
     validate = _validation(graph, validation_data)
     options = check_callbacks(callbacks), verbose, validate, tolerance, updates, module_callbacks
     if backup_dir is None:
+        choose_start(graph, n_init, n_jobs, **how)
         return _run(graph, int(rounds), *options)
     with Backup(graph, backup_dir, rounds, schedule).held() as backup:
-        return _run(graph, backup.resume(), *options, backup)
+        left = backup.resume()
+        if not graph.round:
+            choose_start(graph, n_init, n_jobs, backup, **how)
+        return _run(graph, left, *options, backup)
 
 
 def _run(

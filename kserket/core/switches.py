@@ -26,6 +26,7 @@ class Switches(LearningHooks):
 
     save_dir, load_dir = Folder(), Folder()
     seed_key: str
+    start = 0  # which of several runs of a graph this is
     _seed: int | None
 
     @property
@@ -83,10 +84,15 @@ class Switches(LearningHooks):
         self._seed, self.seed_key = seed, key
         return True
 
-    def _make_rng(self):
+    def settle_seed(self) -> None:
+        """Draws a seed if there is none yet."""
         if self._seed is None:
             self._seed = random.randrange(2**31)
-        return np.random.default_rng([self.seed, zlib.crc32(self.seed_key.encode()), self.rounds])
+
+    def _make_rng(self):
+        self.settle_seed()
+        numbers = [self.seed, zlib.crc32(self.seed_key.encode()), self.rounds]
+        return np.random.default_rng([*numbers, self.start] if self.start else numbers)
 
     @property
     def keep_rounds(self) -> bool:

@@ -12,7 +12,6 @@ from kserket.inference import chain_scan
 from kserket.inference.sequences import first_and_later
 
 _POSITIVE = 1e-100  # no probability below: then scaled probabilities lose nothing
-MANY = 10_000  # steps for which compiled code is worth its import
 
 
 class Passes(NamedTuple):
@@ -27,11 +26,11 @@ class Passes(NamedTuple):
 
 
 def passes(log_evidence, initial, transitions, lengths):
-    """Forwards and backwards, in the way that suits these probabilities and this many steps."""
+    """Forwards and backwards, in the way that suits these probabilities."""
     initial, transitions = (np.asarray(part, np.float64) for part in (initial, transitions))
     is_hard = has_zeros(initial, transitions)
-    scans = chain_scan.scans() if is_hard or len(log_evidence) >= MANY else None
-    if is_hard or (scans is not None and scans.compiled):
+    scans = chain_scan.scans()
+    if is_hard or scans.compiled:
         return by_step(log_evidence, initial, transitions, lengths, scans)
     return in_chunks(log_evidence, initial, transitions, lengths)
 

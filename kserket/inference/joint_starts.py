@@ -104,10 +104,15 @@ def _permuted(x, num_classes, lengths, rng):
 
 
 def _permuted_data(x, num_classes, lengths, rng):
-    """Steps sorted to the nearest of K random ones, in a random order that goes round."""
+    """Steps sorted to the nearest of K random ones, in an order in which some states may stay."""
     centers = x[rng.choice(len(x), num_classes, replace=len(x) < num_classes)]
     distances = (centers**2).sum(axis=1) - 2.0 * x @ centers.T
-    return distances.argmin(axis=1), _permutation(num_classes, rng)
+    transitions, stays = (
+        _permutation(num_classes, rng),
+        rng.random(num_classes) < rng.choice([0, 0.5]),
+    )
+    transitions[stays] = 0.8 * np.eye(num_classes)[stays] + 0.2 / num_classes
+    return distances.argmin(axis=1), transitions
 
 
 def _permutation(num_classes, rng):

@@ -179,8 +179,8 @@ def most_likely_path(log_evidence, initial, transitions, lengths=None):
     first, after = first_and_later(lengths)
     starts = np.zeros(len(log_evidence), bool)
     starts[first] = True
-    scans = chain_scan.scans() if len(log_evidence) >= chain_passes.MANY else None
-    if scans is not None and scans.compiled:
+    scans = chain_scan.scans()
+    if scans.compiled:
         path = np.empty(len(log_evidence), np.int64)
         before = np.empty(log_evidence.shape, np.int32)
         scans.best_path(log_evidence, starts, log_initial, log_transitions, before, path)

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from kserket.inference import chain_passes, chain_scan, markov_chain
+from kserket.inference import chain_passes, chain_scan, chain_smoothing, markov_chain
 from kserket.inference.sequences import check_lengths
 
 
@@ -160,12 +160,12 @@ LEFT_RIGHT = np.array([[0.6, 0.3, 0.1], [0.0, 0.7, 0.3], [0.0, 0.0, 1.0]])
 
 @pytest.fixture(params=["compiled", "numpy"])
 def scans(request, monkeypatch):
-    """With numba, and without it; the passes step by step, whatever the number of steps."""
+    """With numba, and without it."""
     if request.param == "compiled":
         pytest.importorskip("numba")
     else:
         monkeypatch.setattr(chain_scan, "_compiled", no_numba)
-    monkeypatch.setattr(chain_passes, "MANY", 1)
+        monkeypatch.setattr(chain_smoothing, "compiled", lambda: None)
 
 
 def no_numba():

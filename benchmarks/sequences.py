@@ -1,0 +1,269 @@
+"""Sequences: a mixture under a Markov chain, beside hmmlearn; change points, beside ruptures.
+
+    python benchmarks/sequences.py
+    python benchmarks/sequences.py --sets 16 --only order
+    python benchmarks/sequences.py --sets 3 --only changes times
+
+`order`: four overlapping Gaussians in two dimensions, in an order that stays (.925), goes round, or
+mixes both, at three separations. Each set has 1,000 steps to learn from, 1,000 held out. Accuracy
+is that of the most probable path, classes matched; likelihoods are in nats a step. The true
+parameters, hmmlearn (full covariances, best of five starts by likelihood), the default graph and
+`MarkovModel(joint=True)` see the same sets. `reports`: categorical reports of four states, beside
+`CategoricalHMM`, best of five. `changes`: change points of a simulated motion, beside ruptures with
+the true number of changes. `times`: passes of one chain, best of several, one thread.
+
+hmmlearn and ruptures run where they are installed (`pip install hmmlearn ruptures`).
+"""
+
+import argparse
+import importlib.util
+import logging
+import os
+import time
+import warnings
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy: threads pinned alike for all
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import numpy as np  # noqa: E402
+
+import kserket as srk  # noqa: E402
+from kserket import gmm, mm  # noqa: E402
+from kserket.inference import markov_chain  # noqa: E402
+from kserket.metrics import clustering_accuracy  # noqa: E402
+
+SEPARATIONS = 0.7, 1.0, 2.0
+ORDERS = "staying", "cyclic", "mixed"
+PARTS = "order", "reports", "changes", "times"
+K, STEPS = 4, 1000
+HAS_HMMLEARN = importlib.util.find_spec("hmmlearn") is not None
+HAS_RUPTURES = importlib.util.find_spec("ruptures") is not None
+
+
+def transitions_of(order):
+    """P(next state = column | state = row), (K, K)."""
+    stays, follows = np.eye(K), np.roll(np.eye(K), 1, axis=1)
+    mixed = np.where((np.arange(K) % 2 == 0)[:, None], stays, follows)
+    return 0.1 / K + 0.9 * {"staying": stays, "cyclic": follows, "mixed": mixed}[order]
+
+
+def gaussians(seed, separation, order):
+    """Parameters, and two sequences of steps (N, 2) and states (N,)."""
+    rng = np.random.default_rng(seed)
+    transitions = transitions_of(order)
+    means = separation * rng.normal(size=(K, 2))
+    factors = rng.normal(size=(K, 2, 2))
+    covariances = factors @ factors.swapaxes(1, 2) / 2 + 0.3 * np.eye(2)
+    roots = np.linalg.cholesky(covariances)
+    states = markov_chain.sample(np.full(K, 1 / K), transitions, [STEPS, STEPS], rng)
+    x = means[states] + np.einsum("nij,nj->ni", roots[states], rng.normal(size=(2 * STEPS, 2)))
+    parts = (x[:STEPS], states[:STEPS]), (x[STEPS:], states[STEPS:])
+    return (means, covariances, transitions), *parts
+
+
+def truth(parameters, x):
+    """The most probable path under the true parameters, and log p(x) a step."""
+    from scipy.stats import multivariate_normal
+
+    means, covariances, transitions = parameters
+    pairs = zip(means, covariances, strict=True)
+    logs = np.stack([multivariate_normal(*pair).logpdf(x) for pair in pairs], axis=1)
+    chain = np.full(K, 1 / K), transitions
+    log_likelihood = markov_chain.smooth(logs, *chain).log_likelihood
+    return markov_chain.most_likely_path(logs, *chain)[0], log_likelihood / len(x)
+
+
+def graph_of(x, seed, joint):
+    """A fitted graph of a mixture and a chain."""
+    mixture = gmm.GMM(K, save_dir=None)
+    chain = mm.MarkovModel(joint=joint, save_dir=None)
+    mixture.connect(srk.Observation(x))
+    chain.connect(mixture)
+    graph = srk.Graph(chain, seed=seed)
+    graph.fit(2 if joint else 10, verbose=0)
+    return graph
+
+
+def path_of(graph, x):
+    """The most probable path, and log p(x) a step."""
+    densities = graph["gmm"].model.component_log_likelihood(x)
+    evidence = np.exp(densities - densities.max(axis=1, keepdims=True))
+    path = graph["mm"].model.most_likely_path(evidence / evidence.sum(axis=1, keepdims=True))
+    return path, graph.evaluate(x)["log_likelihood"]
+
+
+def hmmlearn_of(x, kind="GaussianHMM", **options):
+    """hmmlearn's best of five starts by likelihood."""
+    from hmmlearn import hmm
+
+    runs = [
+        getattr(hmm, kind)(K, n_iter=200, random_state=start, **options).fit(x)
+        for start in range(5)
+    ]
+    return max(runs, key=lambda run: run.score(x))
+
+
+def timed(function, *arguments, **options):
+    """What a call returns, and its CPU seconds."""
+    begin = time.process_time()
+    result = function(*arguments, **options)
+    return result, time.process_time() - begin
+
+
+def order(sets, first):
+    """Accuracy and likelihood of states, held-out too, and time."""
+    names = ["true", *(["hmmlearn"] if HAS_HMMLEARN else []), "default", "joint"]
+    print(f"{'':14}{'':10}" + f"{'accuracy':>16}{'held out':>16}{'log-lik. held out':>20}{'s':>7}")
+    for separation in SEPARATIONS:
+        for kind in ORDERS:
+            rows = {name: [] for name in names}
+            for seed in range(first, first + sets):
+                parameters, (x, states), (new, new_states) = gaussians(seed, separation, kind)
+                for name in names:
+                    rows[name].append(_scores(name, parameters, x, states, new, new_states, seed))
+            for name, values in rows.items():
+                mean, spread = np.mean(values, axis=0), np.std(values, axis=0)
+                cells = [f"{m:.3f} +- {s:.3f}" for m, s in zip(mean, spread, strict=True)]
+                label = f"{separation} {kind}" if name == "true" else ""
+                print(
+                    f"{label:14}{name:10}{cells[0]:>16}{cells[1]:>16}{cells[2]:>20}{mean[3]:7.2f}"
+                )
+
+
+def _scores(name, parameters, x, states, new, new_states, seed):
+    """Accuracy, held-out accuracy, held-out log-likelihood a step, seconds."""
+    seconds = 0.0
+    if name == "true":
+        (path, _), (new_path, score) = truth(parameters, x), truth(parameters, new)
+    elif name == "hmmlearn":
+        model, seconds = timed(hmmlearn_of, x, covariance_type="full")
+        path, new_path, score = model.predict(x), model.predict(new), model.score(new) / len(new)
+    else:
+        graph, seconds = timed(graph_of, x, seed, name == "joint")
+        (path, _), (new_path, score) = path_of(graph, x), path_of(graph, new)
+    accuracies = clustering_accuracy(states, path), clustering_accuracy(new_states, new_path)
+    return *accuracies, score, seconds
+
+
+def reports(sets, first):
+    """States behind categorical reports."""
+    names = ["true", *(["hmmlearn"] if HAS_HMMLEARN else []), "kserket"]
+    for kind in ORDERS:
+        rows = {name: [] for name in names}
+        for seed in range(first, first + sets):
+            rng = np.random.default_rng(seed)
+            chain = np.full(K, 1 / K), transitions_of(kind)
+            table = 0.25 * rng.dirichlet(np.ones(K), K) + 0.75 * np.eye(K)
+            states = markov_chain.sample(*chain, [STEPS], rng)
+            heard = (rng.random((STEPS, 1)) > np.cumsum(table[states], axis=1)).sum(axis=1)
+            heard = heard.clip(0, K - 1)
+            log_table = np.log(table[:, heard].T)
+            paths = {"true": (markov_chain.most_likely_path(log_table, *chain)[0], 0.0)}
+            if HAS_HMMLEARN:
+                model, seconds = timed(hmmlearn_of, heard[:, None], "CategoricalHMM", n_features=K)
+                paths["hmmlearn"] = model.predict(heard[:, None]), seconds
+            model = srk.MarkovChain(K, seed=seed)
+            x = np.eye(K)[heard]
+            _, seconds = timed(model.fit, x, verbose=0)
+            paths["kserket"] = model.most_likely_path(x), seconds
+            for name, (path, seconds) in paths.items():
+                rows[name].append((clustering_accuracy(states, path), seconds))
+        for name, values in rows.items():
+            mean, spread = np.mean(values, axis=0), np.std(values, axis=0)
+            label = kind if name == "true" else ""
+            print(f"{label:14}{name:10}{mean[0]:10.3f} +- {spread[0]:.3f}{mean[1]:7.2f}")
+
+
+def changes(sets, first):
+    """F1 of change points within five steps, of a motion that goes from place to place."""
+    rows = {name: [] for name in (["ruptures"] if HAS_RUPTURES else []) + ["default", "joint"]}
+    for seed in range(first, first + sets):
+        rng = np.random.default_rng(seed)
+        states, lasts = [], 10 + rng.poisson(25, size=20)
+        for length in lasts:
+            others = [k for k in range(K) if not states or k != states[-1]]
+            states += [int(rng.choice(others))] * int(length)
+        states = np.array(states)
+        x = rng.normal(size=(K, 2))[states] + 0.7 * rng.normal(size=(len(states), 2))
+        true = np.flatnonzero(np.diff(states)) + 1
+        for name in rows:
+            if name == "ruptures":
+                import ruptures
+
+                found = ruptures.KernelCPD(kernel="rbf").fit(x).predict(n_bkps=len(true))[:-1]
+            else:
+                path, _ = path_of(graph_of(x, seed, name == "joint"), x)
+                found = np.flatnonzero(np.diff(path)) + 1
+            rows[name].append(_f1(true, np.array(found, int)))
+    for name, values in rows.items():
+        print(f"{name:10}{np.mean(values):8.3f} +- {np.std(values):.3f}")
+
+
+def _f1(true, found, within=5):
+    """F1 of change points, each matched to one of the other."""
+    from scipy.optimize import linear_sum_assignment
+
+    near = np.abs(true[:, None] - found) <= within
+    hits = near[linear_sum_assignment(near, maximize=True)].sum() if near.size else 0
+    return 2 * hits / (len(true) + len(found))
+
+
+def times(sets, first):
+    """Milliseconds of Viterbi and forward-backward."""
+    rng = np.random.default_rng(first)
+    for num_steps, num_states in ((100, 4), (1000, 4), (1797, 10), (20_000, 4), (200_000, 4)):
+        logs = 2.0 * rng.normal(size=(num_steps, num_states))
+        chain = np.full(num_states, 1 / num_states), rng.dirichlet(np.ones(num_states), num_states)
+        calls = {
+            "Viterbi": lambda logs=logs, chain=chain: markov_chain.most_likely_path(logs, *chain),
+            "smooth": lambda logs=logs, chain=chain: markov_chain.smooth(logs, *chain),
+        }
+        if HAS_HMMLEARN:
+            model = _evidence_model(num_states, *chain)
+            calls["hmmlearn Viterbi"] = lambda logs=logs, model=model: model.predict(logs)
+            calls["hmmlearn smooth"] = lambda logs=logs, model=model: model.score_samples(logs)
+        cells = [f"{name} {_best(call):.2f}" for name, call in calls.items()]
+        print(f"{num_steps:8}{num_states:4}   " + ", ".join(cells))
+
+
+def _evidence_model(num_states, initial, transitions):
+    """A model of hmmlearn whose data are log evidence."""
+    from hmmlearn.base import BaseHMM
+
+    class Evidence(BaseHMM):
+        def _compute_log_likelihood(self, X):
+            return X
+
+        def _compute_likelihood(self, X):
+            return np.exp(X)
+
+    model = Evidence(num_states, implementation="scaling")
+    model.startprob_, model.transmat_ = initial, transitions
+    return model
+
+
+def _best(call, repeats=7):
+    call()
+    times = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - begin)
+    return 1000 * min(times)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--sets", type=int, default=2, help="data sets in each setting")
+    parser.add_argument("--first", type=int, default=0, help="seed of the first set")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)  # hmmlearn tells of each start that falls
+    for part in options.only:
+        print(f"== {part}", flush=True)
+        globals()[part](options.sets, options.first)
+
+
+if __name__ == "__main__":
+    main()

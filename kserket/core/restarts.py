@@ -1,0 +1,98 @@
+"""Several runs of a graph from other random numbers; the best of them by log p(x) is chosen."""
+
+import copy
+import json
+import multiprocessing
+import pickle
+from concurrent.futures import ProcessPoolExecutor
+
+from kserket.core import files
+from kserket.core.learning_module import LearningModule
+
+
+def choose_start(graph, n_init, n_jobs, backup=None, **options):
+    """Gives a graph that has learned nothing the random numbers of its best run.
+
+    Run 0 has those that the graph has anyway. Each run is one of a copy, which writes no files. A
+    run that comes first wins ties. The scores are kept beside the backup, if there is one, so that
+    runs that ended are not repeated.
+
+    Args:
+        graph: The `Graph`.
+        n_init: How many runs; None or 1 has nothing to choose.
+        n_jobs: Number of processes; None runs one after another in this one.
+        backup: `Backup` or None.
+        **options: Of `Graph.fit`: `rounds`, `tolerance`, `schedule`.
+
+    Raises:
+        ValueError: If nothing says how probable the data are in the whole graph.
+    """
+    if n_init is None or n_init == 1:
+        return
+    learners = [module for module in graph.modules if isinstance(module, LearningModule)]
+    for module in learners:
+        module.settle_seed()
+    path, scores = None, {}
+    if backup is not None:
+        path = backup.folder / "starts.json"
+        run = [backup.identity, options, [module.seed for module in learners]]
+        run = json.loads(json.dumps(run, default=str))
+        if path.exists():
+            known = json.loads(path.read_text())
+            scores = {int(k): score for k, score in known["scores"].items() if known["run"] == run}
+    left = [start for start in range(n_init) if start not in scores]
+    for start, score in zip(left, _scores(graph, left, n_jobs, options), strict=True):
+        scores[start] = score
+        if path is not None:
+            with files.writing(path) as file:
+                file.write(json.dumps({"run": run, "scores": scores}).encode())
+    best = max(range(n_init), key=scores.get)
+    for module in learners:
+        module.start = best
+
+
+def _scores(graph, starts, n_jobs, options):
+    """The score of each start, one after another."""
+    if not starts:
+        return
+    data = {module: module.data for module in graph.observations.values()}
+    if n_jobs is None or n_jobs == 1:
+        for start in starts:
+            yield _score(_copy(graph, data), start, options)
+        return
+    packed = pickle.dumps(_copy(graph, data))
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(n_jobs, len(starts)), mp_context=context) as pool:
+        jobs = [pool.submit(_score_of_packed, packed, start, options) for start in starts]
+        for job in jobs:
+            yield job.result()
+
+
+def _copy(graph, data):
+    """A copy of a graph that shares its data and writes nothing."""
+    kept = {id(part): part for part in data.values()}
+    twin = copy.deepcopy(graph, kept)
+    for module in twin.modules:
+        module.write_below(None)
+    return twin
+
+
+def _score_of_packed(packed, start, options):
+    return _score(pickle.loads(packed), start, options)
+
+
+def _score(graph, start, options):
+    """Mean log p(x) after a run."""
+    for module in graph.modules:
+        if isinstance(module, LearningModule):
+            module.start = start
+    graph.fit(verbose=0, **options)
+    x = {name: module.data for name, module in graph.observations.items()}
+    figures = graph.evaluate(x)
+    if "log_likelihood" not in figures:
+        raise ValueError(
+            "`n_init` chooses among runs by log p(x) of the whole graph, which evaluate() gives "
+            f"where it is known: see concepts. Received: n_init for {graph!r}. Choose by a figure "
+            "of its modules instead, over graphs of several seeds."
+        )
+    return figures["log_likelihood"]
