@@ -1,0 +1,240 @@
+"""Pictures of sequences: which state follows which, when, and for how long."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from kserket.arrays import as_numbers
+from kserket.core.options import check_choice
+from kserket.inference.markov_chain import segments
+from kserket.inference.sequences import check_lengths
+from kserket.plotting.sources import find_module, is_source
+from kserket.plotting.style import INK, check_texts, color_of, finish, new_axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_LEAST = 0.05  # probability of the transitions that are written and drawn
+
+
+def plot_transitions(
+    source: Any,
+    *,
+    kind: str = "matrix",
+    names: Any = None,
+    title: str | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draws how probable it is that a state follows another.
+
+    Args:
+        source: Array (K, K), rows summing to one; or a module with a `transition_matrix`, its
+            model, or a graph that holds one.
+        kind: "matrix"; or "graph", an arrow from each state to those that follow it with a
+            probability of 0.05 or more, beside a state the probability that it stays.
+        names: Names of the K states; None numbers them.
+        title: Title.
+        ax: Matplotlib axes; None makes new ones.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: If rows are not probabilities, or nothing here has transitions.
+    """
+    check_choice("kind", kind, "matrix", "graph")
+    matrix = as_numbers(_transitions_of(source), "`source`").astype("float64")
+    is_square = matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1]
+    if not is_square or (matrix < 0).any() or not np.allclose(matrix.sum(axis=1), 1):
+        raise ValueError(
+            "plot_transitions needs probabilities (K, K), each row summing to one. "
+            f"Received: shape {matrix.shape}"
+        )
+    names = [str(name) for name in _names(names, len(matrix))]
+    if kind == "graph":
+        return _draw_graph(matrix, names, title, ax)
+    size = 2.2 + 0.45 * len(matrix)
+    ax = new_axes(ax, (size + 0.6, size), title)
+    image = ax.imshow(matrix, cmap="Blues", vmin=0, vmax=1)
+    ax.figure.colorbar(image, ax=ax, fraction=0.046, label="probability")
+    ax.set_xticks(range(len(names)), names)
+    ax.set_yticks(range(len(names)), names)
+    if len(matrix) <= 15:
+        for (row, column), value in np.ndenumerate(matrix):
+            if value >= _LEAST:
+                color = "white" if value > 0.55 else INK
+                text = f"{value:.2f}".lstrip("0")
+                ax.text(column, row, text, ha="center", va="center", fontsize=8, color=color)
+    finish(ax, title, "next state", "state", grid=False)
+    return ax
+
+
+def plot_states(
+    states: ArrayLike,
+    data: ArrayLike | None = None,
+    *,
+    lengths: ArrayLike | None = None,
+    names: Any = None,
+    title: str | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draws states over time as a strip, under the data that they explain.
+
+    Args:
+        states: Integers (N,), such as `MarkovChain.most_likely_path` gives; or probabilities (N,
+            K), of which the most probable state is drawn, paler where it is less sure.
+        data: Numbers (N,) or (N, D), drawn as lines above the strip; None draws the strip alone.
+        lengths: Lengths (S,) of the sequences; a line stands where one ends.
+        names: Names of the K states, written on segments that are wide enough; None numbers them.
+        title: Title.
+        ax: Matplotlib axes; None makes new ones.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: If shapes do not fit.
+    """
+    states = as_numbers(states, "`states`")
+    sure = np.ones(len(states))
+    if states.ndim == 2:
+        sure, states = states.max(axis=1), states.argmax(axis=1)
+    if states.ndim != 1 or not len(states) or (states % 1 != 0).any() or (states < 0).any():
+        raise ValueError(
+            "plot_states needs states (N,), whole numbers from 0, or probabilities (N, K). "
+            f"Received: shape {states.shape}"
+        )
+    states = states.astype(int)
+    names = [str(name) for name in _names(names, int(states.max()) + 1)]
+    lengths = check_lengths(lengths, len(states))
+    ax = new_axes(ax, (9, 1.4 if data is None else 3.2), title)
+    top = 1.0
+    if data is not None:
+        rows = as_numbers(data, "`data`", allow_missing=True).astype("float64")
+        if len(rows) != len(states) or rows.ndim > 2:
+            raise ValueError(
+                f"`data` must hold a row for each of {len(states)} states. "
+                f"Received: shape {rows.shape}"
+            )
+        rows = rows.reshape(len(rows), -1)
+        low, high = np.nanmin(rows), np.nanmax(rows)
+        top = 5.0
+        for index, line in enumerate(rows.T):
+            place = 1.3 + 3.6 * (line - low) / ((high - low) or 1.0)
+            ax.plot(np.arange(len(rows)), place, lw=0.9, color=INK, alpha=1 / (1 + 0.6 * index))
+        places = 1.3 + 3.6 * np.array([0.0, 1.0])
+        ax.set_yticks([0.5, *places], ["state", f"{low:.3g}", f"{high:.3g}"])
+    else:
+        ax.set_yticks([])
+    for start, end, state in segments(states, lengths):
+        color = color_of(state)
+        color[3] = 0.25 + 0.75 * sure[start:end].mean()
+        ax.axvspan(start - 0.5, end - 0.5, 0, 1 / top, color=color, lw=0)
+        if data is not None:
+            ax.axvspan(start - 0.5, end - 0.5, 1 / top, 1, color=color, alpha=0.12, lw=0)
+        if end - start > 0.025 * len(states) * len(names[state]):
+            ax.text((start + end - 1) / 2, 0.5, names[state], ha="center", va="center", fontsize=8)
+    for end in np.cumsum(lengths)[:-1]:
+        ax.axvline(end - 0.5, color=INK, lw=1)
+    ax.set_xlim(-0.5, len(states) - 0.5)
+    ax.set_ylim(0, top)
+    finish(ax, title, "step", "", grid=False)
+    return ax
+
+
+def plot_durations(
+    states: ArrayLike,
+    *,
+    lengths: ArrayLike | None = None,
+    names: Any = None,
+    title: str | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draws for how many steps each state lasts: every segment a dot, and their median a line.
+
+    Args:
+        states: Integers (N,), such as `MarkovChain.most_likely_path` gives.
+        lengths: Lengths (S,) of the sequences. A segment ends where its sequence does.
+        names: Names of the K states; None numbers them.
+        title: Title.
+        ax: Matplotlib axes; None makes new ones.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: If they are not whole numbers from 0.
+    """
+    states = as_numbers(states, "`states`")
+    if states.ndim != 1 or not len(states) or (states % 1 != 0).any() or (states < 0).any():
+        raise ValueError(
+            f"plot_durations needs states (N,), whole numbers from 0. Received: {states!r:.100}"
+        )
+    found = segments(states.astype(int), check_lengths(lengths, len(states)))
+    names = [str(name) for name in _names(names, int(states.max()) + 1)]
+    ax = new_axes(ax, (2 + 0.6 * len(names), 3.2), title)
+    for state in range(len(names)):
+        lasts = np.array([end - start for start, end, other in found if other == state])
+        if len(lasts):
+            shift = np.linspace(-0.25, 0.25, len(lasts) + 2)[1:-1]
+            ax.scatter(state + shift, lasts, s=14, color=color_of(state), alpha=0.8, lw=0)
+            ax.hlines(np.median(lasts), state - 0.32, state + 0.32, color=INK, lw=1.4)
+    ax.set_xticks(range(len(names)), names)
+    ax.set_yscale("log")
+    ax.yaxis.set_major_formatter("{x:g}")
+    finish(ax, title, "state", "steps")
+    return ax
+
+
+def _transitions_of(source):
+    """Transitions (K, K) of an array, a model, a module or a graph."""
+    if is_source(source):
+        module = find_module(
+            source,
+            lambda m: hasattr(m.model, "transition_matrix"),
+            missing="Nothing here has a transition_matrix. Call fit() first.",
+        )
+        source = module.model
+    return getattr(source, "transition_matrix", source)
+
+
+def _names(names, number):
+    """Names of states, numbers if None."""
+    names = range(number) if names is None else check_texts(names)
+    if len(names) < number:
+        raise ValueError(f"`names` must hold {number} names. Received: {len(names)}")
+    return list(names)
+
+
+def _draw_graph(matrix, names, title, ax):
+    """States on a circle, arrows between them as wide as they are probable."""
+    ax = new_axes(ax, (5.6, 4.2), title)
+    angles = np.pi / 2 - 2 * np.pi * np.arange(len(matrix)) / len(matrix)
+    places = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    for (row, column), value in np.ndenumerate(matrix):
+        if row == column or value < _LEAST:
+            continue
+        arrow = {"arrowstyle": "-|>", "lw": 0.5 + 3 * value, "color": color_of(row)}
+        arrow |= {"alpha": 0.85, "shrinkA": 15, "shrinkB": 16, "mutation_scale": 9 + 5 * value}
+        arrow["connectionstyle"] = "arc3,rad=0.18"
+        ax.annotate("", places[column], places[row], arrowprops=arrow)
+        middle, way = places[[row, column]].mean(axis=0), places[column] - places[row]
+        middle = middle + 0.13 * np.array([way[1], -way[0]])
+        text = f"{value:.2f}".lstrip("0")
+        ax.text(*middle, text, fontsize=7.5, ha="center", va="center", color=INK)
+    for state, (place, name) in enumerate(zip(places, names, strict=True)):
+        ax.scatter(*place, s=560, color=color_of(state), zorder=3)
+        ax.text(*place, name, ha="center", va="center", fontsize=9, zorder=4)
+        stays = f"stays {matrix[state, state]:.2f}"
+        side = "center" if abs(place[0]) < 0.1 else "left" if place[0] > 0 else "right"
+        ax.text(*(1.28 * place), stays, ha=side, va="center", fontsize=8, color=INK)
+    ax.set_xlim(-2.1, 2.1)
+    ax.set_ylim(-1.5, 1.5)
+    ax.set_aspect("equal")
+    ax.axis("off")
+    if title:
+        ax.set_title(title, fontsize=11, color=INK, loc="left")
+    return ax
