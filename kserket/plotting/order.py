@@ -9,8 +9,6 @@ from numpy.typing import ArrayLike
 
 from kserket.arrays import as_numbers
 from kserket.core.options import check_choice
-from kserket.inference.markov_chain import segments
-from kserket.inference.sequences import check_lengths
 from kserket.plotting.sources import find_module, is_source
 from kserket.plotting.style import INK, check_texts, color_of, finish, new_axes
 
@@ -109,7 +107,7 @@ def plot_states(
         )
     states = states.astype(int)
     names = [str(name) for name in _names(names, int(states.max()) + 1)]
-    lengths = check_lengths(lengths, len(states))
+    ends = _ends(lengths, len(states))
     ax = new_axes(ax, (9, 1.4 if data is None else 3.2), title)
     top = 1.0
     if data is not None:
@@ -129,7 +127,7 @@ def plot_states(
         ax.set_yticks([0.5, *places], ["state", f"{low:.3g}", f"{high:.3g}"])
     else:
         ax.set_yticks([])
-    for start, end, state in segments(states, lengths):
+    for start, end, state in _segments(states, ends):
         color = color_of(state)
         color[3] = 0.25 + 0.75 * sure[start:end].mean()
         ax.axvspan(start - 0.5, end - 0.5, 0, 1 / top, color=color, lw=0)
@@ -137,7 +135,7 @@ def plot_states(
             ax.axvspan(start - 0.5, end - 0.5, 1 / top, 1, color=color, alpha=0.12, lw=0)
         if end - start > 0.025 * len(states) * len(names[state]):
             ax.text((start + end - 1) / 2, 0.5, names[state], ha="center", va="center", fontsize=8)
-    for end in np.cumsum(lengths)[:-1]:
+    for end in ends[:-1]:
         ax.axvline(end - 0.5, color=INK, lw=1)
     ax.set_xlim(-0.5, len(states) - 0.5)
     ax.set_ylim(0, top)
@@ -173,7 +171,7 @@ def plot_durations(
         raise ValueError(
             f"plot_durations needs states (N,), whole numbers from 0. Received: {states!r:.100}"
         )
-    found = segments(states.astype(int), check_lengths(lengths, len(states)))
+    found = _segments(states.astype(int), _ends(lengths, len(states)))
     names = [str(name) for name in _names(names, int(states.max()) + 1)]
     ax = new_axes(ax, (2 + 0.6 * len(names), 3.2), title)
     for state in range(len(names)):
@@ -187,6 +185,26 @@ def plot_durations(
     ax.yaxis.set_major_formatter("{x:g}")
     finish(ax, title, "state", "steps")
     return ax
+
+
+def _ends(lengths, num_steps):
+    """The row (S,) after the last step of each sequence."""
+    if lengths is None:
+        return np.array([num_steps])
+    given = as_numbers(lengths, "`lengths`")
+    if given.ndim != 1 or (given % 1 != 0).any() or (given < 1).any() or given.sum() != num_steps:
+        raise ValueError(
+            f"`lengths` must be positive integers that sum to {num_steps}, the number of steps. "
+            f"Received: {lengths!r:.100}"
+        )
+    return np.cumsum(given.astype(int))
+
+
+def _segments(states, ends):
+    """Triples of first row, row after the last one, and state."""
+    after = np.union1d(np.flatnonzero(np.diff(states)) + 1, ends)
+    first = np.append(0, after[:-1])
+    return [(int(a), int(b), int(states[a])) for a, b in zip(first, after, strict=True)]
 
 
 def _transitions_of(source):
