@@ -37,6 +37,7 @@ from kserket.core.registry import register_module
 from kserket.gmm import GaussianMixture
 from kserket.mlda import MultimodalLDA
 from kserket.mm import MarkovChain
+from kserket.selection import select_components
 from kserket.vae import VariationalAutoencoder
 from kserket.version import __version__
 
@@ -70,6 +71,7 @@ __all__ = [
     "product",
     "register_module",
     "ros",
+    "select_components",
     "speech_recog",
     "tensors",
     "tt",

@@ -35,7 +35,9 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     """`kserket.GaussianMixture` as an estimator.
 
     Args:
-        n_components: Number of components K.
+        n_components: Number of components K; None finds it in the data, anew in each `fit`.
+        max_components: How many components None finds at most.
+        sparse: Whether components that the data do not need stay empty.
         inference: "variational" or "gibbs".
         n_init: Number of k-means++ starts, chosen by the bound; None makes 30, fewer of data of
             more than 150 features.
@@ -50,7 +52,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         random_state: Integer, `RandomState` or None.
 
     Attributes:
-        model_: The fitted `kserket.GaussianMixture`.
+        model_: The fitted `kserket.GaussianMixture`; `model_.num_components` is K.
         weights_: Mixing weights (K,).
         means_: Component means (K, D); medians under a power transform.
         covariances_: Component covariances (K, D, D), then to first order.
@@ -74,8 +76,10 @@ class GaussianMixture(DensityMixin, BaseEstimator):
 
     def __init__(
         self,
-        n_components: int = 1,
+        n_components: int | None = 1,
         *,
+        max_components: int = 50,
+        sparse: bool = False,
         inference: Literal["variational", "gibbs"] = "variational",
         n_init: int | None = None,
         max_iter: int = 100,
@@ -87,6 +91,8 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.n_components = n_components
+        self.max_components = max_components
+        self.sparse = sparse
         self.inference = inference
         self.n_init = n_init
         self.max_iter = max_iter
@@ -114,6 +120,8 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         with in_words_of(GaussianMixture, gmm.GaussianMixture, **words):
             self.model_ = gmm.GaussianMixture(
                 self.n_components,
+                max_components=self.max_components,
+                sparse=self.sparse,
                 inference=self.inference,
                 n_init=self.n_init,
                 weight_concentration=self.weight_concentration,
@@ -171,7 +179,8 @@ class GraphClusterer(
         build: Callable `build(X, n_clusters, seed)` that returns a `kserket.Graph` over one
             observation of X, its top module a classifier; None is `gaussian_mixture_graph`.
             `vae_graph` puts a variational autoencoder under the mixture.
-        n_clusters: Number of classes.
+        n_clusters: Number of classes, or None where `build` makes a graph that finds it, as
+            `gaussian_mixture_graph` and `vae_graph` do.
         rounds: Number of rounds.
         random_state: Integer, `RandomState` or None.
 
@@ -198,9 +207,9 @@ class GraphClusterer(
 
     def __init__(
         self,
-        build: Callable[[Any, int, int], Graph] | None = None,
+        build: Callable[[Any, int | None, int], Graph] | None = None,
         *,
-        n_clusters: int = 8,
+        n_clusters: int | None = 8,
         rounds: int = 5,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
@@ -219,7 +228,9 @@ class GraphClusterer(
         Returns:
             The estimator.
         """
-        check_positive_int(n_clusters=self.n_clusters, rounds=self.rounds)
+        check_positive_int(rounds=self.rounds)
+        if self.n_clusters is not None:
+            check_positive_int(n_clusters=self.n_clusters)
         if self.build is not None and not callable(self.build):
             raise TypeError(
                 "`build` must be a function of X, n_clusters and seed that returns a Graph, or "
@@ -339,12 +350,12 @@ def _checked(graph, X):
     return graph
 
 
-def gaussian_mixture_graph(X: ArrayLike, n_clusters: int, seed: int | None) -> Graph:
+def gaussian_mixture_graph(X: ArrayLike, n_clusters: int | None, seed: int | None) -> Graph:
     """Data under a Gaussian mixture.
 
     Args:
         X: Array (N, D).
-        n_clusters: Number of classes.
+        n_clusters: Number of classes; None finds it in what the mixture reads.
         seed: Integer.
 
     Returns:
@@ -355,7 +366,7 @@ def gaussian_mixture_graph(X: ArrayLike, n_clusters: int, seed: int | None) -> G
     return Graph(top, seed=seed)
 
 
-def vae_graph(X: Any, n_clusters: int, seed: int | None) -> Graph:
+def vae_graph(X: Any, n_clusters: int | None, seed: int | None) -> Graph:
     """Data under a variational autoencoder under a Gaussian mixture.
 
     The likelihood is Gaussian, which takes values of any range: held-out data may lie beyond the
@@ -363,7 +374,7 @@ def vae_graph(X: Any, n_clusters: int, seed: int | None) -> Graph:
 
     Args:
         X: Array (N, D).
-        n_clusters: Number of classes.
+        n_clusters: Number of classes; None finds it in what the mixture reads.
         seed: Integer.
 
     Returns:

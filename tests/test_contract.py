@@ -138,6 +138,12 @@ CONFIGS = {
         probabilities,
         {"parameters.h5", "Pdz_learn.txt", "class_learn.txt", "mu_learn.txt"},
     ),
+    "gmm that finds K": Config(
+        lambda **options: gmm.GMM(None, itr=10, n_init=2, **options),
+        vectors,
+        probabilities,
+        {"parameters.h5", "Pdz_learn.txt", "class_learn.txt", "mu_learn.txt"},
+    ),
     "gmm by sampling": Config(
         lambda **options: gmm.GMM(2, itr=4, inference="gibbs", **options),
         vectors,
@@ -160,6 +166,12 @@ CONFIGS = {
     ),
     "mlda": Config(
         lambda **options: mlda.MLDA(2, itr=10, n_init=2, **options),
+        documents,
+        probabilities,
+        TOPIC_FILES,
+    ),
+    "mlda that finds K": Config(
+        lambda **options: mlda.MLDA(None, itr=10, n_init=2, **options),
         documents,
         probabilities,
         TOPIC_FILES,

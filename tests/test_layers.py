@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "core": FAMILY_MAY_IMPORT,
     **dict.fromkeys(TOOLS, TOOLS | GROUND),
     **dict.fromkeys(("datasets", "plotting"), TOOLS | GROUND | {"core"}),  # checks of options
+    "selection": {"core", "gmm", "metrics", "plotting"} | GROUND,  # compares whole models
     "sklearn": {"core", "gmm", "vae"} | GROUND,  # scikit-learn's front door
 }
 

@@ -27,6 +27,43 @@ class Fixed:
         vars(instance)[self.name] = value
 
 
+class FixedOrFound(Fixed):
+    """As `Fixed`; where the constructor set None, what the instance's model has found.
+
+    Args:
+        name_in_model: The model's attribute, which is None until then.
+    """
+
+    def __init__(self, name_in_model):
+        self.name_in_model = name_in_model
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        value = super().__get__(instance, owner)
+        if value is None:
+            return getattr(vars(instance).get("model"), self.name_in_model, None)
+        return value
+
+
+class ReadOnly:
+    """An attribute that shows another one, and is not set.
+
+    Args:
+        name: The name of the other.
+    """
+
+    def __init__(self, name):
+        self.shown = name
+
+    def __set_name__(self, owner, name):
+        self.name = name
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        return self if instance is None else getattr(instance, self.shown)
+
+    def __set__(self, instance: object, value: Any) -> None:
+        refuse_change(instance, self.name)
+
+
 class Folder:
     """An attribute that holds a `pathlib.Path` or None, and is checked when it is set."""
 

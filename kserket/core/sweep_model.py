@@ -213,6 +213,15 @@ class SweepModel(keras.Model):
             if name not in self._signed and (value < 0).any():
                 raise ValueError(f"The parameter {name} of {self.name} must not be negative.")
 
+    def _check_number(self, option, callbacks):
+        """Raises ValueError for a callback that loads weights before their number is found."""
+        for callback in check_callbacks(callbacks):
+            if isinstance(callback, keras.callbacks.BackupAndRestore):
+                raise ValueError(
+                    f"{self.name} finds `{option}` in this fit, and BackupAndRestore loads weights "
+                    f"before it. Give `{option}`, or leave the callback out."
+                )
+
     def _update(self, statistics):
         """Puts in the parameters that follow from a tuple of statistics."""
         raise TypeError(f"{type(self).__name__} must define _update(statistics).")

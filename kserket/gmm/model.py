@@ -39,7 +39,13 @@ class GaussianMixture(MixtureScoring):
     columns, counts and codes, are found (see `resolution`).
 
     Args:
-        num_components: Number of components K.
+        num_components: Number of components K. None finds it at the first fit, by the evidence of
+            the data (that fit's `class_prior` has it, where there is one); it stays until a fit
+            starts afresh (`warm_start=False`). Until then `num_components` reads None.
+        max_components: How many components `num_components=None` finds at most.
+        sparse: Whether components that the data do not need stay empty: the fit starts from as many
+            classes as `num_components=None` would find, K at most, and mixing weights have a
+            sparse prior. A class prior replaces both.
         inference: "variational" (variational Bayes), or "gibbs" (Serket's collapsed sampler).
         init: Where the first fit starts: "kmeans" (from k-means++), or "umap" (a mixture over a
             UMAP embedding, for data on curved sheets, such as images; needs umap-learn).
@@ -95,8 +101,10 @@ class GaussianMixture(MixtureScoring):
 
     def __init__(
         self,
-        num_components: int,
+        num_components: int | None,
         *,
+        max_components: int = 50,
+        sparse: bool = False,
         inference: Literal["variational", "gibbs"] = "variational",
         init: Literal["kmeans", "umap"] = "kmeans",
         n_init: int | None = None,
@@ -113,9 +121,11 @@ class GaussianMixture(MixtureScoring):
     ) -> None:
         check_choice("inference", inference, "variational", "gibbs")
         check_choice("init", init, "kmeans", "umap")
-        check_flag(warm_start=warm_start, power_transform=power_transform)
+        check_flag(warm_start=warm_start, power_transform=power_transform, sparse=sparse)
         if keep_groups != "alone":
             check_flag(keep_groups=keep_groups)
+        if sparse and init != "kmeans":
+            raise ValueError(f"`sparse` needs init='kmeans'. Received: init={init!r}")
         if keep_groups and init != "umap":
             raise ValueError(f"`keep_groups` needs init='umap'. Received: init={init!r}")
         if power_transform and inference != "variational":
@@ -123,7 +133,9 @@ class GaussianMixture(MixtureScoring):
                 "`power_transform` needs inference='variational'. "
                 f"Received: inference={inference!r}"
             )
-        check_positive_int(num_components=num_components)
+        check_positive_int(max_components=max_components)
+        if num_components is not None:
+            check_positive_int(num_components=num_components)
         hyper = {
             "weight_concentration": weight_concentration,
             "mean_precision": mean_precision,
@@ -140,7 +152,10 @@ class GaussianMixture(MixtureScoring):
                 )
             resolution = gaps.tolist()
         super().__init__(n_init=n_init, tolerance=tolerance, seed=seed, **kwargs)
-        self.num_components = int(num_components)
+        self.finds_number = num_components is None
+        self._number = None if num_components is None else int(num_components)
+        self.max_components = int(max_components)
+        self.sparse = bool(sparse)
         self.inference = inference
         self.init = init
         self.warm_start = bool(warm_start)
@@ -182,8 +197,12 @@ class GaussianMixture(MixtureScoring):
         Raises:
             ValueError: If shapes do not agree, values are not finite, or no datum counts.
         """
+        found = self.found
+        new = self.finds_number and (found is None or not self.warm_start)
         data = self._read(x, sample_weight)
-        history, _ = self.sweep(data, self.found, epochs, callbacks, verbose, self._make_rng())
+        history, _ = self.sweep(
+            data, found, epochs, callbacks, verbose, self._make_rng(), finds_number=new
+        )
         return history
 
     def sweep(
@@ -195,6 +214,7 @@ class GaussianMixture(MixtureScoring):
         verbose: Verbose,
         rng: np.random.Generator,
         learn: Any = learning.learn,
+        finds_number: bool = False,
     ) -> Any:
         """`fit` of checked data, from what was found before.
 
@@ -206,6 +226,7 @@ class GaussianMixture(MixtureScoring):
             verbose: As in `fit`.
             rng: `numpy.random.Generator`.
             learn: What learns, with the arguments of `inference.gaussian_mixture.learning.learn`.
+            finds_number: Whether to find the number of components.
 
         Returns:
             A `keras.callbacks.History`, and the `Found` that was adopted.
@@ -214,13 +235,16 @@ class GaussianMixture(MixtureScoring):
             ValueError: If learning fails. The model is what it was before then.
         """
         check_counts(data)
-        if not self.built:
+        if finds_number:
+            self._check_number("num_components", callbacks)
+        elif not self.built:
             self.build(data.x.shape)
-        before, result = self.get_weights(), None
+        number, before, result = self.num_components, self.get_weights(), None
+        options = self._options()._replace(num_components=None if finds_number else number)
 
         def run(report):
             nonlocal result
-            result = learn(data, self._options(), found, rng, num_sweeps, report)
+            result = learn(data, options, found, rng, num_sweeps, report)
             return lambda: result
 
         figure = "bound" if self.inference == "variational" else "log_joint"
@@ -229,6 +253,7 @@ class GaussianMixture(MixtureScoring):
                 run, lambda reach: self.adopt(reach()), figure, num_sweeps, callbacks, verbose
             )
         except Exception:
+            self.resize(number if before else None, data.x.shape[1])
             self.set_weights(before)
             raise
         return history, result
@@ -315,7 +340,9 @@ class GaussianMixture(MixtureScoring):
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "num_components": self.num_components,
+            "num_components": None if self.finds_number else self.num_components,
+            "max_components": self.max_components,
+            "sparse": self.sparse,
             "inference": self.inference,
             "init": self.init,
             "warm_start": self.warm_start,

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from kserket import storage
 from kserket.core import messages, tensors
-from kserket.core.attributes import Fixed
+from kserket.core.attributes import FixedOrFound
 from kserket.core.inference import Inference
 from kserket.core.keywords import in_words_of
 from kserket.core.learning_module import LearningModule
@@ -36,7 +36,8 @@ class GMM(LearningModule):
     mixture goes on from its last state in every update, so that classes keep their numbers.
 
     Args:
-        K: Number of classes.
+        K: Number of classes. None finds it in the data of the first update, see `GaussianMixture`;
+            it stays then, so that messages keep their shape. Until then `K` reads None.
         itr: Number of sweeps in one update.
         name: Module name.
         category: Optional labels (N,), used to score and for nothing else.
@@ -84,12 +85,12 @@ class GMM(LearningModule):
 
     links_samples = False
     model_class = GaussianMixture
-    K = Fixed()
+    K = FixedOrFound("num_components")
     category = LearningModule.labels
 
     def __init__(
         self,
-        K: int,
+        K: int | None,
         itr: int = 100,
         name: str = "gmm",
         category: ArrayLike | None = None,
@@ -118,7 +119,7 @@ class GMM(LearningModule):
             keep_rounds=keep_rounds,
         )
         self.model: GaussianMixture | Any
-        self.K, self.itr = int(K), int(itr)
+        self.K, self.itr = None if K is None else int(K), int(itr)
         self._groups = self._classes = None  # of the samples, (N,), -1 where not known
         self._classes_means = None  # component means (K, D) that the classes were found with
         self._score_of_data = None
@@ -143,18 +144,30 @@ class GMM(LearningModule):
                 f"{self.get_name()} cannot use parameters that were learned with "
                 "power_transform=True. Make it with that option."
             )
+        if not self.model.built:  # K is what the file has
+            mean = arrays.get("mean")
+            if np.ndim(mean) != 2:
+                raise ValueError(f"{self.get_name()} needs parameters with means (K, D).")
+            self.model.resize(*np.shape(mean))
         gaps = np.zeros(self.model.num_features)  # of files of 0.1.0, which have none
         super().set_parameters({"resolution": gaps, **arrays})
 
     def settings(self) -> dict[str, Any]:
-        return {"K": self.K, "inference": self._options["inference"]}
+        number = {} if self.K is None else {"K": self.K}
+        return {**number, "inference": self._options["inference"]}
 
     def read(self, inputs: list[Any], prior: Any) -> Any:
         """`inference.gaussian_mixture.data.Data` of what was received."""
         self._check_shape(inputs)
         x = inputs[0]
         self._check_classes(prior, self.K)
-        if prior is None and any(reader.learns_below for reader in self._readers):
+        learns_order = any(reader.learns_below for reader in self._readers)
+        if learns_order and self.K is None:
+            raise ValueError(
+                f"{self.get_name()} finds its number of classes alone, and a chain above learns "
+                "together with it (joint=True). Give K."
+            )
+        if prior is None and learns_order:
             prior = np.full((len(x), self.K), 1.0 / self.K)  # the order replaces mixing weights
         missing = messages.missing_rows(x)
         x = x if isinstance(x, messages.Gaussian) else np.asarray(x)
@@ -163,7 +176,8 @@ class GMM(LearningModule):
 
     def build_model(self, data: Any) -> GaussianMixture:
         model = GaussianMixture(self.K, **self._options, name=tensors.identifier(self.name))
-        model.build(data.x.shape)
+        if self.K is not None:
+            model.build(data.x.shape)
         return model
 
     def learn(self, data: Any, rng: np.random.Generator) -> dict[str, float]:
@@ -174,7 +188,9 @@ class GMM(LearningModule):
                 found = found._replace(classes=self._known(self._classes, data))
         data, learn = self._joined(data)
         callbacks = self.fit_callbacks(self.itr, "sweep")
-        history, found = self.model.sweep(data, found, self.itr, callbacks, 0, rng, learn)
+        history, found = self.model.sweep(
+            data, found, self.itr, callbacks, 0, rng, learn, finds_number=self.K is None
+        )
         self._groups, self._classes = found.groups, found.classes
         self._classes_means = None if found.classes is None else found.state.mean
         (figure, values), *_ = history.history.items()
@@ -268,7 +284,8 @@ class GMM(LearningModule):
         live = len(np.unique(inference.posterior.classes))
         missing = inference.evidence.missing
         num_seen = len(inference.posterior) if missing is None else (~missing).sum()
-        if live == 1 < self.K and num_seen > 1 and self.mode == "learn":
+        could_have_more = self.K > 1 or self.model.finds_number
+        if live == 1 and could_have_more and num_seen > 1 and self.mode == "learn":
             self._warn_once(
                 "found one class only: what it reads looks like one Gaussian. Under a VAE, let "
                 "the latent variables carry more: lower KL_param, train longer, or use the "

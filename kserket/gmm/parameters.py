@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from kserket.core.attributes import ReadOnly
 from kserket.core.sweep_model import SweepModel
 from kserket.inference import gaussian_mixture
 from kserket.inference.gaussian_mixture.data import Found
@@ -15,7 +16,13 @@ from kserket.typing import Floats
 class MixtureParameters(SweepModel):
     """Parameters of a `GaussianMixture`, and what is known of them without data."""
 
+    num_components = ReadOnly("_number")
+
     def build(self, input_shape: Any) -> None:
+        if self.num_components is None:
+            raise ValueError(
+                f"{self.name} finds its number of components in data: call fit(x) before build()."
+            )
         shape = input_shape["x"] if isinstance(input_shape, dict) else input_shape
         components, features = self.num_components, int(shape[-1])
         sizes = {
@@ -128,16 +135,42 @@ class MixtureParameters(SweepModel):
                 f"{self.name} cannot learn from these data: their squares overflow. Scale the "
                 "data. Nothing was changed."
             )
+        self.resize(*found.state.mean.shape)
         for prefix, part in parts.items():
             self._assign(part, prefix)
         self._parameters["resolution"].assign(found.resolution)
+
+    def resize(self, num_components: int | None, num_features: int) -> None:
+        """Builds the model anew, unless it has so many components; all parameters are then zero.
+
+        Args:
+            num_components: K; None leaves the model without parameters.
+            num_features: D.
+        """
+        if self.built and num_components == self.num_components:
+            return
+        self._tracker.unlock()
+        for weight in list(self.weights):
+            self._untrack_variable(weight)
+        self._parameters, self.built, self._number = {}, False, num_components
+        if num_components is not None:
+            self.build((None, num_features))
 
     def _signature(self):
         shape = (None, self.num_features)
         return [keras.layers.InputSpec(shape=shape, dtype="float32", name="x")]
 
     def get_build_config(self) -> dict[str, Any] | None:
-        return {"input_shape": (None, self.num_features)} if self.built else None
+        if not self.built:
+            return None
+        return {
+            "input_shape": (None, self.num_features),
+            "num_components": self.num_components,
+        }
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        self._number = config.get("num_components", self.num_components)  # not in 0.1.0
+        super().build_from_config({"input_shape": config["input_shape"]})
 
     def load_own_variables(self, store: Any) -> None:
         entries = {name: store[name] for name in store.keys()}

@@ -7,7 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kserket.inference import document_classes, topic_gibbs, topic_model, word_counts
+from kserket.inference import (
+    document_classes,
+    topic_gibbs,
+    topic_merging,
+    topic_model,
+    word_counts,
+)
 from kserket.inference.topic_weighing import Weighing, per_modality
 
 
@@ -49,7 +55,7 @@ class Options(NamedTuple):
     """How a topic model learns; `kserket.MultimodalLDA` explains each of them.
 
     Attributes:
-        num_topics: K.
+        num_topics: K; None finds it by merging.
         alphas: Dirichlet parameters of topics in a document, (K,); zeros where they do not mix.
         betas: M Dirichlet parameters of words in a topic, numbers or (V_m,).
         weighing: `Weighing`.
@@ -59,9 +65,10 @@ class Options(NamedTuple):
         tolerance: What a sweep must gain for another one to follow, or None.
         reconsiders: Whether new starts compete with what was found, where a document is of one
             class.
+        max_topics: How many are found at most.
     """
 
-    num_topics: int
+    num_topics: int | None
     alphas: np.ndarray
     betas: list
     weighing: Weighing
@@ -70,6 +77,7 @@ class Options(NamedTuple):
     n_init: int = 15
     tolerance: float | None = 1e-6
     reconsiders: bool = False
+    max_topics: int = topic_merging.MAX_TOPICS
 
 
 class Found(NamedTuple):
@@ -103,6 +111,9 @@ def learn(data, options, found=None, rng=None, num_sweeps=100, callback=None):
     """
     rng = np.random.default_rng(rng)
     effects, lengths = _weigh(data.values, options, found, rng)
+    start = None
+    if options.num_topics is None:
+        options, start = _with_number(data, options, effects, rng)
 
     def reached(by_sweeps):
         return Found(_state(by_sweeps), effects, lengths)
@@ -116,7 +127,14 @@ def learn(data, options, found=None, rng=None, num_sweeps=100, callback=None):
     callback_of_sweeps = None if callback is None else report
     state = None if found is None else found.state
     run = sweeps(
-        data, options, state, effects, rng, num_sweeps=num_sweeps, callback=callback_of_sweeps
+        data,
+        options,
+        state,
+        effects,
+        rng,
+        start,
+        num_sweeps=num_sweeps,
+        callback=callback_of_sweeps,
     )
     return reached(run)
 
@@ -130,7 +148,7 @@ def is_new(values, found):
 # Sweeps ---------------------------------------------------------------------------------
 
 
-def _classes(data, options, state, effects, rng, **sweeps):
+def _classes(data, options, state, effects, rng, start, **sweeps):
     """Documents of one topic each, by expectation maximization: a `document_classes.State`."""
     weighing = options.weighing
     modalities = weighing.modalities(data.scaled, effects)
@@ -144,28 +162,34 @@ def _classes(data, options, state, effects, rng, **sweeps):
     if options.reconsiders and state is not None:
         state = document_classes.reconsidered(modalities, prior, state, **shared)
     return document_classes.fit(
-        modalities, prior, options.num_topics, state=state, **shared, **sweeps
+        modalities,
+        prior,
+        options.num_topics,
+        state=start if state is None else state,
+        **shared,
+        **sweeps,
     ).state
 
 
-def _proportions(data, options, state, effects, rng, **sweeps):
+def _proportions(data, options, state, effects, rng, start, **sweeps):
     """Documents that mix topics, by CVB0: a `topic_model.Fit`."""
+    topics = None if state is None else _topics(state, options, effects)
     return topic_model.fit(
         data.scaled,
         options.alphas,
         options.betas,
-        _first_topics(data, options, rng) if state is None else _topics(state, options, effects),
+        _first_topics(data, options, rng, start) if topics is None else topics,
         class_prior=data.class_prior,
         tolerance=options.tolerance,
         **sweeps,
     )
 
 
-def _draws(data, options, state, effects, rng, **sweeps):
+def _draws(data, options, state, effects, rng, start, **sweeps):
     """Documents that mix topics, by Gibbs sampling: a `topic_gibbs.Chain`."""
     topics = None if state is None else _topics(state, options, effects)
     if topics is None:
-        theta = _first_topics(data, options, rng)
+        theta = _first_topics(data, options, rng, start)
     else:
         theta = topic_model.proportions(data.scaled, topics, options.alphas)
     chain, _ = topic_gibbs.sample(
@@ -197,12 +221,32 @@ def _state(reached):
 # Before the first sweep -----------------------------------------------------------------
 
 
-def _first_topics(data, options, rng):
+def _with_number(data, options, effects, rng):
+    """Options with the number of topics, and the `document_classes.State` of these, or None.
+
+    A class prior has classes already, and a report alone says nothing of others than its own.
+    """
+    start = None
+    if data.log_prior is not None:
+        number = data.log_prior.shape[1]
+    elif list(data.reports) == [True]:
+        number = data.values[0].shape[1]
+    else:
+        weighing = options.weighing
+        modalities = weighing.modalities(data.scaled, effects)
+        prior = weighing.prior(options.betas, effects)
+        start = topic_merging.search(modalities, prior, options.max_topics, rng=rng)
+        number = len(start.documents)
+    return options._replace(num_topics=number, alphas=np.resize(options.alphas, number)), start
+
+
+def _first_topics(data, options, rng, start):
     """Topics of documents (N, K), each document having one, where models that mix them start."""
     return document_classes.fit(
         [document_classes.Modality(part) for part in data.scaled],
         document_classes.Prior(tuple(options.betas)),
         options.num_topics,
+        state=start,
         log_prior=data.log_prior,
         n_init=options.n_init,
         num_sweeps=document_classes.START_SWEEPS,
@@ -245,5 +289,6 @@ def _design_effects(values, options, rng):
     for m, beta in enumerate(options.betas):
         if not reports[m]:
             counts = values[m] if largest is None else word_counts.scale(values[m], largest)
-            effects[m] = document_classes.design_effect(counts, beta, options.num_topics, rng)
+            number = options.num_topics or options.max_topics
+            effects[m] = document_classes.design_effect(counts, beta, number, rng)
     return effects

@@ -40,7 +40,9 @@ class MultimodalLDA(TopicScoring):
     meaning of its topics from the prior.
 
     Args:
-        num_topics: Number of topics K.
+        num_topics: Number of topics K. None finds it at the first fit, by the evidence of documents
+            of one topic each (that fit's `class_prior` has it, where there is one; a report alone
+            has as many topics as classes); then it stays. Until then `num_topics` reads None.
         alpha: Dirichlet parameter of each topic in a document, one or (K,); None is 0, or 1 for
             the sampler.
         beta: Dirichlet parameter of each word in a topic, or a list (M,) of one per modality.
@@ -51,6 +53,7 @@ class MultimodalLDA(TopicScoring):
             word, a number or (M,); None finds out, 1 believes every word.
         n_init: Number of starts of the first fit, from all modalities and from each alone, chosen
             by the posterior density.
+        max_topics: How many topics `num_topics=None` finds at most.
         tolerance: Sweeps end early when one gains less than this per document (alpha = 0) or
             word, in nats. The sampler does every sweep, and so does None.
         seed: Integer that determines starts and sampling.
@@ -88,7 +91,7 @@ class MultimodalLDA(TopicScoring):
 
     def __init__(
         self,
-        num_topics: int,
+        num_topics: int | None,
         *,
         alpha: ArrayLike | None = None,
         beta: ArrayLike = 0.1,
@@ -96,12 +99,15 @@ class MultimodalLDA(TopicScoring):
         inference: Literal["variational", "gibbs"] = "variational",
         design_effects: ArrayLike | None = None,
         n_init: int | None = 15,
+        max_topics: int = 50,
         tolerance: float | None = 1e-6,
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
         check_choice("inference", inference, "variational", "gibbs")
-        check_positive_int(num_topics=num_topics, n_init=n_init)
+        check_positive_int(n_init=n_init, max_topics=max_topics)
+        if num_topics is not None:
+            check_positive_int(num_topics=num_topics)
         alpha = float(inference == "gibbs") if alpha is None else alpha
         is_mixed = options.mixes_topics(alpha, num_topics)
         if inference == "gibbs" and not is_mixed:
@@ -110,7 +116,9 @@ class MultimodalLDA(TopicScoring):
         given = {name: value for name, value in optional.items() if value is not None}
         options.check_positive(beta=beta, **given)
         super().__init__(n_init=n_init, tolerance=tolerance, seed=seed, **kwargs)
-        self.num_topics = int(num_topics)
+        self.finds_number = num_topics is None
+        self._number = None if num_topics is None else int(num_topics)
+        self.max_topics = int(max_topics)
         self.alpha, self.is_mixed = alpha, is_mixed
         self.beta, self.modality_weights = beta, modality_weights
         self.inference = inference
@@ -192,14 +200,17 @@ class MultimodalLDA(TopicScoring):
             self.n_init,
             self.tolerance,
             self._has_new_words,
+            self.max_topics,
         )
+        if self.num_topics is None:
+            self._check_number("num_topics", callbacks)
 
         def adopt(reached):
             if not all(np.isfinite(part).all() for part in (*reached.state.words, reached.effects)):
                 raise FloatingPointError(
                     f"{self.name} has diverged: its counts of words are not finite. Scale the data."
                 )
-            self._build_for(sizes, documents.reports)
+            self._build_for(sizes, documents.reports, len(reached.state.documents))
             self._assign(reached.state)
             self._parameters["effects"].assign(reached.effects)
             self._parameters["lengths"].assign(reached.lengths)
@@ -214,7 +225,8 @@ class MultimodalLDA(TopicScoring):
             isinstance(each, keras.callbacks.BackupAndRestore)
             for each in check_callbacks(callbacks)
         ):
-            self._build_for(sizes, documents.reports)  # which loads weights before the first sweep
+            # loads weights before the first sweep
+            self._build_for(sizes, documents.reports, self.num_topics)
         history = self._sweep(run, adopt, figure, epochs, callbacks, verbose)
         self._has_new_words = False
         return history
@@ -268,7 +280,8 @@ class MultimodalLDA(TopicScoring):
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "num_topics": self.num_topics,
+            "num_topics": None if self.finds_number else self.num_topics,
+            "max_topics": self.max_topics,
             "alpha": options.as_json(self.alpha),
             "beta": options.as_json(self.beta),
             "modality_weights": options.as_json(self.modality_weights),

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from kserket import storage
 from kserket.core import messages, results, tensors
-from kserket.core.attributes import Fixed
+from kserket.core.attributes import Fixed, FixedOrFound
 from kserket.core.inference import Inference
 from kserket.core.keywords import in_words_of
 from kserket.core.learning_module import LearningModule
@@ -37,7 +37,8 @@ class MLDA(LearningModule):
     separate what the others separate. `shared_classes=False` leaves it its own classes.
 
     Args:
-        K: Number of topics.
+        K: Number of topics. None finds it in the data of the first update, see `MultimodalLDA`; it
+            stays then. Until then `K` reads None.
         weights: Words (M,) that every datum shall have in each modality; None does not scale
             counts.
         itr: Number of sweeps in one update at most.
@@ -91,12 +92,12 @@ class MLDA(LearningModule):
 
     links_samples = False
     model_class = MultimodalLDA
-    K, weights = Fixed(), Fixed()
+    K, weights = FixedOrFound("num_topics"), Fixed()
     category = LearningModule.labels
 
     def __init__(
         self,
-        K: int,
+        K: int | None,
         weights: ArrayLike | None = None,
         itr: int = 100,
         name: str = "mlda",
@@ -114,7 +115,9 @@ class MLDA(LearningModule):
         keep_rounds: bool = False,
         **kwargs: Any,
     ) -> None:
-        check_positive_int(K=K, itr=itr)
+        check_positive_int(itr=itr)
+        if K is not None:
+            check_positive_int(K=K)
         check_flag(shared_classes=shared_classes)
         self._options = {
             "modality_weights": weights,
@@ -136,7 +139,7 @@ class MLDA(LearningModule):
             keep_rounds=keep_rounds,
         )
         self.model: MultimodalLDA | Any
-        self.K, self.weights, self.itr = int(K), weights, int(itr)
+        self.K, self.weights, self.itr = None if K is None else int(K), weights, int(itr)
         self.shared_classes = shared_classes
         self._config = model.get_config()
         self._is_mixed = model.is_mixed
@@ -162,7 +165,8 @@ class MLDA(LearningModule):
 
     def settings(self) -> dict[str, Any]:
         names = ("alpha", "beta", "modality_weights", "inference")
-        return {"K": self.K, **{name: self._config[name] for name in names}}
+        number = {} if self.K is None else {"K": self.K}
+        return {**number, **{name: self._config[name] for name in names}}
 
     def read(self, inputs: list[Any], prior: Any) -> Any:
         self._check_classes(prior, self.K)
@@ -221,8 +225,20 @@ class MLDA(LearningModule):
 
     def build_model(self, documents: Any) -> MultimodalLDA:
         model = MultimodalLDA(self.K, **self._options, name=tensors.identifier(self.name))
-        model.build([part.shape for part in documents.values], documents.reports)
+        if self.K is not None:
+            model.build([part.shape for part in documents.values], documents.reports)
+        model.reports = documents.reports
+        model.vocabulary_sizes = [part.shape[1] for part in documents.values]
         return model
+
+    def set_parameters(self, arrays: dict[str, Any]) -> None:
+        model, number = self.model, np.shape(arrays.get("documents"))
+        if not model.built:  # K is what the file has
+            if len(number) != 1:
+                raise ValueError(f"{self.get_name()} needs parameters with documents (K,).")
+            model._number = number[0]
+            model.build([(None, size) for size in model.vocabulary_sizes], model.reports)
+        super().set_parameters(arrays)
 
     def learn(self, documents: Any, rng: np.random.Generator) -> dict[str, float]:
         callbacks = self.fit_callbacks(self.itr, "sweep")

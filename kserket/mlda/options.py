@@ -14,7 +14,7 @@ def mixes_topics(alpha, num_topics):
 
     Args:
         alpha: A number, or (K,).
-        num_topics: K.
+        num_topics: K, or None.
 
     Raises:
         ValueError: If `alpha` can be no Dirichlet parameter.

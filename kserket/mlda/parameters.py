@@ -5,6 +5,7 @@ from typing import Any, Self
 import keras
 import numpy as np
 
+from kserket.core.attributes import ReadOnly
 from kserket.core.sweep_model import SweepModel
 from kserket.inference import document_classes, topic_learning
 from kserket.inference.topic_weighing import Weighing, per_modality
@@ -15,6 +16,8 @@ from kserket.typing import Floats, Integers
 class TopicParameters(SweepModel):
     """Parameters of a `MultimodalLDA`, and what is known of them without documents."""
 
+    num_topics = ReadOnly("_number")
+
     def build(self, input_shape: Any, reports: Any = None) -> None:
         """Makes the weights.
 
@@ -22,6 +25,10 @@ class TopicParameters(SweepModel):
             input_shape: Shape (N, V) of one modality, or a list of one per modality.
             reports: Which modalities are reports, booleans (M,); None if no modality is.
         """
+        if self.num_topics is None:
+            raise ValueError(
+                f"{self.name} finds its number of topics in documents: call fit(x) before build()."
+            )
         shapes = input_shape["x"] if isinstance(input_shape, dict) else input_shape
         shapes = [shapes] if not isinstance(shapes[0], (list, tuple)) else list(shapes)
         self.vocabulary_sizes = [int(shape[-1]) for shape in shapes]
@@ -52,6 +59,7 @@ class TopicParameters(SweepModel):
             ValueError: If `beta` holds a number for each word.
         """
         wider = type(self).from_config(self.get_config())
+        wider._number = self.num_topics
         wider.build([(None, size) for size in vocabulary_sizes], self.reports)
         for name, value in self._parameters.items():
             value, weight = value.numpy(), wider._parameters[name]
@@ -164,16 +172,17 @@ class TopicParameters(SweepModel):
 
     def _alphas(self):
         """Dirichlet parameters of topics, (K,)."""
-        return np.broadcast_to(np.asarray(self.alpha, float), self.num_topics)
+        return np.broadcast_to(np.asarray(self.alpha, float), self.num_topics or 1)
 
     def _assign(self, state):
         for m, words in enumerate(state.words):
             self._parameters[f"words_{m}"].assign(words)
         self._parameters["documents"].assign(state.documents)
 
-    def _build_for(self, sizes, reports):
+    def _build_for(self, sizes, reports, num_topics):
         """Builds the model for modalities of these sizes, if nothing has yet."""
         if not self.built:
+            self._number = num_topics
             self.build([(None, size) for size in sizes], reports)
 
     def _signature(self):
@@ -187,8 +196,9 @@ class TopicParameters(SweepModel):
         if not self.built:
             return None
         shapes = [(None, size) for size in self.vocabulary_sizes]
-        return {"input_shape": shapes, "reports": self.reports}
+        return {"input_shape": shapes, "reports": self.reports, "num_topics": self.num_topics}
 
     def build_from_config(self, config: dict[str, Any]) -> None:
         if config:
+            self._number = config.get("num_topics", self.num_topics)  # not in files of 0.1.0
             self.build(config["input_shape"], config["reports"])

@@ -268,7 +268,7 @@ class Slices:
 
 
 def test_data_in_a_file_give_the_result_of_data_in_memory(rng, tmp_path, monkeypatch):
-    monkeypatch.setattr(starts, "_max_start_samples", lambda num_features: 100)
+    monkeypatch.setattr(starts, "max_start_samples", lambda num_features: 100)
     x, _ = clusters(rng)
     x = x.astype(np.float32)
     np.save(tmp_path / "x.npy", x)

@@ -9,6 +9,7 @@ import numpy as np
 
 from kserket import storage
 from kserket.inference import class_prior, gaussian_gibbs, resolution
+from kserket.inference.gaussian_mixture import merging
 from kserket.inference.gaussian_mixture.data import (
     Found,
     arguments,
@@ -21,6 +22,7 @@ from kserket.inference.gaussian_mixture.fitting import fit
 from kserket.inference.gaussian_mixture.parameters import (
     State,
     default_prior,
+    padded,
     varying,
 )
 from kserket.inference.gaussian_mixture.scoring import (
@@ -32,11 +34,15 @@ from kserket.inference.gaussian_mixture.starts import start
 from kserket.inference.power_transform import PowerTransform
 from kserket.inference.umap_clusters import group_probabilities, umap_clusters
 
+SPARSE_CONCENTRATION = 1e-3  # of mixing weights, at which components without data stay empty
+
 
 class Options(NamedTuple):
     """How a mixture learns; `kserket.GaussianMixture` explains each of them."""
 
-    num_components: int
+    num_components: int | None
+    max_components: int = merging.MAX_COMPONENTS
+    sparse: bool = False
     inference: str = "variational"
     init: str = "kmeans"
     n_init: int | None = None
@@ -90,6 +96,10 @@ def learn(data, options, found=None, rng=None, num_sweeps=100, callback=None):
         found = begin(data, options, rng)
         if found.groups is None:  # a start under a prior finds none, and numbers are its own
             found = found._replace(groups=groups)
+    if found.state is not None:
+        options = options._replace(num_components=len(found.state.mean))
+    elif data.log_prior is not None:
+        options = options._replace(num_components=data.log_prior.shape[1])
     if uses_groups(data, options.keep_groups) and found.groups is not None:
         data = _with_groups(data, found.groups, options.num_components)
     if options.inference == "variational":
@@ -98,7 +108,7 @@ def learn(data, options, found=None, rng=None, num_sweeps=100, callback=None):
         found = _draw(data, options, found, rng, num_sweeps, callback)
     if not options.warm_start:
         found = found._replace(classes=_classes(found, data, options))
-        if before is not None and not decides:
+        if before is not None and not decides and before.max() < len(found.state.mean):
             found = _renumber(found, before)
     return found._replace(
         groups=_put(found.groups, rows, num_samples) if options.keep_groups else None,
@@ -126,28 +136,36 @@ def begin(data, options, rng):
         ImportError: If UMAP is asked for and not installed.
         ValueError: If there are too few degrees of freedom.
     """
-    groups, transform = None, None
+    groups, transform, classes = None, None, None
     counted = None if data.weight is None else data.weight > 0
     gaps = _resolution(data, options, counted)
-    if options.init == "umap" and not _decides(data):
-        groups = umap_clusters(data.x, options.num_components, rng, counted)
-        data = data._replace(log_prior=np.log(group_probabilities(groups, options.num_components)))
-    data = resolved(data, gaps)
+    given_data, data = data, resolved(data, gaps)
     if options.learns_powers:
         transform = _standardizing(data)
         data = transformed(data, transform)
+    num_components = options.num_components
+    if num_components is None or options.sparse:
+        num_components, classes = _find_classes(data, options, rng)
+    if options.init == "umap" and not _decides(data):
+        groups = umap_clusters(given_data.x, num_components, rng, counted)
+        data = data._replace(log_prior=np.log(group_probabilities(groups, num_components)))
+        classes = None
     given = options.given()
-    prior, state = first_prior(data, options), None
-    needs_state = options.inference == "variational"
+    if options.sparse and classes is not None:
+        given.setdefault("weight_concentration", SPARSE_CONCENTRATION)
+    live = num_components if classes is None else len(classes.mean)
+    prior = first_prior(data, options._replace(num_components=live, hyper_parameters=given))
+    state, needs_state = None, options.inference == "variational" or classes is not None
     if options.learns_prior() or needs_state:
         best = start(
             prior=prior,
-            num_components=options.num_components,
+            num_components=live,
             n_init=options.n_init,
             rng=rng,
             learn_prior=options.learns_prior(),
             learn_weights=not given,
             learn_powers=options.learns_powers,
+            state=classes,
             **arguments(data),
         )
         state, prior = best.state, best.prior
@@ -158,6 +176,8 @@ def begin(data, options, rng):
         if options.learns_powers:
             data = transformed(data, best.power_transform)
         state = start(prior=prior, learn_prior=False, **arguments(data)).state
+    elif classes is not None:
+        state = padded(prior, state, num_components)
     elif not needs_state:
         state = None
     return Found(prior, state, transform, gaps, groups)
@@ -188,6 +208,16 @@ def first_prior(data, options):
             f"Received: {given['degrees_of_freedom']}"
         )
     return default_prior(mean, variance, options.num_components)._replace(**given)
+
+
+def _find_classes(data, options, rng):
+    """K, and the `State` of the classes found by merging; None where a class prior has classes."""
+    if data.log_prior is not None:
+        return data.log_prior.shape[1], None
+    most = options.num_components or options.max_components
+    arrays = data.x, data.variance, data.weight
+    state = merging.search(*arrays, most, options.n_init, rng).state
+    return options.num_components or len(state.mean), state
 
 
 def _climb(data, options, found, num_sweeps, callback):

@@ -124,6 +124,22 @@ def statistics_of(prior, state):
     return Statistics(counts, sums, scatters, np.nan, float(counts.sum()))
 
 
+def padded(prior, state, num_components):
+    """A `State` of K components, of which those beyond the given ones are empty.
+
+    Args:
+        prior: `Prior`, which is all that is believed of empty components.
+        state: `State` of K components or fewer.
+        num_components: K.
+
+    Returns:
+        `State`.
+    """
+    empty = no_statistics(num_components - len(state.mean), state.mean.shape[1])
+    parts = zip(state, maximize(prior, empty), strict=True)
+    return State(*(np.concatenate(part) for part in parts))
+
+
 def expected_log_weights(state):
     """E[log pi_k], (K,) (Bishop 10.66)."""
     from scipy.special import digamma

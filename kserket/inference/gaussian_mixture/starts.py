@@ -54,6 +54,7 @@ def start(
     learn_prior=True,
     learn_weights=True,
     learn_powers=False,
+    state=None,
 ):
     """The best of several cold starts, under a prior learned from the data: empirical Bayes.
 
@@ -87,6 +88,8 @@ def start(
             where a class prior replaces the weights.
         learn_powers: Whether features, at zero mean and unit variance here, get powers under which
             components are more nearly Gaussian: the best starts go on as `powers.refine` tells.
+        state: `State` whose components are the one start, such as classes found by merging; None
+            compares starts as told above.
 
     Returns:
         `Start`: the `State` and `Prior` reached, and what was compared.
@@ -101,15 +104,18 @@ def start(
         discriminant analysis, Communications in Statistics 18 (1989).
     """
     rng = np.random.default_rng(rng)
-    num_components = check_num_components(num_components, None, log_prior)
+    num_components = check_num_components(num_components, state, log_prior)
     data = Blocks(prior, x, variance, log_prior, sample_weight, chunk_size)
     learner = None
     if learn_prior:
         learn_weights = learn_weights and log_prior is None
         learner = empirical_bayes.Learner(prior, data.form, learn_weights)
-    max_samples = _max_start_samples(len(prior.mean))
+    max_samples = max_start_samples(len(prior.mean))
     information, bounds = _information(data), []
-    if _shows_classes(information, num_components, len(prior.mean)):
+    if state is not None:
+        data = data.sample(max_samples, rng)
+        runs = [_state_start(data, prior, state, learner)]
+    elif _shows_classes(information, num_components, len(prior.mean)):
         if learn_powers:
             data = data.sample(max_samples, rng, information)
             information = _information(data)
@@ -117,7 +123,7 @@ def start(
         runs = [_class_start(data, prior, information, num_sweeps, learner)]
     else:
         data = data.sample(max_samples, rng, _deciding(information))
-        n_init = _num_starts(len(prior.mean)) if n_init is None else n_init
+        n_init = num_starts(len(prior.mean)) if n_init is None else n_init
         runs = [
             _kmeans_start(data, prior, num_components, number % 2 == 1, rng, learner)
             for number in range(n_init)
@@ -184,7 +190,7 @@ def _clusters(x, variance, num_components, rng, probabilities, sample_weight, st
     candidates = np.flatnonzero(counted)
     if len(candidates) == 0:
         return np.full((num_samples, num_components), 1.0 / num_components)
-    max_samples = _max_start_samples(x.shape[1])
+    max_samples = max_start_samples(x.shape[1])
     if len(candidates) > max_samples:
         chosen = np.sort(rng.choice(candidates, max_samples, replace=False))
     else:
@@ -236,6 +242,13 @@ class _Run(NamedTuple):
     bound: float
 
 
+def _state_start(data, prior, state, learner):
+    """A run from the components of a `State`."""
+    before = quadratic_form.prior_terms(prior.normal_wishart)
+    sums, _ = expect(data, prior, state, terms_of(data, before, state))
+    return _sweeps(data, prior, sums, START_SWEEPS, learner)
+
+
 def _class_start(data, prior, information, num_sweeps, learner):
     """A run from a class prior; data count by how much it says of them, `information` (N,)."""
     weight = information
@@ -266,6 +279,11 @@ def _short_run(data, prior, responsibilities, weight, num_sweeps, learner):
     The prior is the given one, or that of the `Learner`, unless None.
     """
     sums = statistics_from_responsibilities(prior, responsibilities, data.x, data.variance, weight)
+    return _sweeps(data, prior, sums, num_sweeps, learner)
+
+
+def _sweeps(data, prior, sums, num_sweeps, learner):
+    """A few sweeps from `Statistics`."""
     if learner is not None:
         prior = learner.before_sweeps(sums)
     before, bound = quadratic_form.prior_terms(prior.normal_wishart), -np.inf
@@ -321,12 +339,12 @@ def _center_and_scale(x, variance):
     return center, np.sqrt(np.where(varies, spread, spread[varies].max(initial=0.0) or 1.0))
 
 
-def _num_starts(num_features):
+def num_starts(num_features):
     """How many starts are worth their time."""
     return max(MIN_STARTS, round(MAX_STARTS * min(1.0, (CHEAP_FEATURES / num_features) ** 2)))
 
 
-def _max_start_samples(num_features):
+def max_start_samples(num_features):
     """How many data starts are made from and compared on, at most."""
     return max(1000, min(MAX_START_SAMPLES, MAX_START_VALUES // num_features))
 
