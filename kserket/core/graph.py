@@ -311,7 +311,8 @@ class Graph(CallbackTarget):
             Dict such as `{"vae/loss": 101.5, "gmm/log_likelihood": -24.1, "gmm/accuracy": .9}`;
             losses and log-likelihoods are means over samples, in nats. `log_likelihood`, without
             a name before it, is that of the whole graph, log p(x) with all classes and states
-            summed out. It is there where it is exact: a Markov model over a mixture.
+            summed out. It is there where it is exact: a Markov
+            model or topics over mixtures, a Markov model over topics.
         """
         check_unchanged(self.tops, self.names)
         check_positive_int(max_passes=max_passes)

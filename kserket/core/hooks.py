@@ -131,12 +131,25 @@ class Hooks(Messenger):
         """
         return None
 
-    def joint_log_likelihood(self, data: Any, log_densities: Floats) -> Floats | None:
-        """log p(everything below) of a module that reads one module of classes.
+    def joint_class_log_densities(self, data: Any, below: list[Any]) -> Floats | None:
+        """log p(everything below | its class), as `class_log_densities` if it reads observations.
 
         Args:
             data: What `read` returned.
-            log_densities: (N, K), `class_log_densities` of the module below.
+            below: For each input what this hook gives there, (N, K); None of an observation.
+
+        Returns:
+            Float64 array (N, K) in nats; None where it is not known exactly.
+        """
+        is_known = all(part is None for part in below)
+        return call(self.class_log_densities, data) if is_known else None
+
+    def joint_log_likelihood(self, data: Any, below: list[Any]) -> Floats | None:
+        """log p(everything below) of a module that reads modules of classes.
+
+        Args:
+            data: What `read` returned.
+            below: For each input its `joint_class_log_densities`, (N, K); None of an observation.
 
         Returns:
             Float64 array (N,) in nats, parts whose sum is the log likelihood of all samples; None

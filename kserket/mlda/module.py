@@ -284,6 +284,18 @@ class MLDA(LearningModule):
             messages.Categorical.from_log(beliefs.posterior),
         )
 
+    def joint_class_log_densities(self, documents: Any, below: list[Any]) -> Floats | None:
+        """Known where a document has one topic, and no likelihood has a power but 1."""
+        if self.model.is_mixed or not np.allclose(self.model.terms().powers, 1.0):
+            return None
+        return self.model.topic_log_densities(documents, below)
+
+    def joint_log_likelihood(self, documents: Any, below: list[Any]) -> Floats | None:
+        densities = self.joint_class_log_densities(documents, below)
+        if densities is None:
+            return None
+        return np.logaddexp.reduce(densities + self.model.terms().log_weights, axis=1)
+
     def generate(self, latent: Any, num_samples: int, rng: np.random.Generator) -> list[Any]:
         return self.model.sample(num_samples, topic=latent, seed=rng)[0]
 

@@ -17,7 +17,7 @@ from kserket.core.options import (
     make_rng,
     shown,
 )
-from kserket.inference import topic_model
+from kserket.inference import document_classes, topic_model
 from kserket.inference.topic_weighing import per_modality
 from kserket.mlda import data, options, rule
 from kserket.mlda.parameters import TopicParameters
@@ -111,6 +111,26 @@ class TopicScoring(TopicParameters):
         """
         documents = self.read(x)
         return self.log_likelihood_of(documents, self.beliefs(documents))
+
+    def topic_log_densities(self, documents: Any, below: list[Any]) -> Floats:
+        """log p(document and everything below it | topic) of documents of one topic.
+
+        Args:
+            documents: `Documents`.
+            below: For each modality log p(what it reports | its class) (N, V_m), or None of words.
+
+        Returns:
+            Float64 array (N, K).
+        """
+        modalities = self.weighing.modalities(documents.scaled, self._effects())
+        total = np.zeros((documents.scaled[0].shape[0], len(self.topic_weights)))
+        for modality, densities, topics in zip(modalities, below, self.topics, strict=True):
+            if densities is None:
+                total += document_classes.modality_log_likelihood(modality, topics)
+            else:
+                peak = densities.max(axis=1, keepdims=True)
+                total += np.log(np.exp(densities - peak) @ np.asarray(topics).T) + peak
+        return total
 
     def log_likelihood_of(self, documents: Any, beliefs: Any) -> Floats:
         """`log_likelihood` where beliefs are known.

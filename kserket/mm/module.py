@@ -290,9 +290,9 @@ class MarkovModel(LearningModule):
         self._check_lengths(len(data.log_reported), data.lengths)
         return self.model.evaluate(data, return_dict=True)
 
-    def joint_log_likelihood(self, data: Any, log_densities: Floats) -> Floats | None:
+    def joint_log_likelihood(self, data: Any, below: list[Any]) -> Floats | None:
         state = self.model.state
-        evidence = reported_chain.state_evidence(log_densities, state.reports)
+        evidence = reported_chain.state_evidence(below[0], state.reports)
         return markov_chain.smooth(
             evidence, state.initial, state.transitions, data.lengths
         ).log_predictive
