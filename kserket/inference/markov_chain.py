@@ -95,7 +95,7 @@ def smooth(log_evidence, initial, transitions, lengths=None):
     """
     log_evidence, lengths = _checked(log_evidence, initial, lengths)
     initial, transitions = (np.asarray(part, np.float64) for part in (initial, transitions))
-    starts, _ = first_and_later(lengths)
+    starts = np.cumsum(lengths) - lengths
     both_ways = None if chain_passes.has_zeros(initial, transitions) else chain_smoothing.compiled()
     if both_ways is None:
         passes = chain_passes.passes(log_evidence, initial, transitions, lengths)
@@ -176,19 +176,22 @@ def most_likely_path(log_evidence, initial, transitions, lengths=None):
     """
     log_evidence, lengths = _checked(log_evidence, initial, lengths)
     log_initial, log_transitions = log(initial), log(transitions)
-    first, after = first_and_later(lengths)
+    first = np.cumsum(lengths) - lengths
     starts = np.zeros(len(log_evidence), bool)
     starts[first] = True
     scans = chain_scan.scans()
     if scans.compiled:
         path = np.empty(len(log_evidence), np.int64)
-        before = np.empty(log_evidence.shape, np.int32)
+        small = log_evidence.shape[1] <= np.iinfo(np.int8).max
+        before = np.empty(log_evidence.shape, np.int8 if small else np.int32)
         scans.best_path(log_evidence, starts, log_initial, log_transitions, before, path)
     else:
         path = chain_scan.best_path_in_blocks(log_evidence, starts, log_initial, log_transitions)
-    log_joint = log_evidence[np.arange(len(path)), path]
-    log_joint[first] += log_initial[path[first]]
-    log_joint[after] += log_transitions[path[after - 1], path[after]]
+    num_steps, num_states = log_evidence.shape
+    entered = np.empty(num_steps)
+    entered[1:] = log_transitions.ravel().take(path[:-1] * num_states + path[1:])
+    entered[first] = log_initial[path[first]]
+    log_joint = log_evidence.ravel().take(np.arange(num_steps) * num_states + path) + entered
     if (log_joint == -np.inf).any():  # raises
         chain_passes.passes(log_evidence, initial, transitions, lengths)
     return path, float(log_joint.sum())
