@@ -3,7 +3,6 @@
 import copy
 import json
 import multiprocessing
-import pickle
 from concurrent.futures import ProcessPoolExecutor
 
 from kserket.core import files
@@ -60,10 +59,10 @@ def _scores(graph, starts, n_jobs, options):
         for start in starts:
             yield _score(_copy(graph, data), start, options)
         return
-    packed = pickle.dumps(_copy(graph, data))
+    twin = _copy(graph, data)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(n_jobs, len(starts)), mp_context=context) as pool:
-        jobs = [pool.submit(_score_of_packed, packed, start, options) for start in starts]
+        jobs = [pool.submit(_score, twin, start, options) for start in starts]
         for job in jobs:
             yield job.result()
 
@@ -75,10 +74,6 @@ def _copy(graph, data):
     for module in twin.modules:
         module.write_below(None)
     return twin
-
-
-def _score_of_packed(packed, start, options):
-    return _score(pickle.loads(packed), start, options)
 
 
 def _score(graph, start, options):

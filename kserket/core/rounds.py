@@ -125,7 +125,12 @@ def _validation(graph, data):
             "`validation_data` must be data as predict() takes them, or a tuple (data, labels). "
             f"Received: a tuple of {len(data)}."
         )
-    held_out = read_data(graph, x)
+    try:
+        held_out = read_data(graph, x)
+    except (TypeError, ValueError) as error:
+        raise type(error)(
+            f"`validation_data` must be data as predict() takes them. {error}"
+        ) from error
     if labels is not None:
         labels = as_labels(labels, "The labels of `validation_data`")
         rows = {len(part) for part in held_out.values()}

@@ -122,7 +122,7 @@ class GaussianMixture(MixtureScoring):
         check_choice("inference", inference, "variational", "gibbs")
         check_choice("init", init, "kmeans", "umap")
         check_flag(warm_start=warm_start, power_transform=power_transform, sparse=sparse)
-        if keep_groups != "alone":
+        if not (isinstance(keep_groups, str) and keep_groups == "alone"):
             check_flag(keep_groups=keep_groups)
         if sparse and init != "kmeans":
             raise ValueError(f"`sparse` needs init='kmeans'. Received: init={init!r}")

@@ -62,7 +62,9 @@ def test_labels_of_one_kind_become_an_array_of_it(labels, kind):
     assert labels.shape == (3,) and labels.dtype.kind == kind
 
 
-@pytest.mark.parametrize("missing", [None, float("nan"), np.nan, np.datetime64("NaT"), object()])
+@pytest.mark.parametrize(
+    "missing", [None, float("nan"), np.nan, np.datetime64("NaT", "s"), object()]
+)
 @pytest.mark.parametrize("others", [[1, 2], ["cat", "dog"]])
 def test_missing_labels_are_told_where_they_are_given(others, missing):
     with pytest.raises(ValueError, match="every sample. Received: .* at index 2"):

@@ -98,3 +98,11 @@ def test_what_cannot_be_chosen_is_an_error(x):
     with pytest.raises(ValueError, match="chooses among runs"):
         graph.fit(1, n_init=2, verbose=0)
     assert graph.round == 0 and first.model is None
+
+
+@pytest.mark.slow
+def test_runs_in_processes_of_their_own_choose_the_same(x):
+    alone, beside = graph_of(x), graph_of(x)
+    alone.fit(1, n_init=2, verbose=0)
+    beside.fit(1, n_init=2, n_jobs=2, verbose=0)
+    np.testing.assert_array_equal(weights_of(alone), weights_of(beside))
