@@ -39,10 +39,17 @@ html_title = f"kserket {release}"
 
 
 def _markdown_to_rst(app, what, name, obj, options, lines):
-    """Turns the Markdown of docstrings, `code` and code fences, into reStructuredText."""
-    inside, result = False, []
-    for line in lines:
+    """Turns the Markdown of docstrings, `code`, code fences and tables, into reStructuredText."""
+    inside, table, result = False, [], []
+    for line in [*lines, ""]:
         fence = re.match(r"(\s*)```(\w*)\s*$", line)
+        if not inside and not fence:
+            line = re.sub(r"(?<![`:])`([^`]+)`(?!`)", r"``\1``", line)
+        if not inside and re.match(r"\s*\|.*\|\s*$", line):
+            table.append(line)
+            continue
+        result += _list_table(table)
+        table = []
         if fence and not inside:
             inside, margin = True, fence[1]
             result += [f"{margin}.. code-block:: {fence[2] or 'text'}", ""]
@@ -50,9 +57,21 @@ def _markdown_to_rst(app, what, name, obj, options, lines):
             inside = False
             result.append("")
         else:
-            line = line if inside else re.sub(r"(?<![`:])`([^`]+)`(?!`)", r"``\1``", line)
             result.append("   " + line if inside and line.strip() else line)
     lines[:] = result
+
+
+def _list_table(rows):
+    """A Markdown table as a list-table; nothing of no rows."""
+    if not rows:
+        return []
+    margin = re.match(r"\s*", rows[0])[0]
+    result = ["", f"{margin}.. list-table::", f"{margin}   :header-rows: 1", ""]
+    for row in rows:
+        if not set(row) <= set(" |-:"):
+            first, *others = (cell.strip() for cell in row.strip().strip("|").split(" | "))
+            result += [f"{margin}   * - {first}", *(f"{margin}     - {cell}" for cell in others)]
+    return [*result, ""]
 
 
 def setup(app):
