@@ -64,7 +64,15 @@ def test_wheel_says_what_it_needs(wheel):
     assert metadata["Requires-Python"] == ">=3.11"
     requirements = metadata.get_all("Requires-Dist")
     needed = {re.match(r"[\w-]+", r)[0] for r in requirements if "extra ==" not in r}
-    assert needed == {"tensorflow", "keras", "numpy", "h5py", "scipy", "scikit-learn"}
+    assert needed == {
+        "tensorflow",
+        "keras",
+        "numpy",
+        "h5py",
+        "scipy",
+        "scikit-learn",
+        "threadpoolctl",
+    }
     extras = {"viz", "gibbs", "test", "docs", "tensorboard"}
     assert extras <= set(metadata.get_all("Provides-Extra"))
     assert "# kserket" in metadata.get_payload()  # the README is the description
