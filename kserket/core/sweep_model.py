@@ -20,6 +20,7 @@ from kserket.core.options import (
     check_tolerance,
 )
 from kserket.core.progress import showing_sweeps
+from kserket.core.threads import threads_for
 from kserket.core.watching import check_callbacks, check_needs_no_optimizer
 from kserket.typing import PathLike, Verbose
 
@@ -261,7 +262,7 @@ class SweepModel(keras.Model):
     def _make_rng(self):
         return np.random.default_rng(None if self.seed is None else [self.seed, self._num_fits])
 
-    def _sweep(self, run, adopt, figure, epochs, callbacks, verbose):
+    def _sweep(self, run, adopt, figure, epochs, callbacks, verbose, num_rows):
         """Learns under Keras callbacks, which see the parameters that each sweep arrived at.
 
         Args:
@@ -273,6 +274,7 @@ class SweepModel(keras.Model):
             callbacks: Keras callbacks. One that has `reads_weights = False` does not cause
                 weights to be written in every sweep.
             verbose: As in `fit`.
+            num_rows: N, rows of the data.
 
         Returns:
             A `keras.callbacks.History`.
@@ -285,7 +287,7 @@ class SweepModel(keras.Model):
             callbacks, add_history=True, model=self, epochs=epochs, steps=1, verbose=0
         )
         self.stop_training = False
-        with showing_sweeps(self.name, figure, verbose) as show:
+        with showing_sweeps(self.name, figure, verbose) as show, threads_for(num_rows):
 
             def report(sweep, num_sweeps, value, reached):
                 if are_read:

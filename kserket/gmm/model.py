@@ -5,7 +5,6 @@ from typing import Any, Literal, Self
 import keras
 import numpy as np
 from numpy.typing import ArrayLike
-from threadpoolctl import threadpool_limits
 
 from kserket.arrays import as_numbers
 from kserket.core.keywords import suggests
@@ -18,8 +17,6 @@ from kserket.inference.gaussian_mixture.data import check_counts, prepared
 from kserket.typing import Callbacks, Verbose
 
 _LARGEST_GAP = 1e150  # its square is finite
-
-ROWS_FOR_THREADS = 50_000  # from here on products are large enough for several threads
 
 
 @keras.saving.register_keras_serializable(package="kserket")
@@ -247,16 +244,19 @@ class GaussianMixture(MixtureScoring):
 
         def run(report):
             nonlocal result
-            # Threads of BLAS beside TensorFlow's make small products a hundred times slower.
-            limit = 1 if len(data.x) < ROWS_FOR_THREADS else None
-            with threadpool_limits(limit, user_api="blas"):
-                result = learn(data, options, found, rng, num_sweeps, report)
+            result = learn(data, options, found, rng, num_sweeps, report)
             return lambda: result
 
         figure = "bound" if self.inference == "variational" else "log_joint"
         try:
             history = self._sweep(
-                run, lambda reach: self.adopt(reach()), figure, num_sweeps, callbacks, verbose
+                run,
+                lambda reach: self.adopt(reach()),
+                figure,
+                num_sweeps,
+                callbacks,
+                verbose,
+                len(data.x),
             )
         except Exception:
             self.resize(number if before else None, data.x.shape[1])

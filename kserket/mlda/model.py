@@ -227,7 +227,8 @@ class MultimodalLDA(TopicScoring):
         ):
             # loads weights before the first sweep
             self._build_for(sizes, documents.reports, self.num_topics)
-        history = self._sweep(run, adopt, figure, epochs, callbacks, verbose)
+        num_rows = documents.values[0].shape[0]
+        history = self._sweep(run, adopt, figure, epochs, callbacks, verbose, num_rows)
         self._has_new_words = False
         return history
 

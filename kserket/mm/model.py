@@ -156,13 +156,14 @@ class MarkovChain(ChainScoring):
         Raises:
             ValueError: If shapes do not agree or rows are not probabilities.
         """
+        data = self._read(x, lengths)
         options = {
             "max_sweeps": epochs,
             "tolerance": self.tolerance,
             "num_paths": self.num_paths,
             "prior": self.prior,
             "rng": self._make_rng() if rng is None else rng,
-            **self._read(x, lengths)._asdict(),
+            **data._asdict(),
         }
 
         def run(report):
@@ -173,7 +174,8 @@ class MarkovChain(ChainScoring):
             self._counted = found.statistics or self._counted
             return found.state
 
-        return self._sweep(run, self._assign, "log_posterior", epochs, callbacks, verbose)
+        num_rows = len(data.log_reported)
+        return self._sweep(run, self._assign, "log_posterior", epochs, callbacks, verbose, num_rows)
 
     @suggests
     def partial_fit(self, x: Any, *, lengths: ArrayLike | None = None) -> Self:
