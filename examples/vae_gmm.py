@@ -139,7 +139,7 @@ def draw(graph, latents, folder):
     save(ax.figure, folder / "reconstructions.png")
 
     title = "Each class: its mean, then ten draws"
-    names = [f"class {k}" for k in classes]
+    names = [f"{digit_of[k]} (class {k})" for k in classes]
     ax = plotting.plot_generated(images, names=names, title=title)
     save(ax.figure, folder / "classes.png")
 

@@ -1,6 +1,7 @@
 """Attributes that check what they are set to."""
 
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 from kserket.core.options import check_path
@@ -90,3 +91,19 @@ def refuse_change(instance, name):
     raise AttributeError(
         f"`{name}` of a {kind} is fixed when it is made. Make a new one: {kind}({name}=...)."
     )
+
+
+class OwnFolder:
+    """What writes files into a folder of its own.
+
+    Attributes:
+        save_dir: The folder in which its own is made, or None: it writes nothing.
+    """
+
+    save_dir = Folder()
+    get_name: Callable[..., str]
+
+    @property
+    def folder(self) -> pathlib.Path | None:
+        """The folder of this module's files, or None."""
+        return None if self.save_dir is None else self.save_dir / self.get_name()

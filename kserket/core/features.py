@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import pathlib
 from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
 
 from kserket.core import files, results
-from kserket.core.attributes import Folder
+from kserket.core.attributes import Folder, OwnFolder
 from kserket.core.checking import check_data
 from kserket.core.node import Node
 from kserket.core.observation import Observation
@@ -18,7 +17,7 @@ from kserket.core.options import check_choice
 from kserket.typing import Array, Mode, PathLike, hook
 
 
-class Features(Observation):
+class Features(OwnFolder, Observation):
     """Base of observations that turn samples into features, and hold these.
 
     What that takes, such as a codebook or a vocabulary, is learned from samples, written beside
@@ -45,7 +44,7 @@ class Features(Observation):
     """
 
     parameters_file = "parameters.h5"
-    save_dir, load_dir = Folder(), Folder()
+    load_dir = Folder()
 
     def __init__(
         self,
@@ -145,11 +144,6 @@ class Features(Observation):
 
     def write_below(self, folder: PathLike | None) -> None:
         self.save_dir = folder
-
-    @property
-    def folder(self) -> pathlib.Path | None:
-        """The folder of this module's files, or None."""
-        return None if self.save_dir is None else self.save_dir / self.get_name()
 
     def set_data(self, data: Any, same_samples: bool = False) -> None:
         """Replaces the samples; see `Observation.set_data`. In mode "learn" they are learned from.

@@ -36,9 +36,7 @@ def choose_start(graph, n_init, n_jobs, backup=None, **options):
         path = backup.folder / "starts.json"
         run = [backup.identity, options, [module.seed for module in learners]]
         run = json.loads(json.dumps(run, default=str))
-        if path.exists():
-            known = json.loads(path.read_text())
-            scores = {int(k): score for k, score in known["scores"].items() if known["run"] == run}
+        scores = _known(path, run)
     left = [start for start in range(n_init) if start not in scores]
     for start, score in zip(left, _scores(graph, left, n_jobs, options), strict=True):
         scores[start] = score
@@ -48,6 +46,15 @@ def choose_start(graph, n_init, n_jobs, backup=None, **options):
     best = max(range(n_init), key=scores.get)
     for module in learners:
         module.start = best
+
+
+def _known(path, run):
+    """Scores by start that a file holds of this run; none of another one, or if it is damaged."""
+    try:
+        known = json.loads(path.read_text())
+        return {int(k): float(v) for k, v in known["scores"].items() if known["run"] == run}
+    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
+        return {}
 
 
 def _scores(graph, starts, n_jobs, options):

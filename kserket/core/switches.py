@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import pathlib
 import random
 import zlib
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from kserket.core.attributes import Folder
+from kserket.core.attributes import Folder, OwnFolder
 from kserket.core.learning_hooks import LearningHooks
 from kserket.core.options import check_choice, check_flag, check_labels, check_seed
 from kserket.typing import Array, Mode
 
 
-class Switches(LearningHooks):
+class Switches(OwnFolder, LearningHooks):
     """Mode, seed, labels and folders of a module, each checked when it is set.
 
     Attributes:
-        save_dir: The folder in which its own folder is made, or None.
         load_dir: The folder of an earlier run, or None.
         seed_key: What tells its random numbers from those of others with the same seed.
     """
 
-    save_dir, load_dir = Folder(), Folder()
+    load_dir = Folder()
     seed_key: str
     start = 0  # which of several runs of a graph this is
     _seed: int | None
@@ -112,8 +110,3 @@ class Switches(LearningHooks):
     @labels.setter
     def labels(self, labels: ArrayLike | None) -> None:
         self._labels = check_labels(labels)
-
-    @property
-    def folder(self) -> pathlib.Path | None:
-        """The folder of this module's result files, or None."""
-        return None if self.save_dir is None else self.save_dir / self.get_name()

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kserket import floors
 from kserket.typing import Array, Floats
 
-_TINY = np.finfo("float64").tiny
 NONE = -1
 
 
@@ -95,7 +95,7 @@ def weights(hypotheses: Floats, log_words: Floats | None, score_weight: float) -
     logs = np.where(is_there, logs, -np.inf)
     most = logs.max(axis=-1, keepdims=True)
     result = np.exp(logs - np.where(np.isfinite(most), most, 0.0))
-    return result / np.maximum(result.sum(axis=-1, keepdims=True), _TINY)
+    return result / np.maximum(result.sum(axis=-1, keepdims=True), floors.SMALLEST)
 
 
 def counts(hypotheses: Floats, probabilities: Floats, num_words: int) -> Floats:

@@ -173,8 +173,8 @@ def climb(data, order, run, *, max_sweeps, tolerance, learner=None, callback=Non
 def _best_start(data, options, order, found, rng):
     """The best of several starts, a `Fit`.
 
-    After some sweeps the best by the bound go on, twice. Classes
-    are states meanwhile. The end of the mixture alone is the first start.
+    After some sweeps the best by the bound go on, twice. Meanwhile each class is a state. The first
+    start is where the mixture alone ended.
     """
     data, order = _pieces(data, order)
     order = order._replace(prior=order.prior._replace(trust=np.inf))

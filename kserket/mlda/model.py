@@ -210,7 +210,7 @@ class MultimodalLDA(TopicScoring):
                 raise FloatingPointError(
                     f"{self.name} has diverged: its counts of words are not finite. Scale the data."
                 )
-            self._build_for(sizes, documents.reports, len(reached.state.documents))
+            self.build_for(sizes, documents.reports, len(reached.state.documents))
             self._assign(reached.state)
             self._parameters["effects"].assign(reached.effects)
             self._parameters["lengths"].assign(reached.lengths)
@@ -226,7 +226,7 @@ class MultimodalLDA(TopicScoring):
             for each in check_callbacks(callbacks)
         ):
             # loads weights before the first sweep
-            self._build_for(sizes, documents.reports, self.num_topics)
+            self.build_for(sizes, documents.reports, self.num_topics)
         num_rows = documents.values[0].shape[0]
         history = self._sweep(run, adopt, figure, epochs, callbacks, verbose, num_rows)
         self._has_new_words = False

@@ -236,8 +236,7 @@ class MLDA(LearningModule):
         if not model.built:  # K is what the file has
             if len(number) != 1:
                 raise ValueError(f"{self.get_name()} needs parameters with documents (K,).")
-            model._number = number[0]
-            model.build([(None, size) for size in model.vocabulary_sizes], model.reports)
+            model.build_for(model.vocabulary_sizes, model.reports, number[0])
         super().set_parameters(arrays)
 
     def learn(self, documents: Any, rng: np.random.Generator) -> dict[str, float]:

@@ -179,8 +179,14 @@ class TopicParameters(SweepModel):
             self._parameters[f"words_{m}"].assign(words)
         self._parameters["documents"].assign(state.documents)
 
-    def _build_for(self, sizes, reports, num_topics):
-        """Builds the model for modalities of these sizes, if nothing has yet."""
+    def build_for(self, sizes: list[int], reports: Any, num_topics: int) -> None:
+        """Builds the model if it is not built.
+
+        Args:
+            sizes: Vocabulary sizes (M,) of the modalities.
+            reports: Which of them are reports, (M,).
+            num_topics: K.
+        """
         if not self.built:
             self._number = num_topics
             self.build([(None, size) for size in sizes], reports)

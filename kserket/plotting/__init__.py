@@ -12,8 +12,8 @@ Reference: M. A. Petroff, "Accessible color sequences for data visualization", 2
 from kserket.plotting.counts import plot_confusion, plot_signs
 from kserket.plotting.images import plot_generated, plot_reconstructions
 from kserket.plotting.latent import plot_active_units, plot_latent
-from kserket.plotting.order import plot_durations, plot_states, plot_transitions
 from kserket.plotting.scores import plot_history
+from kserket.plotting.sequences import plot_durations, plot_states, plot_transitions
 
 __all__ = [
     "plot_active_units",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from kserket import floors
 from kserket.core import files, messages, results
-from kserket.core.attributes import Folder
+from kserket.core.attributes import OwnFolder
 from kserket.core.inference import Inference
 from kserket.core.module import Module
 from kserket.core.node import Node
@@ -27,7 +27,7 @@ from kserket.typing import Floats, Mode, PathLike
 
 
 @register_module("kserket")
-class SpeechRecog(Module):
+class SpeechRecog(OwnFolder, Module):
     """Serket's `speech_recog.SpeechRecog`: recordings as counts of words that a graph may correct.
 
     A recognizer proposes several sentences for each recording, once. In every update they are
@@ -92,7 +92,6 @@ class SpeechRecog(Module):
     """
 
     links_samples = False
-    save_dir = Folder()
 
     def __init__(
         self,
@@ -157,11 +156,6 @@ class SpeechRecog(Module):
     def words(self) -> list[str]:
         """The vocabulary, V strings in the order of the columns."""
         return getattr(self.inputs[0], "words", []) if self.inputs else []
-
-    @property
-    def folder(self) -> pathlib.Path | None:
-        """The folder of this module's files, or None."""
-        return None if self.save_dir is None else self.save_dir / self.get_name()
 
     def update(self) -> None:
         """Weighs what was proposed by what comes from above, and sends counts of words."""
@@ -228,8 +222,8 @@ def _log_words(prior, module) -> Floats:
             f"{module.get_name()} needs probabilities of its {module.num_words} words from above. "
             f"Received: shape {words.shape}, minimum {words.min()}"
         )
-    tiny = np.finfo("float64").tiny
-    return np.log(np.maximum(words / np.maximum(words.sum(axis=1, keepdims=True), tiny), tiny))
+    total = np.maximum(words.sum(axis=1, keepdims=True), floors.SMALLEST)
+    return np.log(np.maximum(words / total, floors.SMALLEST))
 
 
 def _largest(proposed):

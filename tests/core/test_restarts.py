@@ -71,6 +71,15 @@ def test_runs_that_ended_are_not_repeated(x, tmp_path):
     np.testing.assert_array_equal(weights_of(finished), weights_of(graph))
 
 
+@pytest.mark.parametrize("content", [b"", b"\xff{", b"[]", b'{"run": 1, "scores": {"a": "b"}}'])
+def test_damaged_scores_count_as_none(x, tmp_path, content):
+    (tmp_path / "starts.json").write_bytes(content)
+    damaged, plain = graph_of(x), graph_of(x)
+    damaged.fit(1, n_init=2, backup_dir=tmp_path, verbose=0)
+    plain.fit(1, n_init=2, verbose=0)
+    np.testing.assert_array_equal(weights_of(damaged), weights_of(plain))
+
+
 def test_the_choice_is_saved(x, tmp_path):
     graph = graph_of(x)
     graph.fit(1, n_init=4, verbose=0)
