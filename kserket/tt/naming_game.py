@@ -134,7 +134,6 @@ class NamingGame(Experts):
         self.K = None if K is None else int(K)
         self.itr, self.protocol, self.num_inner = int(itr), protocol, int(num_inner)
         self.signs = None
-        self._acceptance = None
 
     def get_state(self) -> dict[str, Any]:
         return {**super().get_state(), "itr": self.itr, "signs": self.signs}
