@@ -94,7 +94,7 @@ class CNNFeatureExtractor(Module):
         source = None
         if filenames is not None:
             source = Observation(_images(filenames, network), "images", allow_missing=True)
-            Node._count -= 1  # Serket numbers the two as one module
+            Node.next_number(source.number)  # Serket numbers the two as one module
         super().__init__(name, learnable=False)
         self.model, self.batch_size = network, batch_size
         if source is not None:

@@ -11,7 +11,7 @@ import numpy as np
 from kserket.core import files, results
 from kserket.core.attributes import Folder, OwnFolder
 from kserket.core.checking import check_data
-from kserket.core.node import Node
+from kserket.core.node import Node, full_name
 from kserket.core.observation import Observation
 from kserket.core.options import check_choice
 from kserket.typing import Array, Mode, PathLike, hook
@@ -202,7 +202,7 @@ class Features(OwnFolder, Observation):
         """What an earlier run learned."""
         folder = self.load_dir
         if folder is None and self.save_dir is not None:
-            folder = self.save_dir / f"module{Node._count:03d}_{name}"
+            folder = self.save_dir / full_name(Node.next_number(), name)
         if folder is None:
             raise FileNotFoundError(
                 f"{name} has neither save_dir nor load_dir to read from. Say with load_dir= where "

@@ -32,7 +32,7 @@ from kserket.core.options import (
     shown,
 )
 from kserket.core.prediction import generate, predict, read_data, warn_unless_settled
-from kserket.core.rounds import run_rounds
+from kserket.core.rounds import Plan, run_rounds
 from kserket.core.saving import save_graph
 from kserket.core.structure import check_unchanged, in_order, unique_names
 from kserket.typing import Array, Callbacks, Data, PathLike, Seed, Verbose
@@ -89,7 +89,7 @@ class Graph(CallbackTarget):
         self.names: dict[Module, str] = unique_names(self.modules)
         super().__init__()
         self.round = 0
-        self._program = None  # of `predict`, made when it is first called
+        self.program = None  # compiled for `predict` when it is first called
         self._seed = check_seed(seed)
         if seed is not None:
             self._hand_out_seed()
@@ -108,7 +108,7 @@ class Graph(CallbackTarget):
 
     def __getstate__(self) -> dict[str, Any]:
         """What is copied and pickled: compiled functions cannot be."""
-        return {**vars(self), "_program": None}
+        return {**vars(self), "program": None}
 
     def __getitem__(self, name: str) -> Module:
         for module, own in self.names.items():
@@ -131,6 +131,14 @@ class Graph(CallbackTarget):
             if isinstance(module, LearningModule) and not module.owns_seed
         ]
         return self._seed if all(seed == self._seed for seed in given) else None
+
+    def keep_seed(self, seed: int | None) -> None:
+        """Takes the seed that its modules have already, such as those of a file.
+
+        Args:
+            seed: Integer, or None.
+        """
+        self._seed = check_seed(seed)
 
     @property
     def observations(self) -> dict[str, Observation]:
@@ -195,19 +203,10 @@ class Graph(CallbackTarget):
                 the modules' `update()` raises.
         """
         check_unchanged(self.tops, self.names)
-        return run_rounds(
-            self,
-            rounds,
-            callbacks,
-            verbose,
-            validation_data,
-            tolerance,
-            schedule,
-            module_callbacks,
-            backup_dir,
-            n_init,
-            n_jobs,
+        how = Plan(
+            rounds, tolerance, schedule, callbacks, verbose, validation_data, module_callbacks
         )
+        return run_rounds(self, how, backup_dir, n_init, n_jobs)
 
     # Use --------------------------------------------------------------------------------
 

@@ -85,7 +85,6 @@ class LearningModule(Switches):
         self,
         name: str,
         mode: Mode = "learn",
-        *,
         labels: ArrayLike | None = None,
         save_dir: PathLike | None = ".",
         load_dir: PathLike | None = None,
@@ -162,7 +161,7 @@ class LearningModule(Switches):
             return self.model
         must_load = self.mode == "recog" or not self.trainable or self.load_dir is not None
         found = result_folder.read_parameters(self, shapes) if must_load else None
-        with _python_seed(int(self._make_rng().integers(2**31))), self._devices():
+        with _python_seed(int(self._make_rng().integers(2**31))), self.device_scope():
             self.model = self._build(data)
         if found is not None:
             try:
@@ -188,6 +187,15 @@ class LearningModule(Switches):
         """`build_model`, which takes inputs alone where the module has no `read` of its own."""
         return self.build_model(data.inputs if isinstance(data, Received) else data)
 
+    def restore_parameters(self, arrays: dict[str, Any]) -> None:
+        """Makes the model for the messages that there are, and puts saved parameters into it.
+
+        Args:
+            arrays: Dict, as `get_parameters` returned it.
+        """
+        self.model = self._build(self.read(*self.get_messages()))
+        self.set_parameters(arrays)
+
     def _learn(self, data):
         """`learn`; FloatingPointError if it diverges."""
         self._callbacks_were_asked_for = False
@@ -202,7 +210,7 @@ class LearningModule(Switches):
                     "written or sent. Scale the data, or lower the learning rate."
                 )
         if self.callbacks and not self._callbacks_were_asked_for:
-            self._warn_once(
+            self.warn_once(
                 "was given module_callbacks, and its learn() calls none of them. Give its fit the "
                 "callbacks that self.fit_callbacks(epochs, 'epoch') returns."
             )
@@ -343,8 +351,12 @@ class LearningModule(Switches):
             return {}
         return metrics.clustering_scores(self.labels, inference.posterior.classes)
 
-    def _warn_once(self, text):
-        """Warns of something that a user should look into, once in a module's life."""
+    def warn_once(self, text: str) -> None:
+        """Warns of something that a user should look into, once in a module's life.
+
+        Args:
+            text: What goes on after the module's name.
+        """
         if text not in self._warnings:
             self._warnings.add(text)
             warnings.warn(f"{self.get_name()} {text}", stacklevel=4)

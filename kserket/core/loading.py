@@ -7,7 +7,7 @@ from kserket.core.loaded import check_whole
 from kserket.core.module import Module
 from kserket.core.node import Node
 from kserket.core.observation import Observation
-from kserket.core.options import check_path, check_seed
+from kserket.core.options import check_path
 from kserket.core.registry import registered_class
 from kserket.core.saving import NotSaved, Unpacker, archive, describe_data, restore_state
 from kserket.typing import Data, PathLike
@@ -57,14 +57,14 @@ def load_graph(
     ```
     """
     check_path(path=path)
-    count = Node._count
+    count = Node.next_number()
     try:
         with archive.reading(path) as (content, get_array, get_model):
             graph = _build(content, Unpacker(get_array, get_model), data, save_dir)
     except BaseException:
-        Node._count = count
+        Node.next_number(count)
         raise
-    Node._count = max(count, *(module.number + 1 for module in graph.modules))
+    Node.next_number(max(count, *(module.number + 1 for module in graph.modules)))
     return graph
 
 
@@ -100,7 +100,7 @@ def _build(content, unpacker, data, save_dir):
     if graph.modules != modules:
         raise ValueError("its graph.json names modules that nothing at the top reads.")
     restore_state(graph, content["state"], unpacker)
-    graph._seed = check_seed(content["seed"])
+    graph.keep_seed(content["seed"])
     return graph
 
 

@@ -103,6 +103,35 @@ class Module(Configurable, Hooks):
         """Whether `update()` changes parameters."""
         return self._learnable
 
+    @property
+    def input_shapes(self) -> list[list[int]] | None:
+        """Shape of a sample of each input when its model was made, lists; None before."""
+        return self._input_shapes
+
+    @property
+    def belongs_to(self) -> str | None:
+        """The fingerprint of the parameters that it loaded, or None."""
+        return self._belongs_to
+
+    @property
+    def is_read(self) -> bool:
+        """Whether a reader may have learned on the parameters that its files hold."""
+        return self._is_read or not self._readers
+
+    def note_written(self, fingerprint: str) -> None:
+        """Notes that files hold its parameters, learned on those that modules below have now.
+
+        Args:
+            fingerprint: Digest of the parameters.
+        """
+        self.fingerprint, self._is_read = fingerprint, False
+        for below in self._inputs:
+            below._is_read = True
+
+    def device_scope(self) -> Any:
+        """A context in which its model is made on the devices of its strategy."""
+        return self._devices()
+
     def get_state(self) -> dict[str, Any]:
         """The attributes that a saved graph keeps of this module.
 

@@ -41,10 +41,26 @@ class Node:
         """Starts the numbers in module names over at 000."""
         Node._count = 0
 
+    @staticmethod
+    def next_number(number: int | None = None) -> int:
+        """The number of the module that is made next.
+
+        Args:
+            number: Sets it first, such as to that of a module which shares its own with the next.
+        """
+        if number is not None:
+            Node._count = number
+        return Node._count
+
     @property
     def inputs(self) -> tuple[Any, ...]:
         """The modules this one is connected to, a tuple."""
         return self._inputs
+
+    @property
+    def readers(self) -> tuple[Any, ...]:
+        """The modules that are connected to this one, a tuple in no order."""
+        return tuple(self._readers)
 
     @property
     def sends_back(self) -> bool:
@@ -53,7 +69,7 @@ class Node:
 
     def get_name(self) -> str:
         """The full name, "module001_gmm"."""
-        return f"module{self.number:03d}_{self.name}"
+        return full_name(self.number, self.name)
 
     def connect(self, *modules: Node, backward: bool = True) -> None:
         """Reads the forward messages of `modules` from now on, in this order.
@@ -130,6 +146,11 @@ class Node:
         """Takes back the messages sent to the modules below."""
         for module, seat in zip(self._inputs, seats(self), strict=True):
             module.withdraw_backward_msg(seat)
+
+
+def full_name(number: int, name: str) -> str:
+    """The full name of a module, "module001_gmm"."""
+    return f"module{number:03d}_{name}"
 
 
 def is_data(module: Any) -> bool:

@@ -60,7 +60,7 @@ def _conclude(graph, data, wanted, max_passes, tolerance):
             break
         settled = program(data, bool(observed), max_passes, tolerance)
         if settled is None:
-            graph._program = None
+            graph.program = None
     if settled is None:
         beliefs = pass_messages(graph, data, max_passes, tolerance)
         return [beliefs.answer(module) for module in wanted], beliefs.change
@@ -71,7 +71,7 @@ def _conclude(graph, data, wanted, max_passes, tolerance):
 def check_observed(graph, data):
     """Raises ValueError if a module cannot use the new data of an observation that it reads."""
     for module in graph.modules:
-        shapes = module._input_shapes or [None] * len(module.inputs)
+        shapes = module.input_shapes or [None] * len(module.inputs)
         for source, learned in zip(module.inputs, shapes, strict=True):
             if source not in data:
                 continue

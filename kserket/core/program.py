@@ -229,9 +229,9 @@ def program_of(graph, data):
         graph: The `Graph`.
         data: Dict from `Observation` to array, with which it will be called.
     """
-    if graph._program is None or not _same(graph._program.key, _key(graph)):
-        graph._program = Program(graph, data)
-    return graph._program
+    if graph.program is None or not _same(graph.program.key, _key(graph)):
+        graph.program = Program(graph, data)
+    return graph.program
 
 
 def _key(graph):

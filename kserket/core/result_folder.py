@@ -41,19 +41,17 @@ def write(module, inference):
                 fingerprint = _write_parameters(module, folder, open_new)
             for name, array in texts.items():
                 results.write_text(folder / name, array, open_new)
-        if learns and (module._is_read or not module._readers):
+        if learns and module.is_read:
             _keep_newest(module)
     if learns:
-        module.fingerprint, module._is_read = fingerprint, False
-        for below in module.inputs:
-            below._is_read = True
+        module.note_written(fingerprint)
 
 
 def _write_parameters(module, folder, open_new):
     metadata = {
         "module": type(module).__name__,
         "settings": module.settings(),
-        "input_shapes": module._input_shapes,
+        "input_shapes": module.input_shapes,
         "inputs": [below.fingerprint for below in module.inputs],
     }
     path = folder / module.parameters_file
@@ -81,7 +79,7 @@ def _texts(module, inference):
             texts[path.name] = array
             continue
         path.unlink(missing_ok=True)  # that of an earlier round would be taken for this one
-        module._warn_once(
+        module.warn_once(
             f"does not write {path.name}, a text of {size:,} numbers. Its text_limit is "
             f"{module.text_limit:,}; None writes texts of any size."
         )
@@ -122,7 +120,7 @@ def read_parameters(module, input_shapes):
                 f"{key}={value!r}. Use the same, or another load_dir."
             )
     for below, fingerprint in zip(module.inputs, saved.inputs, strict=True):
-        loaded = below._belongs_to
+        loaded = below.belongs_to
         if module.mode == "recog" and loaded and fingerprint and loaded != fingerprint:
             raise ValueError(
                 f"{saved.path} does not belong together with the parameters that "
@@ -177,7 +175,7 @@ def _chosen(module):
         raise FileNotFoundError("it has neither save_dir nor load_dir to read from.")
     newest, before = folder / module.parameters_file, folder / _BEFORE / module.parameters_file
     wanted = set()
-    for reader in module._readers:
+    for reader in module.readers:
         if reader.mode == "recog":
             with contextlib.suppress(OSError, ValueError):
                 wanted.add(_chosen(reader).inputs[reader.inputs.index(module)])

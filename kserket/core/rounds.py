@@ -1,6 +1,7 @@
 """Rounds of messages and learning: every module's `update()`, from the data upwards."""
 
 import math
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -25,27 +26,42 @@ from kserket.core.watching import check_callbacks
 from kserket.labels import as_labels
 
 
-def run_rounds(
-    graph,
-    rounds,
-    callbacks,
-    verbose,
-    validation_data,
-    tolerance,
-    schedule,
-    module_callbacks,
-    backup_dir,
-    n_init=None,
-    n_jobs=None,
-):
-    """Runs rounds; see `Graph.fit`."""
-    if not is_whole(rounds) and np.ndim(rounds):
-        raise TypeError(
-            "Graph.fit() takes no data: they are in the observations, where set_data() replaces "
-            f"them. Pass a number of rounds: fit(rounds=5). Received: {shown(rounds)}"
-        )
-    check_nonnegative_int(rounds=rounds)
-    check_tolerance(tolerance=tolerance)
+class Plan(NamedTuple):
+    """What rounds are to do: options of `Graph.fit`, or what `_checked` made of them.
+
+    Attributes:
+        rounds: Number of rounds.
+        tolerance: Stops after a round in which no message changed by as much; None runs all.
+        schedule: Dict from a module, or its name, to its updates in a round.
+        callbacks: Keras callbacks of the graph.
+        verbose: What is shown.
+        validation: Held-out data; then the function that scores them.
+        module_callbacks: Dict from a module, or its name, to Keras callbacks of its own fits.
+    """
+
+    rounds: Any
+    tolerance: Any
+    schedule: Any
+    callbacks: Any
+    verbose: Any
+    validation: Any
+    module_callbacks: Any
+
+
+def run_rounds(graph, plan, backup_dir=None, n_init=None, n_jobs=None):
+    """Runs rounds; see `Graph.fit`.
+
+    Args:
+        graph: The `Graph`.
+        plan: `Plan`, as the caller gave it.
+        backup_dir: Folder, or None.
+        n_init: Number of starts, or None.
+        n_jobs: Number of processes, or None.
+
+    Returns:
+        `graph.history`.
+    """
+    checked = _checked(graph, plan)
     if backup_dir is not None:
         check_path(backup_dir=backup_dir)
     counts = {"n_init": n_init, "n_jobs": n_jobs}
@@ -55,36 +71,47 @@ def run_rounds(
             f"`n_init` is for a graph that has learned nothing; this one has done {graph.round} "
             "rounds. Make a new one, or leave it out."
         )
-    how = {"rounds": int(rounds), "tolerance": tolerance, "schedule": schedule}
-    updates = _updates(graph, schedule)
-    module_callbacks = {
-        graph[name]: check_callbacks(given)
-        for name, given in check_dict(
-            "callbacks by module name", module_callbacks=module_callbacks
-        ).items()
-    }
-    for module, own in module_callbacks.items():
-        module.check_callbacks(own)
-    validate = _validation(graph, validation_data)
-    options = check_callbacks(callbacks), verbose, validate, tolerance, updates, module_callbacks
+    how = {"rounds": checked.rounds, "tolerance": plan.tolerance, "schedule": plan.schedule}
     if backup_dir is None:
         choose_start(graph, n_init, n_jobs, **how)
-        return _run(graph, int(rounds), *options)
-    with Backup(graph, backup_dir, rounds, schedule).held() as backup:
-        left = backup.resume()
+        return _run(graph, checked)
+    with Backup(graph, backup_dir, plan.rounds, plan.schedule).held() as backup:
+        checked = checked._replace(rounds=backup.resume())
         if not graph.round:
             choose_start(graph, n_init, n_jobs, backup, **how)
-        return _run(graph, left, *options, backup)
+        return _run(graph, checked, backup)
 
 
-def _run(
-    graph, rounds, callbacks, verbose, validate, tolerance, updates, module_callbacks, backup=None
-):
-    progress = Progress(graph.round + rounds, verbose, first=graph.round)
+def _checked(graph, plan):
+    """The plan with modules instead of their names, lists of callbacks, and a function."""
+    if not is_whole(plan.rounds) and np.ndim(plan.rounds):
+        raise TypeError(
+            "Graph.fit() takes no data: they are in the observations, where set_data() replaces "
+            f"them. Pass a number of rounds: fit(rounds=5). Received: {shown(plan.rounds)}"
+        )
+    check_nonnegative_int(rounds=plan.rounds)
+    check_tolerance(tolerance=plan.tolerance)
+    given = check_dict("callbacks by module name", module_callbacks=plan.module_callbacks)
+    own = {graph[name]: check_callbacks(callbacks) for name, callbacks in given.items()}
+    for module, callbacks in own.items():
+        module.check_callbacks(callbacks)
+    return plan._replace(
+        rounds=int(plan.rounds),
+        schedule=_updates(graph, plan.schedule),
+        callbacks=check_callbacks(plan.callbacks),
+        validation=_validation(graph, plan.validation),
+        module_callbacks=own,
+    )
+
+
+def _run(graph, plan, backup=None):
+    """Runs the rounds of a checked plan."""
+    last = graph.round + plan.rounds
+    progress = Progress(last, plan.verbose, first=graph.round)
     observers = keras.callbacks.CallbackList(
-        [graph.history, *callbacks],
+        [graph.history, *plan.callbacks],
         model=graph,
-        epochs=graph.round + rounds,
+        epochs=last,
         steps=len(graph.modules),
         verbose=0,
     )
@@ -96,17 +123,17 @@ def _run(
         graph.history.history, graph.history.epoch = kept
     figures = {}
     with stopping_on_interrupt(graph):
-        for _ in range(rounds):
+        for _ in range(plan.rounds):
             observers.on_epoch_begin(graph.round)
-            _check_modules(graph, updates)
+            _check_modules(graph, plan.schedule)
             with rolled_back_on_error(*graph.modules):
-                reported = _run_round(graph, progress, observers, updates, module_callbacks)
-                reported |= validate()
+                reported = _run_round(graph, plan, progress, observers)
+                reported |= plan.validation()
             progress.end_round(graph.round, reported)
             figures = _aligned(graph.history, reported)
             graph.round += 1
             observers.on_epoch_end(graph.round - 1, figures)
-            stops = graph.stop_training or _settled(reported, tolerance)
+            stops = graph.stop_training or _settled(reported, plan.tolerance)
             if backup is not None and not graph.interrupted:
                 backup.save(stops)
             if stops:
@@ -171,7 +198,7 @@ def _num_rows(module):
     return _num_rows(source) if keeps_rows else None
 
 
-def _run_round(graph, progress, observers, updates, module_callbacks):
+def _run_round(graph, plan, progress, observers):
     """Every module's updates, from the data upwards; the figures of the round."""
     figures = {}
     for step, (module, name) in enumerate(graph.names.items()):
@@ -180,10 +207,10 @@ def _run_round(graph, progress, observers, updates, module_callbacks):
             progress.step(graph.round, name, done, total, unit)
             return graph.interrupted  # true: the module stops here
 
-        module.callbacks, module.on_step = module_callbacks.get(module, []), watch
+        module.callbacks, module.on_step = plan.module_callbacks.get(module, []), watch
         observers.on_train_batch_begin(step)
         try:
-            for _ in range(updates.get(module, 1)):
+            for _ in range(plan.schedule.get(module, 1)):
                 module.update()
         finally:
             module.on_step, module.callbacks = None, []

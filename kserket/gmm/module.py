@@ -109,15 +109,7 @@ class GMM(LearningModule):
         self._options = {"inference": inference, "init": init, "n_init": n_init, **kwargs}
         with in_words_of(GMM, GaussianMixture, num_components="K"):
             GaussianMixture(K, **self._options)  # a wrong option is an error here, not in update()
-        super().__init__(
-            name,
-            mode,
-            labels=category,
-            save_dir=save_dir,
-            load_dir=load_dir,
-            seed=seed,
-            keep_rounds=keep_rounds,
-        )
+        super().__init__(name, mode, category, save_dir, load_dir, seed, keep_rounds)
         self.model: GaussianMixture | Any
         self.K, self.itr = None if K is None else int(K), int(itr)
         self._groups = self._classes = None  # of the samples, (N,), -1 where not known
@@ -161,7 +153,7 @@ class GMM(LearningModule):
         self._check_shape(inputs)
         x = inputs[0]
         self._check_classes(prior, self.K)
-        learns_order = any(reader.learns_below for reader in self._readers)
+        learns_order = any(reader.learns_below for reader in self.readers)
         if learns_order and self.K is None:
             raise ValueError(
                 f"{self.get_name()} finds its number of classes alone, and a chain above learns "
@@ -206,7 +198,7 @@ class GMM(LearningModule):
 
         What that reader said is not a class prior then; what others said still is.
         """
-        readers = [reader for reader in self._readers if reader.learns_below]
+        readers = [reader for reader in self.readers if reader.learns_below]
         if not readers:
             return data, learning.learn
         if len(readers) > 1:
@@ -286,7 +278,7 @@ class GMM(LearningModule):
         num_seen = len(inference.posterior) if missing is None else (~missing).sum()
         could_have_more = self.K > 1 or self.model.finds_number
         if live == 1 and could_have_more and num_seen > 1 and self.mode == "learn":
-            self._warn_once(
+            self.warn_once(
                 "found one class only: what it reads looks like one Gaussian. Under a VAE, let "
                 "the latent variables carry more: lower KL_param, train longer, or use the "
                 "likelihood that the data have."

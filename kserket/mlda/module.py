@@ -16,7 +16,7 @@ from kserket.core.learning_module import LearningModule
 from kserket.core.options import check_flag, check_positive_int
 from kserket.core.registry import register_module
 from kserket.inference.topic_weighing import Weighing
-from kserket.mlda import data
+from kserket.mlda import data, rule
 from kserket.mlda.model import MultimodalLDA
 from kserket.typing import Floats, Mode, PathLike
 
@@ -129,15 +129,7 @@ class MLDA(LearningModule):
         }
         with in_words_of(MLDA, MultimodalLDA, num_topics="K", modality_weights="weights"):
             model = MultimodalLDA(K, **self._options)  # a wrong option is an error here
-        super().__init__(
-            name,
-            mode,
-            labels=category,
-            save_dir=save_dir,
-            load_dir=load_dir,
-            seed=seed,
-            keep_rounds=keep_rounds,
-        )
+        super().__init__(name, mode, category, save_dir, load_dir, seed, keep_rounds)
         self.model: MultimodalLDA | Any
         self.K, self.weights, self.itr = None if K is None else int(K), weights, int(itr)
         self.shared_classes = shared_classes
@@ -225,10 +217,7 @@ class MLDA(LearningModule):
 
     def build_model(self, documents: Any) -> MultimodalLDA:
         model = MultimodalLDA(self.K, **self._options, name=tensors.identifier(self.name))
-        if self.K is not None:
-            model.build([part.shape for part in documents.values], documents.reports)
-        model.reports = documents.reports
-        model.vocabulary_sizes = [part.shape[1] for part in documents.values]
+        model.build_for([part.shape[1] for part in documents.values], documents.reports, self.K)
         return model
 
     def set_parameters(self, arrays: dict[str, Any]) -> None:
@@ -267,19 +256,9 @@ class MLDA(LearningModule):
 
     def _conclude(self, documents, beliefs):
         """The `Inference` that beliefs amount to."""
-        downward, terms = [], self.terms()
-        for m, (others, phi) in enumerate(zip(beliefs.others, terms.topics, strict=True)):
-            others = messages.Categorical.from_log(others)
-            if not documents.reports[m]:
-                downward.append(_words(others.probs, phi))
-            elif terms.topic_of_class[m] is not None:
-                log_probs = others.log_probs[:, terms.topic_of_class[m]]
-                downward.append(messages.Categorical.from_log(log_probs))
-            else:
-                downward.append(messages.Categorical(others.probs @ phi))
         return Inference(
             messages.Categorical.from_log(beliefs.evidence, documents.missing),
-            downward,
+            rule.downward(beliefs.others, self.terms(), documents.reports, rule.ArrayWords),
             messages.Categorical.from_log(beliefs.posterior),
         )
 
@@ -311,17 +290,11 @@ class MLDA(LearningModule):
         log_prior = None if prior is None else prior.log_probs
         beliefs = self.model.tensor_beliefs(values, log_prior, terms)
         missing = tf.reduce_all(tf.stack([_tensor_missing(message) for message in inputs]), axis=0)
-        downward = []
-        for m, (others, phi) in enumerate(zip(beliefs.others, terms.topics, strict=True)):
-            if terms.topic_of_class[m] is not None:
-                words = tensors.from_log(tf.gather(others, terms.topic_of_class[m], axis=1))
-            else:
-                words = tf.nn.softmax(others) @ phi
-                if self.model.reports[m]:
-                    words = tensors.from_log(tf.math.log(words))
-            downward.append(words)
-        evidence = tensors.from_log(beliefs.evidence, missing)
-        return tensors.Inference(evidence, downward, tensors.from_log(beliefs.posterior))
+        return tensors.Inference(
+            tensors.from_log(beliefs.evidence, missing),
+            rule.downward(beliefs.others, terms, self.model.reports, rule.TensorWords),
+            tensors.from_log(beliefs.posterior),
+        )
 
     def tensor_decode(self, latent: Any, terms: Any = None) -> list[Any]:
         return [latent @ phi for phi in self._terms_as(latent.dtype, terms).topics]
@@ -400,9 +373,3 @@ def _tensor_missing(message):
     if message.missing is None:
         return tf.zeros(tf.shape(array)[:1], tf.bool)
     return message.missing
-
-
-def _words(theta, topics):
-    """P(word | datum), computed when it is first read."""
-    shape = len(theta), topics.shape[1]
-    return messages.Deferred(shape, lambda: (theta @ topics).astype("float32"))

@@ -179,15 +179,18 @@ class TopicParameters(SweepModel):
             self._parameters[f"words_{m}"].assign(words)
         self._parameters["documents"].assign(state.documents)
 
-    def build_for(self, sizes: list[int], reports: Any, num_topics: int) -> None:
+    def build_for(self, sizes: list[int], reports: Any, num_topics: int | None) -> None:
         """Builds the model if it is not built.
 
         Args:
             sizes: Vocabulary sizes (M,) of the modalities.
             reports: Which of them are reports, (M,).
-            num_topics: K.
+            num_topics: K; None only notes what will be read, and K is found later.
         """
-        if not self.built:
+        if self.built:
+            return
+        self.vocabulary_sizes, self.reports = sizes, list(map(bool, reports))
+        if num_topics is not None:
             self._number = num_topics
             self.build([(None, size) for size in sizes], reports)
 

@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from kserket import floors
+from kserket.core import messages, tensors
 from kserket.inference import document_classes, topic_model
 from kserket.inference.topic_weighing import FLAT
 
@@ -140,6 +141,66 @@ def _of_proportions(log_proportions, values, terms, alone, log_prior):
             for part in used
         ]
     return TopicBeliefs(evidence, others, evidence + above)
+
+
+def downward(others, terms, reports, words):
+    """What each input hears: P(word | what the others say), or of a report P(class | it).
+
+    Args:
+        others: What all other inputs say, M logarithms (N, K).
+        terms: `Terms`.
+        reports: Whether each input is a report, M booleans.
+        words: `ArrayWords` or `TensorWords`.
+
+    Returns:
+        List of M messages (N, V_m).
+    """
+    heard = []
+    for logs, topics, order, is_report in zip(
+        others, terms.topics, terms.topic_of_class, reports, strict=True
+    ):
+        if order is not None:
+            heard.append(words.topics(logs, order))
+        elif is_report:
+            heard.append(words.classes(logs, topics))
+        else:
+            heard.append(words.counted(logs, topics))
+    return heard
+
+
+class ArrayWords:
+    """Messages to inputs, of arrays: of topics in another order, of classes, and of words."""
+
+    @staticmethod
+    def topics(logs, order):
+        log_probs = messages.Categorical.from_log(logs).log_probs
+        return messages.Categorical.from_log(log_probs[:, order])
+
+    @staticmethod
+    def classes(logs, topics):
+        return messages.Categorical(messages.Categorical.from_log(logs).probs @ topics)
+
+    @staticmethod
+    def counted(logs, topics):
+        theta = messages.Categorical.from_log(logs).probs
+        shape = len(theta), topics.shape[1]
+        return messages.Deferred(shape, lambda: (theta @ topics).astype("float32"))
+
+
+class TensorWords:
+    """The same, of tensors."""
+
+    @staticmethod
+    def topics(logs, order):
+        return tensors.from_log(tf.gather(logs, order, axis=1))
+
+    @staticmethod
+    def classes(logs, topics):
+        return tensors.from_log(tf.math.log(TensorWords.counted(logs, topics)))
+
+    @staticmethod
+    def counted(logs, topics):
+        return tf.nn.softmax(logs) @ topics
 
 
 def probabilities(logs):

@@ -155,15 +155,7 @@ class MarkovModel(LearningModule):
                 stacklevel=3,
             )
         check_lengths(lengths)  # before a number is taken
-        super().__init__(
-            name,
-            mode,
-            labels=category,
-            save_dir=save_dir,
-            load_dir=load_dir,
-            seed=seed,
-            keep_rounds=keep_rounds,
-        )
+        super().__init__(name, mode, category, save_dir, load_dir, seed, keep_rounds)
         self.model: MarkovChain | Any
         self.num_samp, self.inference, self.joint = int(num_samp), inference, bool(joint)
         self._num_starts = n_init
@@ -348,7 +340,7 @@ class MarkovModel(LearningModule):
     def _check_lengths(self, num_steps, lengths):
         """Warns of steps that are read without their `lengths`, such as those of new data."""
         if lengths is None and self.lengths is not None:
-            self._warn_once(
+            self.warn_once(
                 f"takes {num_steps} steps as one sequence, since `lengths` sum to "
                 f"{np.sum(self.lengths)}. Set {self.name or 'module'}.lengths to theirs, or to "
                 "None."

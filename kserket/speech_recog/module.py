@@ -12,7 +12,7 @@ from kserket.core import files, messages, results
 from kserket.core.attributes import OwnFolder
 from kserket.core.inference import Inference
 from kserket.core.module import Module
-from kserket.core.node import Node
+from kserket.core.node import Node, full_name
 from kserket.core.options import (
     check_choice,
     check_positive,
@@ -118,7 +118,7 @@ class SpeechRecog(OwnFolder, Module):
         self.save_dir, source = save_dir, None
         if wave_files is not None:
             if mode == "recog" and load_dir is None and save_dir is not None:
-                load_dir = self.save_dir / f"module{Node._count:03d}_{name}"
+                load_dir = self.save_dir / full_name(Node.next_number(), name)
             source = Recordings(
                 wave_files,
                 mode=mode,
@@ -127,7 +127,7 @@ class SpeechRecog(OwnFolder, Module):
                 threshold=threshold,
                 load_dir=load_dir,
             )
-            Node._count -= 1  # Serket numbers the two as one module
+            Node.next_number(source.number)  # Serket numbers the two as one module
         super().__init__(name, learnable=False)
         self.nbest, self.threshold, self.itr = int(nbest), int(threshold), int(itr)
         self.resample, self.score_weight = resample, float(score_weight)

@@ -69,21 +69,12 @@ class Experts(LearningModule):
         align: bool,
         category: ArrayLike | None = None,
         mode: Mode = "learn",
-        *,
         save_dir: PathLike | None = ".",
         load_dir: PathLike | None = None,
         seed: int | None = None,
         keep_rounds: bool = False,
     ) -> None:
-        super().__init__(
-            name,
-            mode,
-            labels=category,
-            save_dir=save_dir,
-            load_dir=load_dir,
-            seed=seed,
-            keep_rounds=keep_rounds,
-        )
+        super().__init__(name, mode, category, save_dir, load_dir, seed, keep_rounds)
         self.align = bool(align)
 
     def receive(self, mailboxes: dict[Any, Any]) -> list[Any]:
@@ -264,16 +255,7 @@ class TtoT(Experts):
         seed: int | None = None,
         keep_rounds: bool = False,
     ) -> None:
-        super().__init__(
-            name,
-            align,
-            category,
-            mode,
-            save_dir=save_dir,
-            load_dir=load_dir,
-            seed=seed,
-            keep_rounds=keep_rounds,
-        )
+        super().__init__(name, align, category, mode, save_dir, load_dir, seed, keep_rounds)
         check_positive(smoothing=smoothing, allow_zero=True)
         self.smoothing = float(smoothing)
 

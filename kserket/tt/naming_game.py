@@ -121,16 +121,7 @@ class NamingGame(Experts):
     ) -> None:
         check_positive_int(K=1 if K is None else K, itr=itr, num_inner=num_inner)
         check_choice("protocol", protocol, *naming_game.PROTOCOLS)
-        super().__init__(
-            name,
-            True,
-            category,
-            mode,
-            save_dir=save_dir,
-            load_dir=load_dir,
-            seed=seed,
-            keep_rounds=keep_rounds,
-        )
+        super().__init__(name, True, category, mode, save_dir, load_dir, seed, keep_rounds)
         self.K = None if K is None else int(K)
         self.itr, self.protocol, self.num_inner = int(itr), protocol, int(num_inner)
         self.signs = None

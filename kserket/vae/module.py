@@ -150,9 +150,7 @@ class VAE(LearningModule):
         words |= {f"{side}_units": f"hidden_{side}_dim" for side in ("encoder", "decoder")}
         with in_words_of(VAE, VariationalAutoencoder, **words):  # a wrong one is an error here
             VariationalAutoencoder(encoder=encoder, decoder=decoder, **self._options)
-        super().__init__(
-            name, mode, save_dir=save_dir, load_dir=load_dir, seed=seed, keep_rounds=keep_rounds
-        )
+        super().__init__(name, mode, None, save_dir, load_dir, seed, keep_rounds)
         self.model: VariationalAutoencoder | Any
         self.itr, self.batch_size = int(itr), batch_size and int(batch_size)
         self._learning_rate = float(learning_rate)
@@ -328,7 +326,7 @@ class VAE(LearningModule):
         _, spread = storage.moments(mean, None if missing is None else ~missing)
         active = int((spread > 0.01).sum())
         if active == 0 and self.mode == "learn":
-            self._warn_once(
+            self.warn_once(
                 "has collapsed: no latent dimension carries anything of the data, so modules "
                 "above have nothing to learn from. Lower KL_param, train longer, or use the "
                 "likelihood that the data have."
@@ -393,7 +391,7 @@ class VAE(LearningModule):
             if isinstance(self.model.optimizer.learning_rate, keras.Variable):
                 self.model.optimizer.learning_rate = self.learning_rate
         elif self.mode == "learn":
-            self._warn_once(
+            self.warn_once(
                 "takes the saved weights, but starts its optimizer afresh: the one that was saved "
                 "has other variables."
             )

@@ -134,7 +134,7 @@ def restore_state(graph, packed, unpacker):
             unpacker.refer(module.data, number)
     parts = []
     for module, entry in zip(graph.modules, packed["modules"], strict=True):
-        with module._devices():
+        with module.device_scope():
             parts.append(unpacker.unpack(entry))
     state = unpacker.unpack({**packed, "modules": None})
     done = loaded.check_whole(state["round"], "the number of rounds")
@@ -146,8 +146,7 @@ def restore_state(graph, packed, unpacker):
         _restore_module(graph, module, part)
     for module, part in zip(graph.modules, parts, strict=True):
         if part.get("parameters") is not None:  # no Keras model: its own arrays
-            module.model = module._build(module.read(*module.get_messages()))
-            module.set_parameters(part["parameters"])
+            module.restore_parameters(part["parameters"])
         module.set_state(part["state"])
     graph.round = done
     graph.history.history, graph.history.epoch = state["history"], state["epochs"]
