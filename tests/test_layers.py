@@ -21,6 +21,8 @@ MAY_IMPORT = {
     **dict.fromkeys(("datasets", "plotting"), TOOLS | GROUND | {"core"}),  # checks of options
     "selection": {"core", "gmm", "metrics", "plotting"} | GROUND,  # compares whole models
     "sklearn": {"core", "gmm", "vae"} | GROUND,  # scikit-learn's front door
+    "cli": {"core"},
+    "__main__": {"cli"},
 }
 
 

@@ -51,7 +51,7 @@ class _Tracer:
 
     def __init__(self, graph, dtype, inner):
         self.graph, self.dtype, self.inner = graph, dtype, inner
-        self.names = _identifiers(graph.names)
+        self.names = served_names(graph.names)
         self.observations = list(graph.observations.values())
         self.learners = [module for module in graph.modules if module not in self.observations]
         for module in self.learners:
@@ -235,8 +235,15 @@ def _write_litert(path, tracer):
     return ["classify"]
 
 
-def _identifiers(names):
-    """Dict from module to its name as TensorFlow takes it, numbered where two become one."""
+def served_names(names):
+    """Names as TensorFlow takes them, numbered where two become one.
+
+    Args:
+        names: Dict from module to its name in the graph.
+
+    Returns:
+        Dict from module to its name in an export.
+    """
     identifiers = {}
     for module, name in names.items():
         base = tensors.identifier(name)
