@@ -136,6 +136,6 @@ def test_errors_are_one_line(folder, arguments, reason, capsys, tmp_path):
 
 def test_it_runs_as_a_module(folder):
     command = [sys.executable, "-m", "kserket", "info", str(folder / "points.kserket")]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=1200)
     assert run.returncode == 0 and "gmm (GMM)" in run.stdout, run.stderr
     assert run.stderr == ""

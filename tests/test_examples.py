@@ -33,7 +33,7 @@ def test_example_runs(name, tmp_path):
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1200,
     )
     assert run.returncode == 0, run.stderr
     assert run.stdout.strip(), f"{name} printed nothing"

@@ -532,7 +532,7 @@ def test_models_are_saved_and_go_on(options):
     model.save("model.keras")
     np.save("words.npy", words)
     np.save("reports.npy", reports.probs)
-    subprocess.run([sys.executable, "-c", textwrap.dedent(LOADS)], check=True, timeout=300)
+    subprocess.run([sys.executable, "-c", textwrap.dedent(LOADS)], check=True, timeout=1200)
     assert_array_equal(np.load("found.npy"), model.predict([words, reports]))
     history = model.fit([words, reports], epochs=2, verbose=0).history
     assert_allclose(np.load("figures.npy"), next(iter(history.values())))

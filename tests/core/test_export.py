@@ -88,7 +88,7 @@ def test_served_without_kserket_the_answers_are_those_of_predict(digits):
         assert graph.export(f"{name}.tflite", format="litert") == ["classify"]
     np.savez("data.npz", **{name: x for name, (_, x) in graphs.items()})
     code = [sys.executable, "-c", textwrap.dedent(WITHOUT_KSERKET)]
-    subprocess.run(code, check=True, timeout=300)
+    subprocess.run(code, check=True, timeout=1200)
     answers = dict(np.load("answers.npz"))
     for name, (graph, x) in graphs.items():
         expected = graph.predict(x)

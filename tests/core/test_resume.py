@@ -81,7 +81,7 @@ def run_child(moment, kill=True):
     child = subprocess.Popen([sys.executable, "-c", code, moment])
     try:
         if not kill:
-            assert child.wait(timeout=300) == 0
+            assert child.wait(timeout=1200) == 0
             return files_of_run()
         for _ in range(3000):
             assert child.poll() is None, "the program ended before it was killed"

@@ -108,7 +108,7 @@ def test_a_fresh_process_predicts_and_trains_on_the_same():
             np.savez(name, before=before, after=graph.predict(test_saving.X[:50]))
             graph.save(f"{{name}}2.kserket")
     """
-    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, timeout=300)
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, timeout=1200)
     for name, graph in graphs.items():
         there = np.load(f"{name}.npz")
         np.testing.assert_array_equal(there["before"], graph.predict(X[:50]))

@@ -91,7 +91,7 @@ def differs(outcome, expected, rtol=1e-5, atol=1e-6):
     return None
 
 
-def attempt(run, target, value, seconds=120):
+def attempt(run, target, value, seconds=300):
     """`(result, error, warning)` of one call; a warning is of NumPy's or Python's own."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -92,7 +92,7 @@ def run(limit, *args):
     """Runs the program under a limit; what it printed."""
     code = textwrap.dedent(limit) + textwrap.dedent(PROGRAM)
     child = subprocess.run(
-        [sys.executable, "-c", code, *args], capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", code, *args], capture_output=True, text=True, timeout=1200
     )
     assert child.returncode == 0, child.stderr[-3000:]
     return child.stdout.split()
