@@ -263,7 +263,7 @@ class MLDA(LearningModule):
         )
 
     def joint_class_log_densities(self, documents: Any, below: list[Any]) -> Floats | None:
-        """Known where a document has one topic, and no likelihood has a power but 1."""
+        """(N, K), known where a document has one topic, and no likelihood has a power but 1."""
         if self.model.is_mixed or not np.allclose(self.model.terms().powers, 1.0):
             return None
         return self.model.topic_log_densities(documents, below)
