@@ -62,7 +62,7 @@ def measure(kind, x, words, repeats, seed):
     start = time.perf_counter()
     graph.predict({name: part[:1] for name, part in data.items()})
     line = f"{kind:5} first call {time.perf_counter() - start:5.2f} s"
-    program, difference = graph._program, 0.0
+    program, difference = graph.program, 0.0
     with tempfile.TemporaryDirectory() as folder:
         graph.export(folder)
         loaded = tf.saved_model.load(folder)
@@ -82,7 +82,7 @@ def measure(kind, x, words, repeats, seed):
             line += f"   {rows:5} rows {mine:7.2f} / {served:6.2f} ms = {mine / served:4.2f}"
     graph.fit(1, verbose=0)
     graph.predict(data)
-    kept = "kept" if graph._program is program else "traced again"
+    kept = "kept" if graph.program is program else "traced again"
     print(f"{line}   differ by {difference:.0e}; {kept} after fit", flush=True)
 
 

@@ -234,7 +234,7 @@ def test_served_as_predicted(make, tmp_path):
     a, b, _ = blind_to_a_pair(9, num_samples=30)
     a[4], b[7], a[9], b[9] = np.nan, np.nan, np.nan, np.nan
     expected = graph.predict({"seen_by_anna": a, "seen_by_ben": b}, tolerance=1e-10)
-    assert graph._program.is_compiled
+    assert graph.program.is_compiled
     assert_allclose(expected[9], graph.predict({"seen_by_anna": a[9:10]})[0], atol=1e-6)
     graph.export(tmp_path / "served", dtype="float64")
     served = tf.saved_model.load(str(tmp_path / "served")).signatures["classify"]

@@ -231,7 +231,7 @@ def by_infer(graph, x):
 
 def assert_as_infer(graph, x, compiled=True):
     answers = graph.predict(x, tolerance=1e-10)
-    assert graph._program.is_compiled == compiled
+    assert graph.program.is_compiled == compiled
     np.testing.assert_allclose(answers, by_infer(graph, x), atol=1e-6)
     return answers
 
@@ -318,11 +318,11 @@ def test_rows_that_are_missing_and_one_function_for_any_number(chain, mixture):
     x = np.array(chain.observations["points"].data)
     rows = np.where(np.arange(len(x))[:, None] % 3, x, np.nan)
     assert_as_infer(chain, rows)
-    program, functions = chain._program, len(chain._program._functions)
+    program, functions = chain.program, len(chain.program._functions)
     for size in (1, 2, 57):
         assert_as_infer(chain, rows[-size:])
     chain.predict(rows, max_passes=7, tolerance=1e-3)
-    assert chain._program is program and len(program._functions) == functions
+    assert chain.program is program and len(program._functions) == functions
     predicted = chain.predict(rows, outputs=["points", "vae"])
     beliefs = pass_messages(chain, read_data(chain, rows), 50, 1e-10)
     for name, answer in predicted.items():
@@ -424,7 +424,7 @@ def test_what_cannot_be_predicted_is_refused_as_in_an_update(chain, sequence):
     with pytest.raises(ValueError, match="points"):
         chain.predict(-5.0 * np.ones((3, 2)))
     chain.predict(0.5 * np.ones((3, 2)))
-    assert chain._program.is_compiled
+    assert chain.program.is_compiled
 
 
 def test_groups_beside_another_sense_may_be_missing():
