@@ -1,9 +1,14 @@
-"""Attributes that check what they are set to."""
+"""Attributes that check what they are set to, and objects that know what they were made with."""
 
+from __future__ import annotations
+
+import inspect
 import pathlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar, Self
 
+from kserket.core.former import former_names, in_words_of_today, understood
+from kserket.core.keywords import check_keywords, keywords
 from kserket.core.options import check_path
 from kserket.typing import PathLike
 
@@ -107,3 +112,82 @@ class OwnFolder:
     def folder(self) -> pathlib.Path | None:
         """The folder of this module's files, or None."""
         return None if self.save_dir is None else self.save_dir / self.get_name()
+
+
+class Configurable:
+    """Remembers the arguments of the constructor, refuses unknown ones, and later changes of them.
+
+    Attributes:
+        model_class: Whose options the constructor takes, too, if it takes any by **kwargs.
+        former_names: Dict from names that arguments had in Serket to those they have now.
+    """
+
+    _arguments: tuple[tuple[Any, ...], dict[str, Any]]
+    model_class: type | None = None
+    former_names: ClassVar[dict[str, Any]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "__init__" in vars(cls):
+            cls.__init__ = understood(cls.__init__, cls)  # type: ignore[method-assign]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        args, kwargs = in_words_of_today(cls, args, kwargs)
+        parameters = inspect.signature(cls.__init__).parameters.values()
+        passes_on = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters)
+        passed_on = keywords(cls.model_class) if passes_on and cls.model_class else frozenset()
+        if passed_on or not passes_on:
+            known = keywords(cls) | passed_on | former_names(cls)
+            check_keywords(cls.__name__, kwargs, known)
+        self = super().__new__(cls)
+        self._arguments = args, kwargs  # for get_config
+        return self
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        model = type(self).model_class
+        if model is not None and not hasattr(type(self), name) and name in keywords(model):
+            refuse_change(self, name)
+        super().__setattr__(name, value)
+
+    def _given(self) -> dict[str, Any]:
+        """Numbers, strings and switches that the caller chose, by name."""
+        args, kwargs = self._arguments
+        names = list(inspect.signature(type(self).__init__).parameters)[1:]
+        given = dict(zip(names, args, strict=False)) | kwargs
+        plain = {n: v for n, v in given.items() if isinstance(v, (bool, int, float, str))}
+        return {n: v for n, v in plain.items() if n not in ("name", "save_dir", "load_dir")}
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, by name, from which `from_config` makes the module again.
+
+        They are remembered when a module is made; write this method where that is not enough.
+
+        Returns:
+            Dict of numbers, strings, arrays, Keras models, lists and dicts of these.
+        """
+        args, kwargs = self._arguments
+        signature = inspect.signature(type(self).__init__)
+        bound = signature.bind(self, *args, **kwargs)
+        bound.apply_defaults()
+        config: dict[str, Any] = {}
+        for name, value in list(bound.arguments.items())[1:]:
+            kind = signature.parameters[name].kind
+            if kind is inspect.Parameter.VAR_KEYWORD:
+                config |= value
+            elif kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.POSITIONAL_ONLY):
+                raise TypeError(
+                    f"{type(self).__name__} takes arguments without names (*{name}). To be saved "
+                    "it must define get_config() and from_config()."
+                )
+            else:
+                config[name] = value
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """A new module from what `get_config` returned.
+
+        Args:
+            config: The dict.
+        """
+        return cls(**config)

@@ -7,10 +7,10 @@ graph is compared with.
 import numpy as np
 
 from kserket.core import messages
-from kserket.core.hooks import call
 from kserket.core.inference import as_inference
 from kserket.core.learning_module import check_learned
 from kserket.core.mailbox import DataBox, Mailbox, seats
+from kserket.core.messenger import call
 from kserket.core.observation import Observation
 
 

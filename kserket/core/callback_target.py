@@ -11,7 +11,7 @@ import keras
 from kserket.core import parameters
 from kserket.core.loaded import check_parameters
 from kserket.core.module import Module
-from kserket.core.rollback import rolled_back_on_error
+from kserket.core.parameters import rolled_back_on_error
 
 
 class CallbackTarget:

@@ -15,10 +15,11 @@ from kserket.core import drawing, joint
 from kserket.core.beliefs import pass_messages
 from kserket.core.callback_target import CallbackTarget
 from kserket.core.export import export
-from kserket.core.hooks import call
 from kserket.core.keywords import suggests
 from kserket.core.learning_module import LearningModule
+from kserket.core.messenger import call
 from kserket.core.module import Module
+from kserket.core.node import check_unchanged, in_order, unique_names
 from kserket.core.observation import Observation
 from kserket.core.options import (
     check_flag,
@@ -34,7 +35,6 @@ from kserket.core.options import (
 from kserket.core.prediction import generate, predict, read_data, warn_unless_settled
 from kserket.core.rounds import Plan, run_rounds
 from kserket.core.saving import save_graph
-from kserket.core.structure import check_unchanged, in_order, unique_names
 from kserket.typing import Array, Callbacks, Data, PathLike, Seed, Verbose
 
 if TYPE_CHECKING:

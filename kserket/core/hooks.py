@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from numpy.typing import ArrayLike
 
-from kserket.core.messenger import Messenger, Received
+from kserket.core.messenger import Messenger, call
 from kserket.typing import Floats, PathLike, hook
 
 
@@ -290,15 +290,3 @@ class Hooks(Messenger):
         Args:
             folder: The folder, or None: nothing is written.
         """
-
-
-def call(hook, data, *arguments):
-    """Calls a module's hook with what its `read` returned: `Received` as two arguments.
-
-    Args:
-        hook: Bound method, such as `module.infer`.
-        data: What `module.read` returned.
-        *arguments: What the hook takes beside it.
-    """
-    parts = data if isinstance(data, Received) else (data,)
-    return hook(*parts, *arguments)

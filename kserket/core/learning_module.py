@@ -13,17 +13,15 @@ from numpy.typing import ArrayLike
 from kserket import metrics
 from kserket.core import messages, result_folder
 from kserket.core.checking import check_data
-from kserket.core.hooks import call
 from kserket.core.inference import Inference, as_inference
-from kserket.core.learning_hooks import is_wider
+from kserket.core.learning_hooks import LearningHooks, is_wider
 from kserket.core.loaded import check_state
-from kserket.core.messenger import Received
+from kserket.core.messenger import Received, call
 from kserket.core.module import Module
 from kserket.core.node import is_data
 from kserket.core.options import check_choice, check_flag, check_labels, check_path, check_seed
+from kserket.core.parameters import has_finite_weights, rolled_back_on_error
 from kserket.core.progress import showing_steps
-from kserket.core.rollback import has_finite_weights, rolled_back_on_error
-from kserket.core.switches import Switches
 from kserket.typing import Floats, Mode, PathLike
 
 # What a saved graph keeps of every module that learns.
@@ -33,7 +31,7 @@ _STATE = (
 )
 
 
-class LearningModule(Switches):
+class LearningModule(LearningHooks):
     """Base of the modules that own a model and let it learn.
 
     A subclass writes three hooks, and those of the others that apply. Each has a default.
@@ -142,7 +140,7 @@ class LearningModule(Switches):
             self.set_forward_msg(inference.evidence)
             self._posterior = inference.posterior
             self.send_backward_msgs(inference.downward)
-            result_folder.write(self, inference)
+            result_folder.write(self, inference, self._input_shapes)
             self.rounds += 1
 
     def ensure_model(self, data: Any, shapes: list[list[int]]) -> Any:
@@ -320,14 +318,15 @@ class LearningModule(Switches):
             )
 
     def _check_classes(self, prior, num_classes):
-        """Raises ValueError unless a prior is class probabilities (N, K), or None."""
-        if prior is not None:
-            try:
-                messages.as_categorical(prior, num_classes)
-            except ValueError as error:
-                raise ValueError(
-                    f"{self.get_name()} needs class probabilities from above. {error}"
-                ) from error
+        """A prior as `Categorical` (N, K), or None; ValueError if it is something else."""
+        if prior is None:
+            return None
+        try:
+            return messages.as_categorical(prior, num_classes)
+        except ValueError as error:
+            raise ValueError(
+                f"{self.get_name()} needs class probabilities from above. {error}"
+            ) from error
 
     def class_names(self, classes: Any) -> Any:
         """Classes in the names of the labels, as files hold them; their numbers where none fit.

@@ -27,6 +27,18 @@ class Received(NamedTuple):
     prior: Any = None
 
 
+def call(hook, data, *arguments):
+    """Calls a module's hook with what its `read` returned: `Received` as two arguments.
+
+    Args:
+        hook: Bound method, such as `module.infer`.
+        data: What `module.read` returned.
+        *arguments: What the hook takes beside it.
+    """
+    parts = data if isinstance(data, Received) else (data,)
+    return hook(*parts, *arguments)
+
+
 class Messenger(Node):
     """A node that reads what the nodes below say, and tells them what it makes of it."""
 
@@ -72,19 +84,18 @@ class Messenger(Node):
         Args:
             mailboxes: Dict from module to `Mailbox`.
         """
-        name = self.get_name()
         if not self._inputs:
             raise RuntimeError(
-                f"{name} has nothing to read. Call {self.name or 'module'}.connect(observation) "
-                "before update()."
+                f"{self.get_name()} has nothing to read. "
+                f"Call {self.name or 'module'}.connect(observation) before update()."
             )
         received = []
         for module in self._inputs:
             message = mailboxes[module].forward_for(self)
             if message is None and self.waits_for_inputs and not self._writes_update:
                 raise RuntimeError(
-                    f"{module.get_name()} has sent nothing to {name} yet. "
-                    f"Call its update() before {name}'s."
+                    f"{module.get_name()} has sent nothing to {self.get_name()} yet. "
+                    f"Call its update() before {self.get_name()}'s."
                 )
             received.append(message)
         spoken = [
@@ -96,7 +107,7 @@ class Messenger(Node):
             first, expected = spoken[0]
             if length != expected:
                 raise ValueError(
-                    f"{name} reads {expected} samples from {first.get_name()} and "
+                    f"{self.get_name()} reads {expected} samples from {first.get_name()} and "
                     f"{length} from {module.get_name()}. "
                     "All inputs need the same number of samples."
                 )
@@ -171,8 +182,8 @@ class Messenger(Node):
         forward = self.mailbox.forward if forward is None else forward
         if forward is None:
             return
-        by = sender.get_name() if sender is not None else "Somebody"
         if np.shape(message) != np.shape(forward):
+            by = sender.get_name() if sender is not None else "Somebody"
             rows = len(np.shape(message)) < 1 or len(message) != len(forward)
             raise ValueError(
                 f"{by} sent {self.get_name()} a message of shape {np.shape(message)}, but "
@@ -183,6 +194,7 @@ class Messenger(Node):
             try:
                 as_categorical(message)
             except ValueError as error:
+                by = sender.get_name() if sender is not None else "Somebody"
                 raise ValueError(
                     f"{by} sent {self.get_name()} a message that holds no class probabilities: "
                     f"{error}"

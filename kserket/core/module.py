@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from kserket.core.configurable import Configurable
+from kserket.core.attributes import Configurable
 from kserket.core.devices import capture_strategy_scope
 from kserket.core.hooks import Hooks
 from kserket.core.options import check_flag

@@ -9,7 +9,7 @@ import time
 
 import keras
 
-from kserket.core.watching import check_verbose
+from kserket.core.options import check_verbose
 
 SHOWN = ("loss", "log_likelihood", "accuracy")  # figures in a round's line; history has all
 MIN_INTERVAL = 0.2  # seconds between two rewrites of the line on a terminal

@@ -15,7 +15,7 @@ from kserket.core.loaded import check_parameters
 _BEFORE = "previous"  # folder of the parameters before the last ones that were read
 
 
-def write(module, inference):
+def write(module, inference, input_shapes):
     """Writes the result files of an update: parameters first, then the texts.
 
     After learning, the module's `fingerprint` is set to the digest of its new parameters. Without
@@ -24,56 +24,58 @@ def write(module, inference):
     Args:
         module: A `LearningModule`.
         inference: The `Inference` that the update arrived at.
+        input_shapes: Shapes of a sample of each of its inputs, lists.
     """
-    if module.folder is None:
+    own = module.folder
+    if own is None:
         return
-    with files.naming(module.folder):
-        module.folder.mkdir(parents=True, exist_ok=True)
+    with files.naming(own):
+        own.mkdir(parents=True, exist_ok=True)
     learns = module.mode == "learn"
-    folders, texts = [module.folder], _texts(module, inference)
+    folders, texts = [own], _texts(module, inference, own)
     if module.keep_rounds:
-        folders.append(module.folder / f"{module.rounds:03d}")
+        folders.append(own / f"{module.rounds:03d}")
         with files.naming(folders[1]):
             folders[1].mkdir(exist_ok=True)
     with files.replacing() as open_new:
         for folder in folders:
             if learns:
-                fingerprint = _write_parameters(module, folder, open_new)
+                fingerprint = _write_parameters(module, folder, input_shapes, open_new)
             for name, array in texts.items():
                 results.write_text(folder / name, array, open_new)
         if learns and module.is_read:
-            _keep_newest(module)
+            _keep_newest(own, module.parameters_file)
     if learns:
         module.note_written(fingerprint)
 
 
-def _write_parameters(module, folder, open_new):
+def _write_parameters(module, folder, input_shapes, open_new):
     metadata = {
         "module": type(module).__name__,
         "settings": module.settings(),
-        "input_shapes": module.input_shapes,
+        "input_shapes": input_shapes,
         "inputs": [below.fingerprint for below in module.inputs],
     }
     path = folder / module.parameters_file
     return results.write_parameters(path, module.get_parameters(), metadata, open_new)
 
 
-def _keep_newest(module):
+def _keep_newest(folder, name):
     """Keeps the parameters that a new file is about to replace, on which readers have learned."""
-    for part in results.parts(module.parameters_file):
-        path = module.folder / part
+    for part in results.parts(name):
+        path = folder / part
         if path.is_file():
-            files.keep(path, module.folder / _BEFORE / part)
+            files.keep(path, folder / _BEFORE / part)
 
 
-def _texts(module, inference):
+def _texts(module, inference, folder):
     """Dict from file name to array; files of those that are too large are removed."""
     arrays = module.text_files(inference)
     if "accuracy" in module.logs:
         arrays["acc_{mode}.txt"] = np.array([module.logs["accuracy"]])
-    texts = {}
+    texts, mode = {}, module.mode
     for pattern, array in arrays.items():
-        path = module.folder / pattern.format(mode=module.mode)
+        path = folder / pattern.format(mode=mode)
         size = math.prod(np.shape(array))
         if module.text_limit is None or size <= module.text_limit:
             texts[path.name] = array

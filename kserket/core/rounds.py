@@ -9,6 +9,7 @@ import numpy as np
 from kserket.core.learning_module import LearningModule
 from kserket.core.observation import Observation
 from kserket.core.options import (
+    check_callbacks,
     check_dict,
     check_nonnegative_int,
     check_path,
@@ -17,12 +18,11 @@ from kserket.core.options import (
     is_whole,
     shown,
 )
+from kserket.core.parameters import rolled_back_on_error
 from kserket.core.prediction import read_data
 from kserket.core.progress import Progress, stopping_on_interrupt
 from kserket.core.restarts import choose_start
-from kserket.core.rollback import rolled_back_on_error
 from kserket.core.saving import Backup
-from kserket.core.watching import check_callbacks
 from kserket.labels import as_labels
 
 

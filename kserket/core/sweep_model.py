@@ -7,12 +7,15 @@ from typing import Any, Self
 import keras
 import numpy as np
 from numpy.typing import ArrayLike
+from threadpoolctl import threadpool_limits
 
 from kserket.core.attributes import refuse_change
 from kserket.core.keywords import KERAS_OPTIONS, check_keywords, keywords
 from kserket.core.options import (
+    check_callbacks,
     check_flag,
     check_format,
+    check_needs_no_optimizer,
     check_nonnegative_int,
     check_path,
     check_positive_int,
@@ -20,9 +23,11 @@ from kserket.core.options import (
     check_tolerance,
 )
 from kserket.core.progress import showing_sweeps
-from kserket.core.threads import threads_for
-from kserket.core.watching import check_callbacks, check_needs_no_optimizer
 from kserket.typing import PathLike, Verbose
+
+ROWS_FOR_THREADS = (
+    50_000  # from here on the products of a sweep are large enough for several threads
+)
 
 
 class SweepModel(keras.Model):
@@ -305,6 +310,21 @@ class SweepModel(keras.Model):
             observers.on_train_end()
         self._num_fits += 1
         return self.history
+
+
+def threads_for(num_rows):
+    """Within it products of few rows use one thread, those of many what the process allows.
+
+    Where threads of two libraries, or another process, share a core, each small product waits for
+    threads that wait for each other, which takes many times as long as the product itself.
+
+    Args:
+        num_rows: N, rows of the data.
+
+    Returns:
+        A context manager.
+    """
+    return threadpool_limits(1 if num_rows < ROWS_FOR_THREADS else None, user_api="blas")
 
 
 @functools.lru_cache

@@ -33,7 +33,36 @@ def read(x, *, num_components, num_features=None, sample_weight=None, missing=No
         ValueError: If names, shapes or values do not fit.
     """
     parts = named_inputs(x, "variance", "class_prior")
-    x, variance = parts["x"], parts.get("variance")
+    data = checked(parts["x"], parts.get("variance"), missing, num_features)
+    prior = class_prior(parts.get("class_prior"), num_components, len(data.x), "sample")
+    weight = _weight(sample_weight, len(data.x), gibbs)
+    return under_prior(data._replace(weight=weight), prior)
+
+
+def under_prior(data, prior):
+    """Data with class probabilities from above.
+
+    Args:
+        data: `inference.gaussian_mixture.data.Data`.
+        prior: `Categorical` (N, K), or None.
+    """
+    if prior is None:
+        return data
+    return data._replace(log_prior=storage.apply(_with_zeros, prior.log_probs))
+
+
+def checked(x, variance=None, missing=None, num_features=None):
+    """`read` of x and its variance alone.
+
+    Args:
+        x: As in `read`, by itself.
+        variance: (N, D), or None.
+        missing: As in `read`.
+        num_features: As in `read`.
+
+    Returns:
+        `inference.gaussian_mixture.data.Data`.
+    """
     if isinstance(x, messages.Gaussian):
         missing = x.missing if missing is None else missing
         x, variance = x.mean, x.variance if variance is None else variance
@@ -60,14 +89,7 @@ def read(x, *, num_components, num_features=None, sample_weight=None, missing=No
         x, variance = _silenced(x, missing), _silenced(variance, missing)
     check_finite(x, "GaussianMixture")
     check_size(x, "GaussianMixture")
-    prior = class_prior(parts.get("class_prior"), num_components, len(x), "sample")
-    return Data(
-        x,
-        variance,
-        None if prior is None else storage.apply(_with_zeros, prior.log_probs),
-        _weight(sample_weight, len(x), gibbs),
-        missing,
-    )
+    return Data(x, variance, missing=missing)
 
 
 def check_size(x, name):

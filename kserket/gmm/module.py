@@ -16,7 +16,7 @@ from kserket.core.options import check_positive_int
 from kserket.core.registry import register_module
 from kserket.floors import LOG_ZERO
 from kserket.gmm import rule
-from kserket.gmm.data import check_size, read
+from kserket.gmm.data import check_size, checked, under_prior
 from kserket.gmm.model import GaussianMixture
 from kserket.inference import mixture_chain
 from kserket.inference.gaussian_mixture import learning, scoring
@@ -151,20 +151,21 @@ class GMM(LearningModule):
     def read(self, inputs: list[Any], prior: Any) -> Any:
         """`inference.gaussian_mixture.data.Data` of what was received."""
         self._check_shape(inputs)
-        x = inputs[0]
-        self._check_classes(prior, self.K)
+        x, name = inputs[0], self.get_name()
+        prior = self._check_classes(prior, self.K)
         learns_order = any(reader.learns_below for reader in self.readers)
         if learns_order and self.K is None:
             raise ValueError(
-                f"{self.get_name()} finds its number of classes alone, and a chain above learns "
+                f"{name} finds its number of classes alone, and a chain above learns "
                 "together with it (joint=True). Give K."
             )
         if prior is None and learns_order:
-            prior = np.full((len(x), self.K), 1.0 / self.K)  # the order replaces mixing weights
+            uniform = np.full((len(x), self.K), 1.0 / self.K)  # the order replaces mixing weights
+            prior = messages.Categorical(uniform)
         missing = messages.missing_rows(x)
         x = x if isinstance(x, messages.Gaussian) else np.asarray(x)
-        check_size(np.asarray(x), self.get_name())
-        return read({"x": x, "class_prior": prior}, num_components=self.K, missing=missing)
+        check_size(np.asarray(x), name)
+        return under_prior(checked(x, missing=missing), prior)
 
     def build_model(self, data: Any) -> GaussianMixture:
         model = GaussianMixture(self.K, **self._options, name=tensors.identifier(self.name))
@@ -231,14 +232,15 @@ class GMM(LearningModule):
             An `Inference`.
         """
         data = data if isinstance(data, Data) else self.read(data, prior)
-        return self._conclude(data, self.model.likelihood(data))
+        found = self.model.found
+        likelihood = scoring.component_log_likelihood(data, found, self.model.inference)
+        return self._conclude(data, found, likelihood)
 
     def infer_learned(self, data: Any) -> Inference:
         """As `infer`; groups that the mixture kept are evidence, too."""
-        likelihood = self.model.likelihood(data)
-        self._score_of_data = scoring.mean_log_density(
-            data, self.model.found, self.model.inference, likelihood
-        )
+        found, inference = self.model.found, self.model.inference
+        likelihood = scoring.component_log_likelihood(data, found, inference)
+        self._score_of_data = scoring.mean_log_density(data, found, inference, likelihood)
         groups = self._known(self._groups, data) if self.mode == "learn" else None
         if groups is not None and learning.uses_groups(data.seen()[0], self.model.keep_groups):
             likelihood = storage.apply(
@@ -246,16 +248,17 @@ class GMM(LearningModule):
                 likelihood,
                 groups,
             )
-        return self._conclude(data, likelihood)
+        return self._conclude(data, found, likelihood)
 
-    def _conclude(self, data, likelihood):
-        """The `Inference` from a likelihood (N, K)."""
-        log_evidence, log_posterior = self.model.conclude(data, likelihood)
+    def _conclude(self, data, found, likelihood):
+        """The `Inference` from what was found and a likelihood (N, K)."""
+        log_weights = scoring.log_weights(found.state, self.model.inference)
+        log_evidence, log_posterior = rule.conclude_rows(data, likelihood, log_weights)
         evidence = messages.Categorical.from_log(log_evidence, data.missing)
         posterior = evidence
         if log_posterior is not log_evidence or data.missing is not None:
             posterior = messages.Categorical.from_log(log_posterior)
-        downward = messages.Mixture(posterior.probs, self.model.means, self.model.covariances)
+        downward = messages.Mixture.of_classes(posterior, found.means(), found.covariances())
         return Inference(evidence, [downward], posterior)
 
     def _check_shape(self, inputs):

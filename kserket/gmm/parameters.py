@@ -89,7 +89,8 @@ class MixtureParameters(SweepModel):
         if not self.is_fitted:
             return None
         gaps = self._parameters["resolution"].numpy()
-        return Found(self.prior, self.state, self.power_transform, gaps)
+        prior = self._gather(gaussian_mixture.Prior, "prior_")
+        return Found(prior, self._gather(gaussian_mixture.State), self.power_transform, gaps)
 
     @property
     def power_transform(self) -> Any:
@@ -101,17 +102,14 @@ class MixtureParameters(SweepModel):
     @property
     def means(self) -> Floats:
         """Component means (K, D); medians under a power transform."""
-        mean, transform = self._fitted().mean, self.power_transform
-        return mean if transform is None else transform.inverse(mean)
+        self._fitted()
+        return self.found.means()
 
     @property
     def covariances(self) -> Floats:
         """Component covariances (K, D, D); under a power transform to first order at `means`."""
-        covariances, transform = gaussian_mixture.covariances(self._fitted()), self.power_transform
-        if transform is None:
-            return covariances
-        slopes = np.exp(-transform.log_slope(self.means))
-        return covariances * slopes[:, :, None] * slopes[:, None, :]
+        self._fitted()
+        return self.found.covariances()
 
     @property
     def mixing_weights(self) -> Floats:

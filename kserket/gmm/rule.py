@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from kserket import storage
 from kserket.gmm.tensors import transformed, untransformed
 from kserket.inference.power_transform import PowerTransform
 
@@ -144,6 +145,31 @@ def conclude(likelihood, log_weights, log_prior=None, heard=None):
         posterior = likelihood + log_weights
         return posterior, posterior
     return likelihood, likelihood + log_prior
+
+
+def conclude_rows(data, likelihood, log_weights):
+    """`conclude` of checked arrays, which may lie in files.
+
+    Args:
+        data: `inference.gaussian_mixture.data.Data`.
+        likelihood: (N, K) log p(x | component), and whatever else is known of classes.
+        log_weights: (K,).
+
+    Returns:
+        Evidence and posterior, logarithms (N, K) that are not normalized.
+    """
+    heard = None if data.missing is None else ~data.missing[:, None]
+    if data.log_prior is None:
+        both = storage.apply(
+            lambda part, heard: conclude(part, log_weights, None, heard)[0], likelihood, heard
+        )
+        return both, both
+    return storage.apply(
+        lambda part, prior, heard: conclude(part, log_weights, prior, heard),
+        likelihood,
+        data.log_prior,
+        heard,
+    )
 
 
 def draw(terms, latent, seed):

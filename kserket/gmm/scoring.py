@@ -62,7 +62,8 @@ class MixtureScoring(MixtureParameters):
         """
         self._fitted()
         data = self._read(x)
-        posterior = self.conclude(data, self.likelihood(data))[1]
+        log_weights = scoring.log_weights(self.state, self.inference)
+        posterior = rule.conclude_rows(data, self.likelihood(data), log_weights)[1]
         return storage.apply(_probabilities, posterior)
 
     def component_log_likelihood(self, x: ArrayLike, variance: ArrayLike | None = None) -> Floats:
@@ -89,32 +90,6 @@ class MixtureScoring(MixtureParameters):
     def likelihood(self, data: Any) -> Floats:
         """`component_log_likelihood` of checked data, (N, K); missing rows have no meaning."""
         return scoring.component_log_likelihood(data, self.found, self.inference)
-
-    def conclude(self, data: Any, likelihood: Floats) -> Any:
-        """What is sent up and the posterior, of checked data.
-
-        Args:
-            data: `inference.gaussian_mixture.data.Data`.
-            likelihood: (N, K), what `likelihood` returned, and whatever else is known.
-
-        Returns:
-            Evidence and posterior, logarithms (N, K) that are not normalized.
-        """
-        log_weights = scoring.log_weights(self._fitted(), self.inference)
-        heard = None if data.missing is None else ~data.missing[:, None]
-        if data.log_prior is None:
-            both = storage.apply(
-                lambda part, heard: rule.conclude(part, log_weights, None, heard)[0],
-                likelihood,
-                heard,
-            )
-            return both, both
-        return storage.apply(
-            lambda part, prior, heard: rule.conclude(part, log_weights, prior, heard),
-            likelihood,
-            data.log_prior,
-            heard,
-        )
 
     def log_likelihood(self, x: Any, class_prior: ArrayLike | None = None) -> Floats:
         """log p(x) of each datum, parameters integrated out.

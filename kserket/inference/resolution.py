@@ -50,11 +50,6 @@ def find(x, counted=None):
     return gaps
 
 
-def variance(gaps):
-    """The variance (D,) of data recorded with such gaps (D,), or None where there are none."""
-    return np.square(gaps) / 12.0 if np.any(gaps) else None
-
-
 def _gap(values):
     """The gap between values (N,) that make up a grid; 0 if they do not lie on one.
 

@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from kserket.core.keywords import suggests
-from kserket.core.options import check_choice, check_positive_int
-from kserket.core.watching import check_callbacks
+from kserket.core.options import check_callbacks, check_choice, check_positive_int
 from kserket.inference import document_classes, topic_learning, topic_model
 from kserket.mlda import data, options
 from kserket.mlda.scoring import TopicScoring

@@ -9,9 +9,8 @@ import numpy as np
 
 from kserket import storage
 from kserket.core import compiled_loop
-from kserket.core.options import check_nonnegative_int, check_positive_int
-from kserket.core.rollback import has_finite_weights, restored
-from kserket.core.watching import check_verbose
+from kserket.core.options import check_nonnegative_int, check_positive_int, check_verbose
+from kserket.core.parameters import has_finite_weights, restored
 from kserket.vae import batches
 from kserket.vae.inputs import by_name, check, is_arrays
 from kserket.vae.standardization import array_batches, in_single, is_exact_in_single

@@ -6,7 +6,7 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import kserket as srk
-from kserket.core import threads
+from kserket.core import sweep_model
 
 
 class Watch(keras.callbacks.Callback):
@@ -35,7 +35,7 @@ FITS = {
 @pytest.mark.parametrize("kind", FITS)
 @pytest.mark.parametrize("limit, is_limited", [(100, True), (10, False)])
 def test_few_rows_are_swept_on_one_thread(kind, limit, is_limited, monkeypatch):
-    monkeypatch.setattr(threads, "ROWS", limit)
+    monkeypatch.setattr(sweep_model, "ROWS_FOR_THREADS", limit)
     model, x = FITS[kind]()
     watch = Watch()
     with threadpool_limits(2, user_api="blas"):

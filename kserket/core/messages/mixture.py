@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from kserket import storage
 from kserket.arrays import as_numbers, check_finite
-from kserket.core.messages.categorical import row_sums
+from kserket.core.messages.categorical import Categorical, row_sums
 from kserket.core.messages.message import Message, frozen
 from kserket.typing import Array, Floats
 
@@ -68,6 +68,25 @@ class Mixture(Message):
         self._responsibilities = frozen(responsibilities)
         self._means, self._covariances = frozen(means), frozen(covariances)
         self._array: Array | None = None  # made when it is first read
+
+    @classmethod
+    def of_classes(cls, classes: Categorical, means: Floats, covariances: Floats) -> Self:
+        """A message from class probabilities and from parameters that a model has learned.
+
+        Args:
+            classes: `Categorical` (N, K).
+            means: Array (K, D).
+            covariances: Array (K, D, D), symmetric and positive definite.
+
+        Raises:
+            ValueError: If a mean or covariance is not finite.
+        """
+        check_finite(means, "The means of a Mixture message")
+        check_finite(covariances, "The covariances of a Mixture message")
+        self = cls.__new__(cls)
+        self._responsibilities, self._array = classes.probs, None
+        self._means, self._covariances = frozen(means), frozen(covariances)
+        return self
 
     @property
     def responsibilities(self) -> Floats:

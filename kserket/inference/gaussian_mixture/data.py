@@ -5,11 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kserket import storage
-from kserket.inference import resolution
-from kserket.inference.gaussian_mixture.parameters import (
-    Prior,
-    State,
-)
+from kserket.inference.gaussian_mixture.parameters import Prior, State, covariances
 from kserket.inference.power_transform import PowerTransform
 
 
@@ -61,6 +57,19 @@ class Found(NamedTuple):
     classes: np.ndarray | None = None
     figure: float | None = None
 
+    def means(self):
+        """Component means (K, D) of the data; medians under a power transform."""
+        mean = self.state.mean
+        return mean if self.transform is None else self.transform.inverse(mean)
+
+    def covariances(self):
+        """Component covariances (K, D, D); under a power transform to first order at `means`."""
+        expected = covariances(self.state)
+        if self.transform is None:
+            return expected
+        slopes = np.exp(-self.transform.log_slope(self.means()))
+        return expected * slopes[:, :, None] * slopes[:, None, :]
+
 
 def check_counts(data):
     """Checks that there is something to learn from.
@@ -77,12 +86,28 @@ def check_counts(data):
         raise ValueError("No datum counts: `sample_weight` is zero or `variance` infinite.")
 
 
+def check_num_components(num_components, state, log_prior):
+    """K, from whichever tells it."""
+    told = {}
+    if num_components is not None:
+        told["num_components"] = num_components
+    if state is not None:
+        told["state"] = len(state.mean)
+    if log_prior is not None:
+        told["log_prior"] = log_prior.shape[-1]
+    if len(set(told.values())) != 1:
+        raise ValueError(
+            "fit() needs one number of components: from `num_components`, or from the `state` or "
+            f"the `log_prior` given. Received: {told}"
+        )
+    return next(iter(told.values()))
+
+
 def resolved(data, gaps):
     """Data of which the variance is that of their resolution, gaps (D,), unless they have one."""
-    variance = resolution.variance(gaps)
-    if data.variance is not None or variance is None:
+    if data.variance is not None or not np.any(gaps):
         return data
-    return data._replace(variance=np.broadcast_to(variance, data.x.shape))
+    return data._replace(variance=np.broadcast_to(np.square(gaps) / 12.0, data.x.shape))
 
 
 def transformed(data, transform):

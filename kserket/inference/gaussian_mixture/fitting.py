@@ -2,11 +2,10 @@
 
 import numpy as np
 
-from kserket.inference import quadratic_form
 from kserket.inference.gaussian_mixture.blocks import Blocks
-from kserket.inference.gaussian_mixture.parameters import maximize
-from kserket.inference.gaussian_mixture.starts import check_num_components, start
-from kserket.inference.gaussian_mixture.sweep import expect, terms_of
+from kserket.inference.gaussian_mixture.data import check_num_components
+from kserket.inference.gaussian_mixture.starts import start
+from kserket.inference.gaussian_mixture.sweep import climb
 
 
 def fit(
@@ -71,18 +70,5 @@ def fit(
             learn_prior=False,
         )
         state, start_bounds = found.state, found.bounds
-    before = quadratic_form.prior_terms(prior.normal_wishart)
-    bounds = []
-    for sweep in range(1, num_sweeps + 1):
-        sums, bound = expect(data, prior, state, terms_of(data, before, state))
-        state = maximize(prior, sums)
-        bounds.append(bound)
-        try:
-            if callback is not None:
-                callback(sweep, num_sweeps, bound, state)
-        except StopIteration:
-            break
-        if tolerance is not None and sweep > 1:
-            if bound - bounds[-2] < tolerance * sums.weight:
-                break
-    return state, np.array(bounds), start_bounds
+    state, bounds = climb(data, prior, state, num_sweeps, tolerance, callback)
+    return state, bounds, start_bounds

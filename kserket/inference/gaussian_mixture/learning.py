@@ -10,6 +10,7 @@ import numpy as np
 from kserket import storage
 from kserket.inference import class_prior, gaussian_gibbs, resolution
 from kserket.inference.gaussian_mixture import merging
+from kserket.inference.gaussian_mixture.blocks import Blocks
 from kserket.inference.gaussian_mixture.data import (
     Found,
     arguments,
@@ -18,7 +19,6 @@ from kserket.inference.gaussian_mixture.data import (
     resolved,
     transformed,
 )
-from kserket.inference.gaussian_mixture.fitting import fit
 from kserket.inference.gaussian_mixture.parameters import (
     State,
     default_prior,
@@ -31,6 +31,7 @@ from kserket.inference.gaussian_mixture.scoring import (
     log_weights,
 )
 from kserket.inference.gaussian_mixture.starts import start
+from kserket.inference.gaussian_mixture.sweep import climb
 from kserket.inference.power_transform import PowerTransform
 from kserket.inference.umap_clusters import group_probabilities, umap_clusters
 
@@ -232,14 +233,9 @@ def _climb(data, options, found, num_sweeps, callback):
             lambda: found._replace(state=state, figure=bound + slopes),
         )
 
-    state, bounds, _ = fit(
-        prior=found.prior,
-        state=found.state,
-        num_sweeps=num_sweeps,
-        tolerance=options.tolerance,
-        callback=None if callback is None else report,
-        **arguments(prepared(data, found)),
-    )
+    watch = None if callback is None else report
+    blocks = Blocks(found.prior, *prepared(data, found)[:4])
+    state, bounds = climb(blocks, found.prior, found.state, num_sweeps, options.tolerance, watch)
     return found._replace(state=state, figure=float(bounds[-1]) + slopes if len(bounds) else None)
 
 

@@ -11,6 +11,7 @@ from kserket import storage
 from kserket.inference import class_prior, quadratic_form
 from kserket.inference.gaussian_mixture import empirical_bayes, powers
 from kserket.inference.gaussian_mixture.blocks import Blocks, take_rows
+from kserket.inference.gaussian_mixture.data import check_num_components
 from kserket.inference.gaussian_mixture.parameters import (
     Prior,
     State,
@@ -215,23 +216,6 @@ def _clusters(x, variance, num_components, rng, probabilities, sample_weight, st
         responsibilities = class_prior.match(responsibilities, probabilities)
     responsibilities[~counted] = 1.0 / num_components
     return responsibilities
-
-
-def check_num_components(num_components, state, log_prior):
-    """K, from whichever tells it."""
-    told = {}
-    if num_components is not None:
-        told["num_components"] = num_components
-    if state is not None:
-        told["state"] = len(state.mean)
-    if log_prior is not None:
-        told["log_prior"] = log_prior.shape[-1]
-    if len(set(told.values())) != 1:
-        raise ValueError(
-            "fit() needs one number of components: from `num_components`, or from the `state` or "
-            f"the `log_prior` given. Received: {told}"
-        )
-    return next(iter(told.values()))
 
 
 class _Run(NamedTuple):

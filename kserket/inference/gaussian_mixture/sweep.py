@@ -8,6 +8,7 @@ from kserket.inference.gaussian_mixture.blocks import Blocks, Prediction
 from kserket.inference.gaussian_mixture.parameters import (
     Statistics,
     expected_log_weights,
+    maximize,
     weight_divergence,
 )
 
@@ -112,6 +113,37 @@ def statistics_from_responsibilities(
         data.form.add_moments(moments, weighted, block.data)
         weight += block.total_weight
     return Statistics(*data.form.unpack(moments), np.nan, weight)
+
+
+def climb(data, prior, state, num_sweeps, tolerance=None, callback=None):
+    """Sweeps over the same data until the bound has settled.
+
+    Args:
+        data: `Blocks`.
+        prior: `Prior`.
+        state: `State` to go on from.
+        num_sweeps: How many sweeps to do at most.
+        tolerance: As in `fit`.
+        callback: As in `fit`.
+
+    Returns:
+        `State`; (sweeps,) bounds, each of the state that the sweep started from.
+    """
+    before = quadratic_form.prior_terms(prior.normal_wishart)
+    bounds = []
+    for sweep in range(1, num_sweeps + 1):
+        sums, bound = expect(data, prior, state, terms_of(data, before, state))
+        state = maximize(prior, sums)
+        bounds.append(bound)
+        try:
+            if callback is not None:
+                callback(sweep, num_sweeps, bound, state)
+        except StopIteration:
+            break
+        if tolerance is not None and sweep > 1:
+            if bound - bounds[-2] < tolerance * sums.weight:
+                break
+    return state, np.array(bounds)
 
 
 def expect(data, prior, state, terms):
