@@ -10,6 +10,7 @@ from kserket import (
     metrics,
     mlda,
     mm,
+    nn,
     plotting,
     preprocessing,
     ros,
@@ -37,6 +38,7 @@ from kserket.core.registry import register_module
 from kserket.gmm import GaussianMixture
 from kserket.mlda import MultimodalLDA
 from kserket.mm import MarkovChain
+from kserket.nn import SupervisedHead
 from kserket.selection import select_components
 from kserket.vae import VariationalAutoencoder
 from kserket.version import __version__
@@ -54,6 +56,7 @@ __all__ = [
     "Module",
     "MultimodalLDA",
     "Observation",
+    "SupervisedHead",
     "VariationalAutoencoder",
     "__version__",
     "bow",
@@ -66,6 +69,7 @@ __all__ = [
     "missing_rows",
     "mlda",
     "mm",
+    "nn",
     "plotting",
     "preprocessing",
     "product",

@@ -13,7 +13,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import kserket as srk
-from kserket import gmm, mlda, mm, tt, vae
+from kserket import gmm, mlda, mm, nn, tt, vae
 from kserket.core.module import Module
 
 N = 24
@@ -99,6 +99,15 @@ def documents(num_samples):
     classes = np.arange(num_samples) % 2
     counts = rng.poisson(1 + 4.0 * np.eye(2)[classes].repeat(3, axis=1)) + np.eye(6)[classes]
     return [counts, srk.Categorical(0.1 + 0.7 * np.eye(3)[classes])]
+
+
+def classes_and_targets(num_samples):
+    """Class probabilities of a classifier, and targets that go with them."""
+    rng = np.random.default_rng(num_samples)
+    classes = np.arange(num_samples) % 2
+    targets = np.array([[0.0, 1.0, 2.0], [3.0, 1.5, 0.0]])[classes]
+    sure = srk.Categorical(0.2 + 0.6 * np.eye(2)[classes])
+    return [sure, targets + 0.1 * rng.normal(size=(num_samples, 3))]
 
 
 def experts(num_samples):
@@ -199,6 +208,12 @@ CONFIGS = {
         experts,
         probabilities,
         {"parameters.h5", "Pdz_learn.txt", "class_learn.txt", "signs_learn.txt"},
+    ),
+    "head": Config(
+        lambda **options: nn.NN(30, 20, batch_size1=7, **options),
+        classes_and_targets,
+        probabilities,
+        {"parameters.h5", "loss.txt", "message_learn.txt", "Pdz_learn.txt"},
     ),
     "after the template": Config(
         lambda **options: PoissonMixture(2, itr=5, **options),
@@ -523,7 +538,7 @@ def test_options_are_checked_when_the_module_is_made(config):
 
 FAMILIES = [
     member
-    for package in (vae, gmm, mm, mlda)
+    for package in (vae, gmm, mm, mlda, nn)
     for member in vars(package).values()
     if inspect.isclass(member) and issubclass(member, srk.LearningModule)
 ]

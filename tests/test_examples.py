@@ -18,7 +18,7 @@ EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
 OWN_DATA = {
     *("naming_game.py", "naming_game_processes.py", "new_words.py"),
     "number_recognition.py",
-    *("poisson_family.py", "serving.py", "user_module.py"),
+    *("poisson_family.py", "serving.py", "user_module.py", "vae_gmm_nn.py"),
 }
 
 

@@ -68,6 +68,13 @@ def as_categorical(message: Any) -> Categorical:
     return message if is_categorical(message) else from_log(tf.math.log(message))
 
 
+def without_gaps(message: Any) -> Categorical:
+    """Reads a message or a tensor (N, K) of probabilities, its rows of NaN missing."""
+    if is_categorical(message):
+        return message
+    return from_log(tf.math.log(message), missing_rows(message))
+
+
 def product(given: Any) -> Any:
     """The product of several messages about one variable, or None of none.
 

@@ -52,7 +52,7 @@ def read(inputs, prior, sources, owner):
     spoken = []
     for message, source in zip(inputs, sources, strict=True):
         try:
-            spoken.append(messages.as_categorical(_without_gaps(message)))
+            spoken.append(messages.without_gaps(message))
         except ValueError as error:
             raise ValueError(
                 f"{owner} reads class probabilities (N, K), such as a GMM sends. What {source} "
@@ -76,12 +76,3 @@ def read(inputs, prior, sources, owner):
             row &= ~message.missing
     evidence = np.stack([message.log_probs for message in spoken])
     return Data(np.where(seen[..., None], evidence, 0.0), seen, prior)
-
-
-def _without_gaps(message):
-    """A message; an array's rows of NaN become a mask."""
-    missing = messages.missing_rows(message)
-    if isinstance(message, messages.Message) or missing is None:
-        return message
-    uniform = 1.0 / message.shape[1]
-    return messages.Categorical(np.where(missing[:, None], uniform, message), missing)

@@ -139,7 +139,7 @@ class Experts(LearningModule):
         """`infer` in TensorFlow operations; see `Module.tensor_infer`."""
         evidence, unseen = [], []
         for message, order in zip(inputs, tf.unstack(terms.numbering), strict=True):
-            message = _as_categorical(message)
+            message = tensors.without_gaps(message)
             logs = tf.gather(self.soften(message.log_probs), order, axis=1)
             if message.missing is None:
                 unseen.append(tf.zeros(tf.shape(logs)[:1], "bool"))
@@ -275,14 +275,6 @@ class TtoT(Experts):
             found = experts.match_classes(data.log_evidence, data.seen, before)
             self.model.adopt(found)
         return {"agreement": agreement(self.aligned(data).argmax(axis=2), data.seen)}
-
-
-def _as_categorical(message):
-    """A tensor (N, K) of probabilities as a `Categorical`, its rows of NaN missing."""
-    if tensors.is_categorical(message):
-        return message
-    missing = tensors.missing_rows(message)
-    return tensors.from_log(tf.math.log(message), missing)
 
 
 def agreement(classes, seen):

@@ -11,7 +11,7 @@ from keras import ops
 from numpy.typing import ArrayLike
 
 from kserket import storage
-from kserket.core import compiled_loop, messages, tensors
+from kserket.core import compiled_loop, messages, optimizers, tensors
 from kserket.core.attributes import Fixed
 from kserket.core.inference import Inference
 from kserket.core.keywords import in_words_of
@@ -19,7 +19,7 @@ from kserket.core.learning_module import LearningModule
 from kserket.core.options import LARGEST_SINGLE, check_positive, check_positive_int, is_whole
 from kserket.core.registry import register_module
 from kserket.typing import Array, Mode, PathLike
-from kserket.vae import fitting, optimizers
+from kserket.vae import fitting
 from kserket.vae.data import as_data
 from kserket.vae.inputs import check_unit_interval
 from kserket.vae.model import LARGEST, VariationalAutoencoder

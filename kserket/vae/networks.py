@@ -5,8 +5,8 @@ import math
 import keras
 import tensorflow as tf
 
+from kserket.core.optimizers import as_keras_optimizer
 from kserket.core.options import shown
-from kserket.vae.optimizers import as_keras_optimizer
 
 
 def check_network(**options):
@@ -46,7 +46,7 @@ def own_networks(module, shape):
         decoded = module.build_decoder(z)
         if isinstance(decoded, (tuple, list)) and len(decoded) == 2:
             decoded, given = decoded  # Serket's (logits, optimizer)
-            optimizer = as_keras_optimizer(given, module.learning_rate)
+            optimizer = as_keras_optimizer(given, module.learning_rate, "build_decoder")
         networks["decoder"] = keras.Model(z, decoded)
     return networks, optimizer
 

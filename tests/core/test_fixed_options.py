@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import kserket as srk
-from kserket import gmm, mlda, mm, tt, utils, vae
+from kserket import gmm, mlda, mm, nn, tt, utils, vae
 from kserket.core import learning_module, module
 from kserket.core.keywords import keywords
 
@@ -14,8 +14,9 @@ MAY_CHANGE = {  # what docs/guides/callbacks_schedules.md names, and the scale o
     *("mode", "labels", "category", "save_dir", "load_dir", "seed", "keep_rounds", "filename"),
     *("lengths", "shared_classes", "KL_param", "kl_weight", "learning_rate"),
 }
-CHECKED_BY_UPDATE = {"itr", "batch_size"}
-OF_KERAS = {"encoder", "decoder", "kl_weight"}  # layers and a variable of the VAE's Keras model
+CHECKED_BY_UPDATE = {"itr", "batch_size", "itr1", "itr2", "batch_size1", "batch_size2"}
+# Layers, a variable and what compile() sets of Keras models.
+OF_KERAS = {"encoder", "decoder", "kl_weight", "network", "loss"}
 MADE = {
     "Observation": lambda: srk.Observation(np.eye(3)),
     "GroupSum": lambda: utils.GroupSum([0, 0, 1]),
@@ -25,12 +26,14 @@ MADE = {
     "GMM": lambda: gmm.GMM(2),
     "MarkovModel": lambda: mm.MarkovModel(),
     "MLDA": lambda: mlda.MLDA(2),
+    "NN": lambda: nn.NN(),
     "TtoT": lambda: tt.TtoT(),
     "NamingGame": lambda: tt.NamingGame(),
     "VariationalAutoencoder": lambda: srk.VariationalAutoencoder(2),
     "GaussianMixture": lambda: srk.GaussianMixture(2),
     "MarkovChain": lambda: srk.MarkovChain(2),
     "MultimodalLDA": lambda: srk.MultimodalLDA(2),
+    "SupervisedHead": lambda: srk.SupervisedHead(2, (3,)),
 }
 NOTHING = object()  # no option takes it
 
@@ -57,7 +60,7 @@ def test_no_option_changes_without_a_word(name):
         assert getattr(made, option, None) is before, option
 
 
-@pytest.mark.parametrize("name", ["VAE", "GMM", "MarkovModel", "MLDA", "NamingGame"])
+@pytest.mark.parametrize("name", ["VAE", "GMM", "MarkovModel", "MLDA", "NN", "NamingGame"])
 @pytest.mark.parametrize("option", sorted(CHECKED_BY_UPDATE))
 def test_what_an_update_checks_is_refused_before_it_changes_anything(name, option):
     made = MADE[name]()
@@ -69,7 +72,7 @@ def test_what_an_update_checks_is_refused_before_it_changes_anything(name, optio
 
 
 def test_classes_are_scored_against_under_either_name():
-    for name in ("GMM", "MarkovModel", "MLDA", "TtoT", "NamingGame"):
+    for name in ("GMM", "MarkovModel", "MLDA", "NN", "TtoT", "NamingGame"):
         made = MADE[name]()
         made.category = [0, 1, 1]
         np.testing.assert_array_equal(made.labels, [0, 1, 1])

@@ -73,7 +73,7 @@ def test_anything_else_beside_the_logits_is_warned_of():
 
     module = Own(2, itr=2, likelihood="gaussian", save_dir=None, seed=0)
     module.connect(srk.Observation(X))
-    with pytest.warns(UserWarning, match="returned str beside the logits"):
+    with pytest.warns(UserWarning, match="returned str beside its result"):
         module.update()
 
 

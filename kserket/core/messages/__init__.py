@@ -15,6 +15,7 @@ from kserket.core.messages.combining import (
     missing_rows,
     product,
     silent,
+    without_gaps,
 )
 from kserket.core.messages.kinds import (
     SUM_TOLERANCE,
@@ -39,4 +40,5 @@ __all__ = [
     "missing_rows",
     "product",
     "silent",
+    "without_gaps",
 ]

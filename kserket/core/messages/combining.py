@@ -34,6 +34,25 @@ def as_categorical(message: ArrayLike, num_classes: int | None = None) -> Catego
     return message
 
 
+def without_gaps(message: ArrayLike) -> Categorical:
+    """Reads a message or an array (N, K) of probabilities, its rows of NaN missing.
+
+    Args:
+        message: A `Categorical`, or an array (N, K).
+
+    Returns:
+        A `Categorical`.
+
+    Raises:
+        ValueError: If the other rows are not probabilities.
+    """
+    missing = missing_rows(message)
+    if isinstance(message, Message) or missing is None:
+        return as_categorical(message)
+    uniform = 1.0 / np.shape(message)[1]
+    return Categorical(np.where(missing[:, None], uniform, message), missing)
+
+
 def as_gaussian(message: ArrayLike) -> Gaussian:
     """Reads a message or an array (N, D) as a `Gaussian`; an array becomes its mean."""
     if isinstance(message, Gaussian):

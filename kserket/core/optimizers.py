@@ -1,4 +1,4 @@
-"""The optimizer that a user's `build_decoder` returns beside the logits, and its state."""
+"""The optimizer that a user's network comes with, and its state."""
 
 import warnings
 from typing import Any
@@ -14,13 +14,14 @@ _SINCE_KERAS = {  # TensorFlow 1's optimizers by name
 }
 
 
-def as_keras_optimizer(given: Any, learning_rate: float) -> keras.optimizers.Optimizer:
+def as_keras_optimizer(given: Any, learning_rate: float, hook: str) -> keras.optimizers.Optimizer:
     """An optimizer of Keras instead of the one that a user's network came with.
 
     Args:
         given: An optimizer of Keras or of `tf.compat.v1.train`, or None.
         learning_rate: The rate of the Adam that stands for None, and for anything else, of which
             it warns.
+        hook: The user's function that it came from, for the warning.
 
     Returns:
         A `keras.optimizers.Optimizer` that no other model trains with.
@@ -34,7 +35,7 @@ def as_keras_optimizer(given: Any, learning_rate: float) -> keras.optimizers.Opt
             return kind(float(rate))
     if given is not None:
         warnings.warn(
-            f"build_decoder() returned {type(given).__name__} beside the logits, which is no "
+            f"{hook}() returned {type(given).__name__} beside its result, which is no "
             f"optimizer that Keras could use. Adam({learning_rate:g}) is taken. Return one of "
             "keras.optimizers.",
             stacklevel=2,
