@@ -21,6 +21,7 @@ from kserket import (
 )
 from kserket.core import tensors
 from kserket.core.graph import Graph
+from kserket.core.host_group import multi_worker_strategy
 from kserket.core.inference import Inference
 from kserket.core.learning_module import LearningModule
 from kserket.core.loading import load_graph
@@ -69,6 +70,7 @@ __all__ = [
     "missing_rows",
     "mlda",
     "mm",
+    "multi_worker_strategy",
     "nn",
     "plotting",
     "preprocessing",

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from kserket import hosts
 from kserket.labels import as_labels
 from kserket.typing import Array
 
@@ -156,6 +157,29 @@ def clustering_scores(y_true: ArrayLike, y_pred: ArrayLike) -> dict[str, float]:
         "nmi": normalized_mutual_information(y_true, y_pred),
         "ari": adjusted_rand_index(y_true, y_pred),
     }
+
+
+def pairs_of_hosts(y_true: ArrayLike, y_pred: ArrayLike) -> tuple[Array, Array]:
+    """Labels and clusters of the samples of all hosts, up to names and order, which score alike.
+
+    Counts of pairs are exchanged, not samples.
+
+    Args:
+        y_true: (N,) true labels of the samples of this host.
+        y_pred: (N,) clusters.
+
+    Returns:
+        Two integer arrays, with an entry for each sample of all hosts.
+    """
+    labels, clusters, true, predicted = _encode(y_true, y_pred)
+    all_labels = np.unique(hosts.gather_rows(labels))
+    all_clusters = np.unique(hosts.gather_rows(clusters))
+    counts = np.zeros((len(all_labels), len(all_clusters)), np.int64)
+    rows, columns = np.searchsorted(all_labels, labels), np.searchsorted(all_clusters, clusters)
+    np.add.at(counts, (rows[true], columns[predicted]), 1)
+    counts = hosts.sum_over_hosts(counts)
+    rows, columns = np.indices(counts.shape)
+    return np.repeat(rows, counts.ravel()), np.repeat(columns, counts.ravel())
 
 
 def _match(y_true, y_pred):

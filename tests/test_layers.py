@@ -7,12 +7,13 @@ import pathlib
 import pytest
 
 PACKAGE = pathlib.Path(__file__).parent.parent / "kserket"
-GROUND = {"arrays", "floors", "labels", "storage", "typing"}  # what every room may stand on
+GROUND = {"arrays", "floors", "hosts", "labels", "storage", "typing"}  # on which all may stand
 TOOLS = {"metrics", "datasets", "plotting", "version"}
 FAMILY_MAY_IMPORT = {"core", "inference", "metrics", "version"} | GROUND  # and its own files
 MAY_IMPORT = {
     **dict.fromkeys(("floors", "storage", "typing"), set()),
     "arrays": {"storage", "floors", "typing"},
+    "hosts": {"storage"},
     "labels": {"arrays", "typing"},
     "core.messages": GROUND,
     "inference": {"inference"} | GROUND,

@@ -12,8 +12,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kserket import storage
+from kserket import hosts, storage
 from kserket.core import devices
+from kserket.core.host_group import group_of
 
 MEMORY_LIMIT = 256 * 2**20  # bytes of data that are held whole
 BLOCK_BYTES = 32 * 2**20  # else: bytes that are brought into memory at a time
@@ -39,12 +40,14 @@ def fit(
     """Trains a compiled Keras model.
 
     A model made under a `tf.distribute.MirroredStrategy` takes every step on all its devices: each
-    gets a share of the batch, in the order of the rows.
+    gets a share of the batch, in the order of the rows. Under a
+    `tf.distribute.MultiWorkerMirroredStrategy` each host gives the rows that it has, and
+    takes the part of every batch that consists of them.
 
     Args:
         model: Compiled and built `keras.Model` whose `train_step` runs on TensorFlow.
         data: What `train_step` takes as one batch, nested, each leaf an array (N, ...).
-        batch_size: Samples in a step; the last step of an epoch takes what is left.
+        batch_size: Samples in a step, of all hosts; the last step of an epoch takes what is left.
         epochs: Number of the epoch before which training ends, as in `keras.Model.fit`.
         seed: Integer; with the epoch it determines the order of the samples.
         callbacks: Keras callbacks. Their batch methods are not called.
@@ -61,13 +64,15 @@ def fit(
     leaves = tf.nest.flatten(data)
     dtypes = [leaf.dtype for leaf in leaves] if dtypes is None else tf.nest.flatten(dtypes)
     dtypes = [np.dtype(dtype).newbyteorder("=") for dtype in dtypes]
-    strategy, num_samples = model.distribute_strategy, len(leaves[0])
+    group = group_of(model.distribute_strategy)
+    with hosts.together(group):
+        first, num_samples = hosts.place_of_rows(len(leaves[0]))
 
     def tensors(index):
         parts = zip(leaves, dtypes, strict=True)
         return tf.nest.pack_sequence_as(data, [_tensor(*part, index) for part in parts])
 
-    blocks = _blocks_function(leaves, dtypes, tensors, batch_size)
+    blocks = _blocks_function(leaves, dtypes, tensors, batch_size, num_samples)
     callbacks = keras.callbacks.CallbackList(
         callbacks,
         add_history=True,
@@ -78,7 +83,7 @@ def fit(
         verbose=verbose,
     )
     if not model.optimizer.built:  # some create all their variables again in every build()
-        with strategy.scope():
+        with model.distribute_strategy.scope():
             model.optimizer.build(model.trainable_variables)
     run = _steps_function(model, tensors)
     batch_size = tf.constant(batch_size, "int32")
@@ -93,14 +98,18 @@ def fit(
             order = tf.random.experimental.stateless_shuffle(
                 order, tf.constant([seed, epoch], "int32")
             )
+        if group.size > 1:
+            is_own = (order >= first) & (order < first + len(leaves[0]))
+            order = tf.where(is_own, order - first, -1)
         for block, rows in blocks(order):
             logs = run(block, batch_size, rows)
         logs = {name: float(value) for name, value in logs.items()}
         if validate is not None:
             logs |= validate(epoch, callbacks)
         callbacks.on_epoch_end(epoch, logs)
-        if model.stop_training:
-            break
+        with hosts.together(group):
+            if hosts.any_host(model.stop_training):
+                break
     if epochs > 0:
         model.optimizer.finalize_variable_values(model.trainable_weights)
     callbacks.on_train_end(logs)
@@ -140,13 +149,16 @@ def _sees_batches(callback):
     )
 
 
-def _blocks_function(leaves, dtypes, tensors, batch_size):
-    """Function from the order of all rows to pairs: tensors in memory, the order of their rows."""
+def _blocks_function(leaves, dtypes, tensors, batch_size, num_samples):
+    """Function from the order of all rows to pairs: tensors in memory, the order of their rows.
+
+    In an order, -1 stands for a row that another host has. All hosts have as many blocks.
+    """
     row_bytes = sum(
         int(np.prod(leaf.shape[1:])) * dtype.itemsize
         for leaf, dtype in zip(leaves, dtypes, strict=True)
     )
-    if row_bytes * len(leaves[0]) <= MEMORY_LIMIT:
+    if row_bytes * num_samples <= MEMORY_LIMIT:
         whole = tensors(slice(None))
         return lambda order: [(whole, order)]
     block_rows = max(1, BLOCK_BYTES // row_bytes // batch_size) * batch_size
@@ -155,7 +167,9 @@ def _blocks_function(leaves, dtypes, tensors, batch_size):
         order = order.numpy()
         for start in range(0, len(order), block_rows):
             index = order[start : start + block_rows]
-            yield tensors(index), tf.range(len(index))
+            is_own = index >= 0
+            places = np.where(is_own, np.cumsum(is_own) - 1, -1)
+            yield tensors(index[is_own]), tf.constant(places, "int32")
 
     return blocks
 
@@ -172,21 +186,56 @@ def _steps_function(model, tensors):
     cache = getattr(model, "_compiled_steps", None)
     if cache is None or cache["optimizer"] is not model.optimizer:
         # makes the variables of the model's metrics, which a loop cannot
-        row = tensors(np.zeros(1, int))
-        if model.distribute_strategy.num_replicas_in_sync > 1:
-            model.test_on_batch(*row)
+        strategy = model.distribute_strategy
+        if strategy.num_replicas_in_sync > 1:
+            row = tensors(slice(0, 1))
+            tf.function(lambda: strategy.run(model.test_step, (row,)), autograph=False)()
         else:
-            model._symbolic_build(data_batch=row)
+            model._symbolic_build(data_batch=tensors(np.zeros(1, int)))
         # As Keras traces train_step. TensorFlow knows a partial from those of other models, which
         # it would take for one function that is traced over and over, and warn.
-        run = tf.function(functools.partial(_make_steps(model)), autograph=False)
+        run = functools.partial(_make_steps(model))
+        if group_of(strategy).size > 1:
+            run = _traced_alike(run)
+        else:
+            run = tf.function(run, autograph=False)
         cache = {"optimizer": model.optimizer, "steps": run}
         object.__setattr__(model, "_compiled_steps", cache)
     return cache["steps"]
 
 
+def _traced_alike(run_steps):
+    """Compiled steps, made once for each structure of data whatever the number of rows.
+
+    Hosts have as many rows as they have. Did one make its steps once more for another number, its
+    exchanges would no longer meet those of the others.
+    """
+    made = {}
+
+    def run(data, batch_size, order):
+        spec = tf.nest.map_structure(_with_any_rows, (data, batch_size, order))
+        if str(spec) not in made:
+            made[str(spec)] = tf.function(run_steps, input_signature=spec, autograph=False)
+        return made[str(spec)](data, batch_size, order)
+
+    return run
+
+
+def _with_any_rows(tensor):
+    shape = [None, *tensor.shape[1:]] if tensor.shape.rank else []
+    return tf.TensorSpec(shape, tensor.dtype)
+
+
 def _make_steps(model):
     strategy = model.distribute_strategy
+    group, train = group_of(strategy), model.train_step
+    if group.size > 1:
+        train = devices.with_places(train)
+
+    def split(rows, take):
+        if group.size > 1:
+            return devices.split_batch_of_hosts(rows, take, strategy, group.local_replicas)
+        return devices.split_batch(rows, take, strategy)
 
     def run_steps(data, batch_size, order):
         num_samples = tf.shape(order)[0]
@@ -195,8 +244,7 @@ def _make_steps(model):
             return tf.nest.map_structure(lambda leaf: tf.gather(leaf, rows), data)
 
         def step(start):
-            batch = devices.split_batch(order[start : start + batch_size], take, strategy)
-            strategy.run(model.train_step, (batch,))
+            strategy.run(train, (split(order[start : start + batch_size], take),))
             return (start + batch_size,)
 
         tf.while_loop(lambda start: start < num_samples, step, (tf.constant(0),))

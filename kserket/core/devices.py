@@ -1,38 +1,22 @@
 """A batch dealt out to several devices, and what each must know of the whole.
 
-`tf.distribute.MirroredStrategy` runs a model's step once on each device, called a replica, with a
+A strategy of `tf.distribute` runs a model's step once on each device, called a replica, with a
 share of the batch's rows, and sums the gradients. With these functions the sum is that of one
-device, also where shares differ in size.
+device, also where shares differ in size. Several hosts each have rows of their own, and with them
+their share of every batch.
 """
 
 import contextlib
+import contextvars
 
 import tensorflow as tf
 
-_SEVERAL_HOSTS = (
-    tf.distribute.MultiWorkerMirroredStrategy,
-    tf.distribute.ParameterServerStrategy,
-)
+_PLACES = contextvars.ContextVar("places", default=None)
 
 
-def capture_strategy_scope():
-    """The scope of the strategy under which this is called, to be entered later, often.
-
-    Returns:
-        Function without arguments that returns a context.
-
-    Raises:
-        ValueError: If it is a strategy for several hosts.
-    """
-    if not tf.distribute.has_strategy():
-        return contextlib.nullcontext
-    strategy = tf.distribute.get_strategy()
-    if isinstance(strategy, _SEVERAL_HOSTS):
-        raise ValueError(
-            "Keras 3 on TensorFlow does not train on several hosts: make modules under "
-            f"tf.distribute.MirroredStrategy or none. Received: {type(strategy).__name__}"
-        )
-    return strategy.scope
+def current_strategy():
+    """The strategy under which this is called, or None."""
+    return tf.distribute.get_strategy() if tf.distribute.has_strategy() else None
 
 
 def split_batch(rows, take, strategy):
@@ -58,20 +42,71 @@ def split_batch(rows, take, strategy):
     return strategy.experimental_distribute_values_from_function(share)
 
 
-def batch_offset(size):
-    """Where the rows that a model was given stand in the whole batch.
+def split_batch_of_hosts(rows, take, strategy, local_replicas):
+    """`split_batch` where this host has some of the rows, the others are elsewhere.
+
+    Args:
+        rows: Tensor (n,), what the batch of all hosts consists of; -1 stands for rows that this
+            host does not have.
+        take: As in `split_batch`.
+        strategy: `tf.distribute.MultiWorkerMirroredStrategy`.
+        local_replicas: How many replicas this host has.
+
+    Returns:
+        What `strategy.run` takes as arguments of `with_places`.
+    """
+    own = tf.cast(tf.where(rows >= 0)[:, 0], "int32")
+    size = tf.shape(own)[0]
+
+    def share(context):
+        index = context.replica_id_in_sync_group % local_replicas
+        places = own[size * index // local_replicas : size * (index + 1) // local_replicas]
+        return take(tf.gather(rows, places)), places, tf.shape(rows)[0]
+
+    return strategy.experimental_distribute_values_from_function(share)
+
+
+def with_places(step):
+    """A step of a share that `split_batch_of_hosts` made, from a step of a batch.
+
+    Args:
+        step: Function of a batch.
+    """
+
+    def run(share):
+        batch, *places = share
+        token = _PLACES.set(places)
+        try:
+            return step(batch)
+        finally:
+            _PLACES.reset(token)
+
+    return run
+
+
+def batch_share(size):
+    """What of the whole batch the rows are that a model was given.
 
     Args:
         size: Number of rows that this replica holds.
 
     Returns:
-        `(first, batch_size)`: the place of its first row, and the rows of all replicas; (0, size)
-        on one device.
+        How many rows all replicas hold, and a function from a tensor with a row for each of them to
+        the rows of this replica.
     """
+    if _PLACES.get() is not None:
+        places, batch_size = _PLACES.get()
+        return batch_size, lambda rows: tf.gather(rows, places)
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
-        return 0, size
+        return size, lambda rows: rows
     index, replicas = context.replica_id_in_sync_group, context.num_replicas_in_sync
     mine = tf.one_hot(index, replicas) * tf.cast(size, "float32")  # which every device can add
     sizes = tf.cast(context.all_reduce(tf.distribute.ReduceOp.SUM, mine), "int32")
-    return tf.cumsum(sizes, exclusive=True)[index], tf.reduce_sum(sizes)
+    first = tf.cumsum(sizes, exclusive=True)[index]
+    return tf.reduce_sum(sizes), lambda rows: rows[first : first + size]
+
+
+def scope_of(strategy):
+    """The scope of a strategy, or of None."""
+    return contextlib.nullcontext() if strategy is None else strategy.scope()

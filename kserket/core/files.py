@@ -172,11 +172,12 @@ def clear_left_overs(path, prefix=None):
 
 
 @contextlib.contextmanager
-def holding(folder):
+def holding(folder, name=".lock"):
     """A folder that one call has to itself, made if it is not there.
 
     Args:
         folder: The folder.
+        name: The file whose holder has it; calls that share the folder have each its own.
 
     Yields:
         A function that makes the folder, and takes it, again where it was removed.
@@ -185,7 +186,7 @@ def holding(folder):
         OSError: If nothing can be written there.
         RuntimeError: If another call, of this process or another, has it.
     """
-    path, held = pathlib.Path(folder) / ".lock", []
+    path, held = pathlib.Path(folder) / name, []
 
     def take():
         if held and path.exists():

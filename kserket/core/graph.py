@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, overload
 import keras
 from numpy.typing import ArrayLike
 
-from kserket import metrics
+from kserket import hosts, metrics
 from kserket.core import drawing, joint
 from kserket.core.beliefs import pass_messages
 from kserket.core.callback_target import CallbackTarget
 from kserket.core.export import export
+from kserket.core.host_rounds import hosts_of
 from kserket.core.keywords import suggests
 from kserket.core.learning_module import LearningModule
 from kserket.core.messenger import call
@@ -284,7 +285,8 @@ class Graph(CallbackTarget):
         check_positive(tolerance=tolerance, allow_zero=True)
         names = None if outputs is None else check_names("outputs", outputs)
         wanted = [self[name] for name in names] if names is not None else self.tops
-        answers = predict(self, x, wanted, batch_size, max_passes, tolerance)
+        with hosts.alone():
+            answers = predict(self, x, wanted, batch_size, max_passes, tolerance)
         if isinstance(outputs, str) or (outputs is None and len(wanted) == 1):
             return answers[0]
         return {self.names[module]: answer for module, answer in zip(wanted, answers, strict=True)}
@@ -316,6 +318,11 @@ class Graph(CallbackTarget):
         check_unchanged(self.tops, self.names)
         check_positive_int(max_passes=max_passes)
         check_positive(tolerance=tolerance, allow_zero=True)
+        with hosts.alone():
+            return self._evaluate(x, y_true, max_passes, tolerance)
+
+    def _evaluate(self, x, y_true, max_passes, tolerance):
+        """`evaluate` of what this host has."""
         data = read_data(self, x)
         beliefs = pass_messages(self, data, max_passes, tolerance)
         warn_unless_settled(beliefs.change, max_passes, tolerance)
@@ -399,7 +406,8 @@ class Graph(CallbackTarget):
         """Writes everything to one file: structure, models with optimizers, messages, history.
 
         `kserket.load_graph` makes the graph again, which then predicts the same and trains on
-        as this one would. Callbacks are not kept.
+        as this one would. Callbacks are not kept. Of several hosts the first one writes, with the
+        data and messages of the rows that it has.
 
         Args:
             path: The file, "digits.kserket". Replaced only when the new one is complete.
@@ -418,7 +426,8 @@ class Graph(CallbackTarget):
         check_flag(include_data=include_data, overwrite=overwrite)
         if not overwrite and os.path.exists(path):
             raise FileExistsError(f"{path} is there already. Pass overwrite=True to replace it.")
-        save_graph(self, path, include_data)
+        if hosts_of(self).index == 0:
+            save_graph(self, path, include_data)
 
     def export(
         self, path: PathLike, format: str | None = None, dtype: str = "float32"

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from numpy.typing import ArrayLike
 
+from kserket import hosts
 from kserket.core import parameters, tensors
 from kserket.core.attributes import Folder, OwnFolder
 from kserket.core.inference import Inference
@@ -265,7 +266,7 @@ class LearningHooks(OwnFolder, Module):
     def settle_seed(self) -> None:
         """Draws a seed if there is none yet."""
         if self._seed is None:
-            self._seed = random.randrange(2**31)
+            self._seed = hosts.from_first_host(random.randrange(2**31))
 
     def _make_rng(self):
         self.settle_seed()

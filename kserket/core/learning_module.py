@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from kserket import metrics
+from kserket import hosts, metrics
 from kserket.core import messages, result_folder
 from kserket.core.checking import check_data
 from kserket.core.inference import Inference, as_inference
@@ -124,6 +124,10 @@ class LearningModule(LearningHooks):
 
         Whatever is raised, the module is what it was before, and nothing was written or sent.
         """
+        with self.host_scope():
+            self._update()
+
+    def _update(self):
         inputs, prior = self.get_messages()
         self._check(inputs, prior)
         data = self.read(inputs, prior)
@@ -348,7 +352,10 @@ class LearningModule(LearningHooks):
         """Scores against the labels, where there are both."""
         if self.labels is None or inference.posterior is None:
             return {}
-        return metrics.clustering_scores(self.labels, inference.posterior.classes)
+        pairs = self.labels, inference.posterior.classes
+        if hosts.num_hosts() > 1:
+            pairs = metrics.pairs_of_hosts(*pairs)
+        return metrics.clustering_scores(*pairs)
 
     def warn_once(self, text: str) -> None:
         """Warns of something that a user should look into, once in a module's life.
@@ -385,9 +392,9 @@ def _python_seed(seed):
 
 
 def _all_missing(inputs):
-    """Whether no row of any input was observed."""
+    """Whether no row of any input was observed, on any host."""
     missing = [messages.missing_rows(message) for message in inputs]
-    return all(mask is not None and mask.all() for mask in missing)
+    return not hosts.any_host(not all(mask is not None and mask.all() for mask in missing))
 
 
 def _join(shapes):

@@ -6,8 +6,9 @@ import importlib
 from typing import Any
 
 from kserket.core.attributes import Configurable
-from kserket.core.devices import capture_strategy_scope
+from kserket.core.devices import current_strategy, scope_of
 from kserket.core.hooks import Hooks
+from kserket.core.host_group import group_of, working_together
 from kserket.core.options import check_flag
 from kserket.typing import Array, Mode
 
@@ -18,8 +19,8 @@ class Module(Configurable, Hooks):
     """Base of everything that can stand in a graph.
 
     A module reads the forward messages of the modules it is connected to, and sends each of
-    them a backward message. A module made under `tf.distribute.MirroredStrategy().scope()` makes
-    its model there, too.
+    them a backward message. A module made under `tf.distribute.MirroredStrategy().scope()`, or that
+    of `kserket.multi_worker_strategy()`, makes its model there, too.
 
     | what you write | what you then get |
     |---|---|
@@ -60,6 +61,9 @@ class Module(Configurable, Hooks):
             Where no module does, large data are predicted in blocks.
         waits_for_inputs: Whether an input that has sent nothing yet is an error. Else, and for
             modules that write `update()` themselves, it reads None there.
+        learns_over_hosts: Whether its `update()` learns the same on all of several hosts, from
+            what `kserket.hosts` sums over them. One that learns from the rows of its own host is
+            refused there.
         former_names: Dict from names that arguments of the constructor had in Serket to those
             they have now. They are read, with a warning.
 
@@ -81,6 +85,7 @@ class Module(Configurable, Hooks):
     ```
     """
 
+    learns_over_hosts = False
     _is_read = True  # whether a reader may have learned on the parameters that files hold
     _belongs_to: str | None = None  # the fingerprint of the parameters that were loaded
     model: Any = None
@@ -96,7 +101,8 @@ class Module(Configurable, Hooks):
         self._learnable = bool(learnable)
         self.logs: dict[str, float] = {}
         self.rounds = 0
-        self._devices = capture_strategy_scope()  # its model's, whenever that is made
+        self._strategy = current_strategy()  # its model's, whenever that is made
+        group_of(self._strategy)  # raises for one that cannot be used
 
     @property
     def learnable(self) -> bool:
@@ -130,7 +136,21 @@ class Module(Configurable, Hooks):
 
     def device_scope(self) -> Any:
         """A context in which its model is made on the devices of its strategy."""
-        return self._devices()
+        return scope_of(self._strategy)
+
+    def host_scope(self) -> Any:
+        """A context in which it works together with the hosts of its strategy."""
+        return working_together(self.host_group)
+
+    @property
+    def strategy(self) -> Any:
+        """The strategy of `tf.distribute` that it was made under, or None."""
+        return self._strategy
+
+    @property
+    def host_group(self) -> Any:
+        """The hosts of its strategy: what has `size` and `index`."""
+        return group_of(self._strategy)
 
     def get_state(self) -> dict[str, Any]:
         """The attributes that a saved graph keeps of this module.

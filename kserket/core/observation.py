@@ -6,6 +6,8 @@ from typing import Any
 
 from kserket.core.attributes import Fixed
 from kserket.core.checking import check_data
+from kserket.core.devices import current_strategy
+from kserket.core.host_group import group_of
 from kserket.core.mailbox import DataBox
 from kserket.core.module import Module
 from kserket.core.options import check_flag
@@ -92,6 +94,32 @@ class Observation(Module):
                 f"as many. Received: {len(data)}"
             )
         self.set_forward_msg(data)
+
+    def shard(self) -> slice:
+        """Keeps the share of the rows that is this host's, where all hosts were given the same.
+
+        The hosts are those of the strategy under which it was made (or this is called). Each
+        takes as many rows, one after another. On one host all rows stay. Call it before `connect`.
+
+        Returns:
+            The rows that stay, a slice, for what else has a row per sample: `labels[rows]`.
+
+        Raises:
+            ValueError: If there are fewer rows than hosts.
+        """
+        group = self.host_group
+        if group.size == 1:
+            group = group_of(current_strategy())
+        number = len(self.data)
+        if number < group.size:
+            raise ValueError(
+                f"{self.get_name()} holds {number} samples, too few for {group.size} hosts."
+            )
+        begin = number * group.index // group.size
+        rows = slice(begin, number * (group.index + 1) // group.size)
+        if group.size > 1:
+            self.set_data(self.data[rows])
+        return rows
 
     def read_samples(self, data: Data, name: str) -> Array:
         """New samples as `Graph.predict` and others read them. Changes nothing.

@@ -9,6 +9,7 @@ import time
 
 import keras
 
+from kserket import hosts
 from kserket.core.options import check_verbose
 
 SHOWN = ("loss", "log_likelihood", "accuracy")  # figures in a round's line; history has all
@@ -228,11 +229,14 @@ class Steps(keras.callbacks.Callback):
 def stopping_on_interrupt(graph):
     """Ctrl-C sets `graph.interrupted` and `graph.stop_training`; the second one raises.
 
+    Of several hosts it ends the one that hears it, for which the others would wait.
+
     Args:
         graph: The `Graph` that runs. Outside the main thread nothing is changed.
     """
     graph.interrupted = False
-    if threading.current_thread() is not threading.main_thread():
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or hosts.num_hosts() > 1:
         yield
         return
 

@@ -5,6 +5,9 @@ import json
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 
+import numpy as np
+
+from kserket import hosts
 from kserket.core import files
 from kserket.core.learning_module import LearningModule
 
@@ -31,16 +34,18 @@ def choose_start(graph, n_init, n_jobs, backup=None, **options):
     learners = [module for module in graph.modules if isinstance(module, LearningModule)]
     for module in learners:
         module.settle_seed()
+    if n_jobs not in (None, 1):
+        hosts.check_one_host("`n_jobs`", "processes of a host cannot meet those of others.")
     path, scores = None, {}
     if backup is not None:
         path = backup.folder / "starts.json"
         run = [backup.identity, options, [module.seed for module in learners]]
         run = json.loads(json.dumps(run, default=str))
-        scores = _known(path, run)
+        scores = _of_first_host(_known(path, run), n_init)
     left = [start for start in range(n_init) if start not in scores]
     for start, score in zip(left, _scores(graph, left, n_jobs, options), strict=True):
         scores[start] = score
-        if path is not None:
+        if path is not None and hosts.host_index() == 0:
             with files.writing(path) as file:
                 file.write(json.dumps({"run": run, "scores": scores}).encode())
     best = max(range(n_init), key=scores.get)
@@ -55,6 +60,13 @@ def _known(path, run):
         return {int(k): float(v) for k, v in known["scores"].items() if known["run"] == run}
     except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
         return {}
+
+
+def _of_first_host(scores, n_init):
+    """The scores that the first host knows."""
+    known = [scores.get(start, np.nan) for start in range(n_init)]
+    known = hosts.from_first_host(np.array(known))
+    return {start: float(score) for start, score in enumerate(known) if not np.isnan(score)}
 
 
 def _scores(graph, starts, n_jobs, options):
@@ -77,6 +89,7 @@ def _scores(graph, starts, n_jobs, options):
 def _copy(graph, data):
     """A copy of a graph that shares its data and writes nothing."""
     kept = {id(part): part for part in data.values()}
+    kept |= {id(module.strategy): module.strategy for module in graph.modules}
     twin = copy.deepcopy(graph, kept)
     for module in twin.modules:
         module.write_below(None)
@@ -97,4 +110,8 @@ def _score(graph, start, options):
             f"where it is known: see concepts. Received: n_init for {graph!r}. Choose by a figure "
             "of its modules instead, over graphs of several seeds."
         )
-    return figures["log_likelihood"]
+    if hosts.num_hosts() == 1:
+        return figures["log_likelihood"]
+    rows = max(len(part) for part in x.values())
+    total, rows = hosts.sum_over_hosts((rows * figures["log_likelihood"], rows))
+    return total / rows

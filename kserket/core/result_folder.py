@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kserket import hosts
 from kserket.core import files, results
 from kserket.core.loaded import check_parameters
 
@@ -19,7 +20,7 @@ def write(module, inference, input_shapes):
     """Writes the result files of an update: parameters first, then the texts.
 
     After learning, the module's `fingerprint` is set to the digest of its new parameters. Without
-    a folder nothing is written.
+    a folder nothing is written. Of several hosts the first writes, texts of the rows it has.
 
     Args:
         module: A `LearningModule`.
@@ -27,7 +28,7 @@ def write(module, inference, input_shapes):
         input_shapes: Shapes of a sample of each of its inputs, lists.
     """
     own = module.folder
-    if own is None:
+    if own is None or hosts.host_index() > 0:
         return
     with files.naming(own):
         own.mkdir(parents=True, exist_ok=True)

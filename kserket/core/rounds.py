@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from kserket.core.host_group import working_together
+from kserket.core.host_rounds import check_same_everywhere, hosts_of, shown_here
 from kserket.core.learning_module import LearningModule
 from kserket.core.observation import Observation
 from kserket.core.options import (
@@ -23,6 +25,7 @@ from kserket.core.prediction import read_data
 from kserket.core.progress import Progress, stopping_on_interrupt
 from kserket.core.restarts import choose_start
 from kserket.core.saving import Backup
+from kserket.hosts import any_host, from_first_host
 from kserket.labels import as_labels
 
 
@@ -61,6 +64,12 @@ def run_rounds(graph, plan, backup_dir=None, n_init=None, n_jobs=None):
     Returns:
         `graph.history`.
     """
+    with working_together(hosts_of(graph)):
+        return _run_together(graph, plan, backup_dir, n_init, n_jobs)
+
+
+def _run_together(graph, plan, backup_dir, n_init, n_jobs):
+    """`run_rounds`, where it is settled which hosts there are."""
     checked = _checked(graph, plan)
     if backup_dir is not None:
         check_path(backup_dir=backup_dir)
@@ -71,6 +80,7 @@ def run_rounds(graph, plan, backup_dir=None, n_init=None, n_jobs=None):
             f"`n_init` is for a graph that has learned nothing; this one has done {graph.round} "
             "rounds. Make a new one, or leave it out."
         )
+    check_same_everywhere(graph, plan, backup_dir is not None, n_init)
     how = {"rounds": checked.rounds, "tolerance": plan.tolerance, "schedule": plan.schedule}
     if backup_dir is None:
         choose_start(graph, n_init, n_jobs, **how)
@@ -107,7 +117,7 @@ def _checked(graph, plan):
 def _run(graph, plan, backup=None):
     """Runs the rounds of a checked plan."""
     last = graph.round + plan.rounds
-    progress = Progress(last, plan.verbose, first=graph.round)
+    progress = Progress(last, shown_here(plan.verbose), first=graph.round)
     observers = keras.callbacks.CallbackList(
         [graph.history, *plan.callbacks],
         model=graph,
@@ -133,7 +143,7 @@ def _run(graph, plan, backup=None):
             figures = _aligned(graph.history, reported)
             graph.round += 1
             observers.on_epoch_end(graph.round - 1, figures)
-            stops = graph.stop_training or _settled(reported, plan.tolerance)
+            stops = any_host(graph.stop_training or _settled(reported, plan.tolerance))
             if backup is not None and not graph.interrupted:
                 backup.save(stops)
             if stops:
@@ -168,7 +178,9 @@ def _validation(graph, data):
             )
 
     def validate():
-        return {f"val_{name}": value for name, value in graph.evaluate(x, labels).items()}
+        figures = graph.evaluate(x, labels)
+        values = from_first_host([float(value) for value in figures.values()])
+        return {f"val_{name}": value for name, value in zip(figures, values, strict=True)}
 
     return validate
 

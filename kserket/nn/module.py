@@ -228,7 +228,7 @@ class NN(LearningModule):
         y, targets = data.y[rows], data.y[data.told]
         if not self.model.is_adapted:
             if self.model.is_sparse and self.network is None:  # it may have seen no name before
-                with self._devices():
+                with self.device_scope():
                     self.model = self.build_model(data)
             self.model.adapt(targets)
         self._wired()

@@ -7,11 +7,13 @@ import zlib
 import keras
 import numpy as np
 
-from kserket import storage
+from kserket import hosts, storage
 from kserket.core import compiled_loop
+from kserket.core.host_group import group_of
 from kserket.core.options import check_nonnegative_int, check_positive_int, check_verbose
 from kserket.core.parameters import has_finite_weights, restored
 from kserket.vae import batches
+from kserket.vae.host_evaluation import mean_terms, num_hosts
 from kserket.vae.inputs import by_name, check, is_arrays
 from kserket.vae.standardization import array_batches, in_single, is_exact_in_single
 
@@ -108,6 +110,11 @@ def _train(model, x, y, sample_weight, validation_data, options):
             verbose=options.get("verbose", "auto"),
             validate=_validation(model, validation_data, options),
         )
+    if num_hosts(model) > 1:
+        raise ValueError(
+            f"{model.name} learns from arrays on several hosts, in its compiled loop: give arrays "
+            "instead of datasets, and no callbacks or options that act at each batch."
+        )
     x, y, sample_weight = for_keras(model, x, y, sample_weight)
     return keras.Model.fit(
         model, x, y, sample_weight=sample_weight, validation_data=validation_data, **options
@@ -189,6 +196,11 @@ def _validation(model, data, options):
     def validate(epoch, callbacks):
         if (epoch + 1) % options.get("validation_freq", 1):
             return {}
+        if num_hosts(model) > 1:
+            with hosts.together(group_of(model.distribute_strategy)):
+                figures = mean_terms(model, x, sample_weight)
+                values = hosts.from_first_host(list(figures.values()))
+            return {f"val_{name}": value for name, value in zip(figures, values, strict=True)}
         figures = keras.Model.evaluate(
             model,
             x,

@@ -20,6 +20,7 @@ from kserket.core.options import (
 from kserket.typing import PathLike
 from kserket.vae import batches, fitting
 from kserket.vae.coding import Coding
+from kserket.vae.host_evaluation import mean_terms, num_hosts
 from kserket.vae.inputs import check
 from kserket.vae.networks import Networks, check_network
 from kserket.vae.objective import PerSample
@@ -245,6 +246,9 @@ class VariationalAutoencoder(Coding):
             ValueError: As in `fit`.
         """
         x, y, sample_weight = fitting.for_keras(self, x, y, sample_weight)
+        if num_hosts(self) > 1:
+            figures = mean_terms(self, x, sample_weight)
+            return figures if kwargs.get("return_dict") else list(figures.values())
         with batches.own_errors():
             return super().evaluate(x, y, sample_weight=sample_weight, **kwargs)
 

@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
-from kserket import storage
+from kserket import hosts, storage
 from kserket.core import compiled_loop, messages, optimizers, tensors
 from kserket.core.attributes import Fixed
 from kserket.core.inference import Inference
@@ -99,6 +99,7 @@ class VAE(LearningModule):
     parameters_file = "model.ckpt"
     links_samples = False
     evidence_uses_prior = False
+    learns_over_hosts = True
 
     latent_dim, likelihood, encoder, decoder = Fixed(), Fixed(), Fixed(), Fixed()
     hidden_encoder_dim, hidden_decoder_dim, weight_stddev = Fixed(), Fixed(), Fixed()
@@ -323,7 +324,7 @@ class VAE(LearningModule):
         Reference: Burda, Grosse and Salakhutdinov, "Importance weighted autoencoders", 2016.
         """
         mean, missing = inference.evidence.mean, inference.evidence.missing
-        _, spread = storage.moments(mean, None if missing is None else ~missing)
+        _, spread = hosts.moments(mean, None if missing is None else ~missing)
         active = int((spread > 0.01).sum())
         if active == 0 and self.mode == "learn":
             self.warn_once(
@@ -385,7 +386,7 @@ class VAE(LearningModule):
         super().set_parameters(arrays)
         self.model.kl_weight.assign(alpha)
         if not self.model.optimizer.built:
-            with self._devices():
+            with self.device_scope():
                 self.model.optimizer.build(self.model.trainable_variables)
         if optimizers.restore(self.model, arrays):
             if isinstance(self.model.optimizer.learning_rate, keras.Variable):

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from kserket.core.devices import batch_offset
+from kserket.core.devices import batch_share
 from kserket.vae import decoder_output
 from kserket.vae.inputs import by_name, is_shape, sample_shape
 from kserket.vae.objective import bounded, float32, rows
@@ -139,12 +139,10 @@ class Propagation(keras.Model):
         x = self._encoder_input(parts["x"], parts["x_low"])
         z_mean, z_log_variance = self._encode(x, training)
         z, size = z_mean, ops.shape(z_mean)[0]
-        first, batch_size = batch_offset(size)
+        batch_size, own_rows = batch_share(size)
         if training and noise is None:
             shape = (batch_size, self.latent_dim)
-            noise = keras.random.normal(shape, dtype="float32", seed=self.seed_generator)
-            if batch_size is not size:
-                noise = noise[first : first + size]
+            noise = own_rows(keras.random.normal(shape, dtype="float32", seed=self.seed_generator))
         if noise is not None:
             z = z_mean + ops.exp(0.5 * z_log_variance) * noise
         return {

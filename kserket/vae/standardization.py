@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from kserket import storage
+from kserket import hosts, storage
 
 LIMIT = 1e30  # of values and their scales: their squares are numbers in float32 no more
 
@@ -175,7 +175,7 @@ def _moments(batches):
         if first is None:
             is_float = x.dtype.kind == "f"
             rounding = 2 * np.finfo(x.dtype if is_float else "float64").eps
-            first = np.asarray(x[0], "float64")
+            first = np.asarray(x[0] if len(x) else np.zeros(x.shape[1:]), "float64")
             mean, squares = np.zeros_like(first), np.zeros_like(first)
         deviation = np.asarray(x, "float64") - first
         weight = np.ones(len(x)) if weight is None else np.asarray(weight, "float64")
@@ -187,6 +187,24 @@ def _moments(batches):
         squares += np.square(own - mean) * (size * total / (size + total))
         mean += (own - mean) * (total / (size + total))
         size += total
+    if hosts.num_hosts() > 1:
+        size, first, mean, squares = _merged(size, first, mean, squares)
+        rounding = hosts.gather_rows(np.array([rounding])).max()
     if size == 0:
         raise ValueError("There are no samples to learn location and scale from.")
     return size, first + mean, squares / size, rounding
+
+
+def _merged(*own):
+    """Sum of weights, first sample, mean and squares about it of the rows of all hosts."""
+    parts = [hosts.gather_rows(np.asarray(part)[None]) for part in own]
+    size, first, mean, squares = (part[0] for part in parts)
+    for total, start, center, others in zip(*(part[1:] for part in parts), strict=True):
+        if total > 0 and size == 0:
+            size, first, mean, squares = total, start, center, others
+        elif total > 0:
+            step = (start - first) + center - mean
+            squares = squares + others + np.square(step) * (size * total / (size + total))
+            mean = mean + step * (total / (size + total))
+            size = size + total
+    return size, first, mean, squares

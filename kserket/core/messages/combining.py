@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 
 from kserket import storage
 from kserket.core.messages.kinds import SUM_TOLERANCE, Categorical, Deferred, Gaussian, Message
+from kserket.hosts import mean_over_hosts, sum_over_hosts
 from kserket.typing import Booleans
 
 
@@ -164,14 +165,17 @@ def change(before: Any, after: Any) -> float:
         return float("inf")
     if isinstance(before, Categorical) and isinstance(after, Categorical):
         differences = storage.apply(_total_variation, before.probs, after.probs)
-        return float(differences.mean())
+        return mean_over_hosts(differences)
     before, after = np.asarray(before), np.asarray(after)
-    mean = storage.total(lambda part: part.sum(axis=0, dtype="float64"), after) / len(after)
+    total = storage.total(lambda part: part.sum(axis=0, dtype="float64"), after)
+    total, number, size = sum_over_hosts((total, len(after), after.size))
+    mean = total / number
     spread = storage.total(lambda part: np.square(part - mean).sum(), after)
     difference = storage.total(
         lambda old, new: np.square(np.asarray(new, "float64") - old).sum(), before, after
     )
-    return float(np.sqrt(difference / (spread if spread > 0 else after.size)))
+    spread, difference = sum_over_hosts((spread, difference))
+    return float(np.sqrt(difference / (spread if spread > 0 else size)))
 
 
 def _multiply(*means_and_variances):

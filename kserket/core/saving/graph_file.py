@@ -17,6 +17,9 @@ from kserket.core.saving.codec import Packer
 from kserket.core.saving.data import describe_data, in_memory
 from kserket.version import __version__
 
+_PLACES = "save_dir", "load_dir"
+_OF_ROWS = "labels", "category", "lengths"
+
 
 def save_graph(graph, path, include_data=True):
     """Writes a graph to one file; see `Graph.save`."""
@@ -60,25 +63,28 @@ def versions():
     }
 
 
-def describe_config(module):
+def describe_config(module, with_rows=True):
     """Class, arguments and connections in JSON, arrays as digests: equal for equal modules.
 
     Args:
         module: A `Module`.
+        with_rows: Whether what belongs to its rows counts: data, labels, lengths of sequences.
     """
     packer = Packer()
     config = module.get_config()
-    for place in ("save_dir", "load_dir"):
+    for place in _PLACES if with_rows else _PLACES + _OF_ROWS:
         config.pop(place, None)
-    return {
+    described = {
         "class": registered_name(type(module)),
         "arguments": packer.pack(config, module.get_name()),
         "arrays": [describe_data(array.reshape(-1)) for array in packer.arrays],
         "networks": [[list(w.shape) for w in model.weights] for model in packer.models],
         "seed": module.seed,
         "trainable": module.trainable,
-        **({"data": describe_data(module.data)} if isinstance(module, Observation) else {}),
     }
+    if with_rows and isinstance(module, Observation):
+        described["data"] = describe_data(module.data)
+    return described
 
 
 def pack_state(graph, packer, written=()):
