@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from threadpoolctl import threadpool_limits
 
 from kserket.core.attributes import refuse_change
+from kserket.core.host_group import group_of, working_together
 from kserket.core.keywords import KERAS_OPTIONS, check_keywords, keywords
 from kserket.core.options import (
     check_callbacks,
@@ -292,7 +293,11 @@ class SweepModel(keras.Model):
             callbacks, add_history=True, model=self, epochs=epochs, steps=1, verbose=0
         )
         self.stop_training = False
-        with showing_sweeps(self.name, figure, verbose) as show, threads_for(num_rows):
+        with (
+            working_together(group_of(self.distribute_strategy)),
+            showing_sweeps(self.name, figure, verbose) as show,
+            threads_for(num_rows),
+        ):
 
             def report(sweep, num_sweeps, value, reached):
                 if are_read:

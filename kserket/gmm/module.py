@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from kserket import storage
+from kserket import hosts, storage
 from kserket.core import messages, tensors
 from kserket.core.attributes import FixedOrFound
 from kserket.core.inference import Inference
@@ -84,6 +84,7 @@ class GMM(LearningModule):
     """
 
     links_samples = False
+    learns_over_hosts = True
     model_class = GaussianMixture
     K = FixedOrFound("num_components")
     category = LearningModule.labels
@@ -276,9 +277,11 @@ class GMM(LearningModule):
 
     def figures(self, inference: Inference) -> dict[str, float]:
         """How probable data are, and how many classes hold a datum at least."""
-        live = len(np.unique(inference.posterior.classes))
+        counts = np.bincount(inference.posterior.classes, minlength=self.K)
         missing = inference.evidence.missing
-        num_seen = len(inference.posterior) if missing is None else (~missing).sum()
+        num_seen = len(inference.posterior) if missing is None else int((~missing).sum())
+        counts, num_seen = hosts.sum_over_hosts((counts, num_seen))
+        live = int((counts > 0).sum())
         could_have_more = self.K > 1 or self.model.finds_number
         if live == 1 and could_have_more and num_seen > 1 and self.mode == "learn":
             self.warn_once(

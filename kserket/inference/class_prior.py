@@ -4,6 +4,7 @@ import numpy as np
 
 from kserket import storage
 from kserket.floors import SMALLEST
+from kserket.hosts import any_host, sum_over_hosts
 
 _ROUNDING = 1e-9  # information below it comes from rounding
 DECISIVE = 0.1  # information of a row that says which class its sample is in
@@ -47,12 +48,16 @@ def decides(class_prior):
     Args:
         class_prior: (N, K) probabilities, or None.
     """
-    return class_prior is not None and bool(information(class_prior).max(initial=0.0) >= DECISIVE)
+    if class_prior is None:
+        return False
+    return any_host(information(class_prior).max(initial=0.0) >= DECISIVE)
 
 
 def mean_row(class_prior):
     """How frequent classes are, (K,), by probabilities (N, K)."""
-    return storage.total(lambda part: _rows(part).sum(axis=0), class_prior) / len(class_prior)
+    total = storage.total(lambda part: _rows(part).sum(axis=0), class_prior)
+    total, number = sum_over_hosts((total, len(class_prior)))
+    return total / number
 
 
 def match(responsibilities, class_prior):

@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kserket import storage
+from kserket import hosts, storage
+from kserket.hosts import any_host
 from kserket.inference.gaussian_mixture.parameters import Prior, State, covariances
 from kserket.inference.power_transform import PowerTransform
 
@@ -34,6 +35,20 @@ class Data(NamedTuple):
         rows = np.flatnonzero(~self.missing)
         parts = (storage.take(part, rows) for part in self[:-1])
         return Data(*parts), rows
+
+    def sample_of_hosts(self, most, rng):
+        """At most so many of the rows of all hosts, and what of them this host has.
+
+        Args:
+            most: How many rows to choose.
+            rng: `numpy.random.Generator` in the same state on all hosts.
+
+        Returns:
+            `Data`, the same on all hosts; which rows of this host are in them, and where there.
+        """
+        rows, place = hosts.choose_rows(len(self.x), most, rng)
+        parts = (storage.take(part, rows) for part in self)
+        return Data(*map(hosts.gather_rows, parts)), rows, place
 
 
 class Found(NamedTuple):
@@ -82,7 +97,7 @@ def check_counts(data):
     """
     weight = 1.0 if data.weight is None else data.weight
     seen = np.ones(len(data.x)) if data.missing is None else ~data.missing
-    if not (weight * seen).sum() > 0:
+    if not any_host((weight * seen).sum() > 0):
         raise ValueError("No datum counts: `sample_weight` is zero or `variance` infinite.")
 
 

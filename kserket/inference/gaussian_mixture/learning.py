@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kserket import storage
+from kserket import hosts, storage
 from kserket.inference import class_prior, gaussian_gibbs, resolution
 from kserket.inference.gaussian_mixture import merging
 from kserket.inference.gaussian_mixture.blocks import Blocks
@@ -30,7 +30,7 @@ from kserket.inference.gaussian_mixture.scoring import (
     log_slopes,
     log_weights,
 )
-from kserket.inference.gaussian_mixture.starts import start
+from kserket.inference.gaussian_mixture.starts import max_start_samples, start
 from kserket.inference.gaussian_mixture.sweep import climb
 from kserket.inference.power_transform import PowerTransform
 from kserket.inference.umap_clusters import group_probabilities, umap_clusters
@@ -85,6 +85,10 @@ def learn(data, options, found=None, rng=None, num_sweeps=100, callback=None):
     """
     rng = np.random.default_rng(rng)
     num_samples = len(data.x)
+    if options.inference == "gibbs":
+        hosts.check_one_host(
+            "The Gibbs sampler", "it draws one sample after another. Take inference='variational'."
+        )
     check_counts(data)
     data, rows = data.seen()
     decides = _decides(data)
@@ -109,7 +113,7 @@ def learn(data, options, found=None, rng=None, num_sweeps=100, callback=None):
         found = _draw(data, options, found, rng, num_sweeps, callback)
     if not options.warm_start:
         found = found._replace(classes=_classes(found, data, options))
-        if before is not None and not decides and before.max() < len(found.state.mean):
+        if before is not None and not decides and _are_numbers(before, len(found.state.mean)):
             found = _renumber(found, before)
     return found._replace(
         groups=_put(found.groups, rows, num_samples) if options.keep_groups else None,
@@ -125,6 +129,8 @@ def uses_groups(data, keep_groups):
 def begin(data, options, rng):
     """Where sweeps begin: hyper-parameters, and a state from k-means, groups or a class prior.
 
+    Several hosts begin with a sample of all their rows, so that what is found is the same on all.
+
     Args:
         data: `Data` without missing rows.
         options: `Options`.
@@ -137,6 +143,18 @@ def begin(data, options, rng):
         ImportError: If UMAP is asked for and not installed.
         ValueError: If there are too few degrees of freedom.
     """
+    if hosts.num_hosts() == 1:
+        return _begin(data, options, rng)
+    num_samples = len(data.x)
+    data, rows, place = data.sample_of_hosts(max_start_samples(data.x.shape[1]), rng)
+    with hosts.alone():
+        found = _begin(data, options, rng)
+    groups = None if found.groups is None else _put(found.groups[place], rows, num_samples)
+    return Found(*hosts.from_first_host(tuple(found._replace(groups=None))))._replace(groups=groups)
+
+
+def _begin(data, options, rng):
+    """`begin` of one host."""
     groups, transform, classes = None, None, None
     counted = None if data.weight is None else data.weight > 0
     gaps = _resolution(data, options, counted)
@@ -309,12 +327,18 @@ def _renumber(found, before):
     num_components = len(found.state.mean)
     shared = np.zeros((num_components, num_components))
     np.add.at(shared, (before, found.classes), 1)
+    shared = hosts.sum_over_hosts(shared)
     _, order = linear_sum_assignment(shared, maximize=True)
     numbers, groups = np.argsort(order), found.groups
     if groups is not None:
         groups = np.where(groups < 0, -1, numbers[groups])
     state = State(*(field[order] for field in found.state))
     return found._replace(state=state, classes=numbers[found.classes], groups=groups)
+
+
+def _are_numbers(classes, num_components):
+    """Whether all classes (N,) are numbers of components."""
+    return not hosts.any_host(classes.max(initial=-1) >= num_components)
 
 
 def _decides(data):

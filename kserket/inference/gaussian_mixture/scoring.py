@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kserket import storage
+from kserket import hosts, storage
 from kserket.inference import gaussian_gibbs
 from kserket.inference import normal_wishart as nw
 from kserket.inference.gaussian_mixture.data import prepared
@@ -32,7 +32,7 @@ def component_log_likelihood(data, found, inference):
 
 
 def mean_log_density(data, found, inference, likelihood):
-    """Mean of log p(x), parameters integrated out, over the samples that are not missing.
+    """Mean of log p(x), parameters integrated out, over the samples of all hosts not missing.
 
     It follows from the likelihood by arithmetic on (N, K), without a second pass over the data.
 
@@ -67,7 +67,8 @@ def mean_log_density(data, found, inference, likelihood):
     x = None if transform is None else data.x
     size = len(data.x) if data.missing is None else np.count_nonzero(~data.missing)
     arrays = likelihood, x, variance, data.log_prior, data.missing
-    return float(storage.total(total, *arrays)) / size if size else None
+    score, size = hosts.sum_over_hosts((float(storage.total(total, *arrays)), size))
+    return score / size if size else None
 
 
 def log_weights(state, inference):
@@ -84,4 +85,4 @@ def log_slopes(data, transform):
         slopes = transform.log_slope(x).sum(axis=1)
         return slopes.sum() if weight is None else weight @ slopes
 
-    return float(storage.total(weighted, data.x, data.weight))
+    return hosts.sum_over_hosts(float(storage.total(weighted, data.x, data.weight)))

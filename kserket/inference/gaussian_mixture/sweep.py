@@ -3,6 +3,7 @@
 import numpy as np
 
 from kserket import storage
+from kserket.hosts import any_host, sum_over_hosts
 from kserket.inference import quadratic_form
 from kserket.inference.gaussian_mixture.blocks import Blocks, Prediction
 from kserket.inference.gaussian_mixture.parameters import (
@@ -135,19 +136,20 @@ def climb(data, prior, state, num_sweeps, tolerance=None, callback=None):
         sums, bound = expect(data, prior, state, terms_of(data, before, state))
         state = maximize(prior, sums)
         bounds.append(bound)
+        stops = tolerance is not None and sweep > 1
+        stops = stops and bound - bounds[-2] < tolerance * sums.weight
         try:
             if callback is not None:
                 callback(sweep, num_sweeps, bound, state)
         except StopIteration:
+            stops = True
+        if any_host(stops):
             break
-        if tolerance is not None and sweep > 1:
-            if bound - bounds[-2] < tolerance * sums.weight:
-                break
     return state, np.array(bounds)
 
 
 def expect(data, prior, state, terms):
-    """One pass over the data: `Statistics` under the state, and its bound."""
+    """One pass over the data, of all hosts: `Statistics` under the state, and its bound."""
     log_weights = expected_log_weights(state)
     moments = data.form.no_moments(len(state.mean))
     log_evidence = weight = 0.0
@@ -168,7 +170,8 @@ def expect(data, prior, state, terms):
             joint *= block.weight / total
         data.form.add_moments(moments, joint, block.data)
         weight += block.total_weight
-    sums = Statistics(*data.form.unpack(moments), float(log_evidence), float(weight))
+    moments, log_evidence, weight = sum_over_hosts((moments, float(log_evidence), float(weight)))
+    sums = Statistics(*data.form.unpack(moments), log_evidence, weight)
     divergence = terms.divergence.sum()
     if data.log_prior is None:
         divergence += weight_divergence(prior, state, log_weights)
