@@ -23,6 +23,15 @@ from typing import NamedTuple
 import numpy as np
 
 from kserket.floors import SMALLEST
+from kserket.hosts import (
+    alone,
+    any_host,
+    choose_rows,
+    from_first_host,
+    gather_rows,
+    num_hosts,
+    sum_over_hosts,
+)
 from kserket.inference import word_counts
 from kserket.inference.class_prior import information
 
@@ -239,10 +248,10 @@ def reconsidered(data, prior, state, *, log_prior=None, n_init=15, tolerance=1e-
     rng = np.random.default_rng(rng)
     start = _best_start(data, prior, len(state.documents), n_init, rng, options)
     afresh = climb(data, start, prior, num_sweeps=_COMPARED_SWEEPS, **options)
-    if not afresh.objectives[-1] > onwards.objectives[-1]:
+    if not from_first_host(int(afresh.objectives[-1] > onwards.objectives[-1])):
         return state
     before = climb(data, state, prior, num_sweeps=1, **options).responsibilities
-    agreement = before.T @ afresh.responsibilities
+    agreement = sum_over_hosts(before.T @ afresh.responsibilities)
     _, order = linear_sum_assignment(agreement, maximize=True)
     words, documents = afresh.state
     return State(tuple(part[order] for part in words), documents[order])
@@ -251,8 +260,14 @@ def reconsidered(data, prior, state, *, log_prior=None, n_init=15, tolerance=1e-
 def _best_start(data, prior, num_topics, n_init, rng, options):
     """The `State` that short runs from all starts lead to: in each heat the better third stays.
 
-    With several modalities as many starts see each one alone as see all of them.
+    With several modalities as many starts see each one alone as see all of them. Several hosts
+    start from a sample of all their documents.
     """
+    if num_hosts() > 1:
+        data, log_prior = sample_of_hosts(data, options["log_prior"], rng)
+        with alone():
+            options = {**options, "log_prior": log_prior}
+            return from_first_host(_best_start(data, prior, num_topics, n_init, rng, options))
     log_prior, starts = options["log_prior"], []
     if log_prior is not None:
         class_prior = np.exp(log_prior)
@@ -281,6 +296,24 @@ def _best_start(data, prior, num_topics, n_init, rng, options):
     return starts[0] if gain > _TIE * num_topics else starts[best]
 
 
+def sample_of_hosts(data, log_prior, rng):
+    """Documents of all hosts that starts are made from, the same on all.
+
+    Args:
+        data: `Modality`s of this host.
+        log_prior: (N, K) or None.
+        rng: `numpy.random.Generator` in the same state on all hosts.
+
+    Returns:
+        `Modality`s, and their logarithms of class probabilities or None.
+    """
+    rows, _ = choose_rows(data[0].values.shape[0], MAX_START_DOCUMENTS, rng)
+    data = [
+        modality._replace(values=word_counts.gathered(modality.values, rows)) for modality in data
+    ]
+    return data, None if log_prior is None else gather_rows(log_prior[rows])
+
+
 def _sure_reports(data, num_topics):
     """Responsibilities (N, K) of each report of as many classes as topics that doubts none."""
     found = []
@@ -306,16 +339,18 @@ def climb(data, state, prior, *, log_prior=None, num_sweeps, tolerance=0.0, call
     """Sweeps from one state onwards, see `fit`."""
     objectives, r = [], None
     for sweep in range(1, num_sweeps + 1):
-        (new, log_likelihood), r = expect(data, state, prior, log_prior)
+        statistics, r = expect(data, state, prior, log_prior)
+        (new, log_likelihood), number = sum_over_hosts((statistics, len(r)))
         objectives.append(objective(log_likelihood, state, prior, log_prior))
         state = new
+        stops = tolerance is not None and sweep > 1
+        stops = stops and objectives[-1] - objectives[-2] < tolerance * number
         if callback is not None:
             try:
                 callback(sweep, num_sweeps, objectives[-1], state)
             except StopIteration:
-                break
-        is_rated = tolerance is not None and sweep > 1
-        if is_rated and objectives[-1] - objectives[-2] < tolerance * len(r):
+                stops = True
+        if any_host(stops):
             break
     return Fit(state, np.array(objectives), r)
 

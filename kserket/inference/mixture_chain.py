@@ -20,6 +20,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kserket import hosts, storage
+from kserket.hosts import any_host, sum_over_hosts
 from kserket.inference import class_prior, joint_starts, quadratic_form, reported_chain
 from kserket.inference.gaussian_mixture import empirical_bayes, learning
 from kserket.inference.gaussian_mixture.blocks import Blocks, take_rows
@@ -32,13 +34,12 @@ from kserket.inference.gaussian_mixture.parameters import (
 )
 from kserket.inference.gaussian_mixture.scoring import log_slopes
 from kserket.inference.gaussian_mixture.sweep import log_responsibilities
-from kserket.inference.sequences import check_lengths, first_and_later
+from kserket.inference.sequences import check_lengths, stretches, stretches_of_hosts
 
 NUM_STARTS = 31
 _HEATS = (5, 10, False), (15, 3, True), (200, 1, False)  # sweeps, how many stay, prior moves
 _SAME = 1e-5  # difference of bounds a step, in nats, of runs that are the same by then
 MAX_START_STEPS = 20_000
-_PIECES = 10  # stretches of time that the starts of more steps are made from
 _OWN_STARTS = 2  # of the mixture alone, whose end is one of the starts
 
 
@@ -149,20 +150,22 @@ def climb(data, order, run, *, max_sweeps, tolerance, learner=None, callback=Non
         mixture = maximize(prior, sums)
         terms = data.form.terms(mixture.normal_wishart, prior.mean, before)
         evidence = _log_likelihood(data, terms, len(mixture.mean))
-        inferred = reported_chain.infer(evidence, chain, order.lengths, order.log_prior)
-        bound = reported_chain.objective(
-            inferred.statistics.log_likelihood, chain, order.prior
-        ) - float(terms.divergence.sum())
-        chain = reported_chain.maximize(inferred.statistics, order.prior)
-        fit = Fit(prior, mixture, chain, inferred.statistics, bound)
-        sums = _sums(data, inferred.classes)
+        statistics, classes = reported_chain.infer(evidence, chain, order.lengths, order.log_prior)
+        statistics, number = sum_over_hosts((statistics, len(data.x)))
+        bound = reported_chain.objective(statistics.log_likelihood, chain, order.prior) - float(
+            terms.divergence.sum()
+        )
+        chain = reported_chain.maximize(statistics, order.prior)
+        fit = Fit(prior, mixture, chain, statistics, bound)
+        sums = _sums(data, classes)
+        settled, ended = tolerance is not None and bound - last < tolerance * number, False
         if callback is not None:
             try:
                 callback(sweep, max_sweeps, bound, fit)
             except StopIteration:
-                break
-        if tolerance is not None and bound - last < tolerance * len(data.x):
-            return Run(fit, sums, True)
+                ended, settled = True, False
+        if any_host(ended or settled):
+            return Run(fit, sums, bool(settled))
         last = bound
         if learner is not None:
             prior = learner.after_sweep(mixture, terms, sums)
@@ -174,8 +177,13 @@ def _best_start(data, options, order, found, rng):
     """The best of several starts, a `Fit`.
 
     After some sweeps the best by the bound go on, twice. Meanwhile each class is a state. The first
-    start is where the mixture alone ended.
+    start is where the mixture alone ended. Several hosts start from stretches of all their steps.
     """
+    if hosts.num_hosts() > 1:
+        pieces = _pieces_of_hosts(data, order)
+        with hosts.alone():
+            fit = _best_start(pieces[0], options, pieces[1], found, rng)
+        return hosts.from_first_host(fit)
     data, order = _pieces(data, order)
     order = order._replace(prior=order.prior._replace(trust=np.inf))
     seen = data.seen()[0]
@@ -238,20 +246,28 @@ def _best(runs, most, num_steps):
 
 def _pieces(data, order):
     """Steps that starts are made from, all or some stretches of time: `Data` and `Order`."""
-    num_steps, num_features = data.x.shape
-    most = max(1000, min(MAX_START_STEPS, 4_000_000 // num_features))
+    num_steps, most = len(data.x), _max_start_steps(data)
     if num_steps <= most:
         return data, order
-    size = most // _PIECES
-    first = np.linspace(0, num_steps - size, _PIECES).astype(int)
-    rows = (first[:, None] + np.arange(size)).ravel()
-    starts, _ = first_and_later(check_lengths(order.lengths, num_steps))
-    begins = np.union1d(np.arange(0, most, size), np.flatnonzero(np.isin(rows, starts)))
-    lengths = np.diff(np.append(begins, len(rows)))
+    rows, lengths = stretches(check_lengths(order.lengths, num_steps), most)
     data = Data(*(part if part is None else take_rows(part, rows) for part in data))
     missing = None if data.missing is None else data.missing.astype(bool)
     prior = None if order.log_prior is None else order.log_prior[rows]
     return data._replace(missing=missing), order._replace(lengths=lengths, log_prior=prior)
+
+
+def _pieces_of_hosts(data, order):
+    """`_pieces` of the steps of all hosts, the same on all."""
+    lengths = check_lengths(order.lengths, len(data.x))
+    rows, lengths = stretches_of_hosts(lengths, _max_start_steps(data))
+    parts = (storage.take(part, rows) for part in (*data, order.log_prior))
+    *parts, log_prior = map(hosts.gather_rows, parts)
+    return Data(*parts), order._replace(lengths=lengths, log_prior=log_prior)
+
+
+def _max_start_steps(data):
+    """How many steps starts are made from at most."""
+    return max(1000, min(MAX_START_STEPS, 4_000_000 // data.x.shape[1]))
 
 
 def _blocks(data, prior):
@@ -269,7 +285,7 @@ def _resume(data, order, fit):
     terms = data.form.terms(fit.mixture.normal_wishart, fit.prior.mean, before)
     evidence = _log_likelihood(data, terms, len(fit.mixture.mean))
     inferred = reported_chain.infer(evidence, fit.chain, order.lengths, order.log_prior)
-    chain = reported_chain.maximize(inferred.statistics, order.prior)
+    chain = reported_chain.maximize(sum_over_hosts(inferred.statistics), order.prior)
     return Run(fit._replace(chain=chain, bound=-np.inf), _sums(data, inferred.classes), False)
 
 
@@ -287,7 +303,7 @@ def _log_likelihood(data, terms, num_components):
 
 
 def _sums(data, classes):
-    """`Statistics` of the mixture from class probabilities (N, K)."""
+    """`Statistics` of the mixture from class probabilities (N, K), of all hosts."""
     moments, weight = data.form.no_moments(classes.shape[1]), 0.0
     for rows, block in data.blocks():
         weighted = np.ascontiguousarray(classes[rows].T)
@@ -295,4 +311,5 @@ def _sums(data, classes):
             weighted *= block.weight
         data.form.add_moments(moments, weighted, block.data)
         weight += block.total_weight
+    moments, weight = sum_over_hosts((moments, weight))
     return Statistics(*data.form.unpack(moments), np.nan, weight)

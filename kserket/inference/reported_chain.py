@@ -22,9 +22,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kserket import hosts
 from kserket.floors import SMALLEST
+from kserket.hosts import any_host, sum_over_hosts
 from kserket.inference import markov_chain
-from kserket.inference.sequences import check_lengths, first_and_later
+from kserket.inference.sequences import check_lengths, first_and_later, stretches_of_hosts
 
 _MAX_START_STEPS = 20_000
 
@@ -287,19 +289,23 @@ def climb(
         `Fit`.
     """
     objectives, statistics = [], None
+    if num_paths is not None:
+        rng = hosts.own_rng(rng)
     for sweep in range(1, max_sweeps + 1):
         statistics = expect(log_reported, state, lengths, log_prior, num_paths, rng)
+        statistics, number = sum_over_hosts((statistics, len(log_reported)))
         objectives.append(objective(statistics.log_likelihood, state, prior))
         state = maximize(statistics, prior)
+        gain = np.inf if sweep == 1 else objectives[-1] - objectives[-2]
+        settled = tolerance is not None and gain < tolerance * number and num_paths is None
+        ended = False
         if callback is not None:
             try:
                 callback(sweep, max_sweeps, objectives[-1], state)
             except StopIteration:
-                break
-        gain = np.inf if sweep == 1 else objectives[-1] - objectives[-2]
-        settled = tolerance is not None and gain < tolerance * len(log_reported)
-        if settled and num_paths is None:
-            return Fit(state, np.array(objectives), True, statistics)
+                ended, settled = True, False
+        if any_host(ended or settled):
+            return Fit(state, np.array(objectives), bool(settled), statistics)
     return Fit(state, np.array(objectives), False, statistics)
 
 
@@ -327,6 +333,26 @@ def fit(log_reported, prior, *, n_init=10, rng, log_prior=None, lengths=None, **
     Returns:
         `Fit`.
     """
+    state = _start(log_reported, prior, n_init, rng, log_prior, lengths)
+    data = {"lengths": lengths, "log_prior": log_prior}
+    return climb(log_reported, state, prior, rng=rng, **data, **options)
+
+
+def _start(log_reported, prior, n_init, rng, log_prior, lengths):
+    """The `State` that learning goes on from, see `fit`.
+
+    Several hosts start from stretches of the steps of all of them.
+    """
+    if hosts.num_hosts() > 1:
+        lengths = check_lengths(lengths, len(log_reported))
+        rows, lengths = stretches_of_hosts(lengths, _MAX_START_STEPS)
+        log_reported, log_prior = (
+            None if part is None else hosts.gather_rows(part[rows])
+            for part in (log_reported, log_prior)
+        )
+        with hosts.alone():
+            state = _start(log_reported, prior, n_init, rng, log_prior, lengths)
+        return hosts.from_first_host(state)
     data = {"lengths": lengths, "log_prior": log_prior}
     state = first(log_reported.shape[1], prior)
     if np.isfinite(prior.trust):
@@ -345,7 +371,7 @@ def fit(log_reported, prior, *, n_init=10, rng, log_prior=None, lengths=None, **
         state = runs[best if gains[best] > np.log(len(log_reported)) else 0].state
         if log_prior is None and prior.allowed is None:
             state = state.renumbered(numbering(expect(log_reported, state, **data).reports))
-    return climb(log_reported, state, prior, rng=rng, **data, **options)
+    return state
 
 
 def neighborhood_start(log_reported, reach, rng, *, lengths=None, log_prior=None):

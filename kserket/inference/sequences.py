@@ -2,9 +2,11 @@
 
 import numpy as np
 
+from kserket import hosts
 from kserket.arrays import as_numbers
 
 MOST_STEPS = 2**31 - 1  # of sequences together
+_PIECES = 10  # stretches of time that starts are made from
 
 
 def check_lengths(lengths, num_rows=None):
@@ -53,3 +55,42 @@ def first_and_later(lengths):
     """
     starts = np.cumsum(lengths) - lengths
     return starts, np.delete(np.arange(lengths.sum()), starts)
+
+
+def stretches(lengths, most):
+    """Stretches of time of equal size, and the sequences in them.
+
+    Args:
+        lengths: (S,) from `check_lengths`.
+        most: How many steps to take at most, positive.
+
+    Returns:
+        Rows (n,), ascending; lengths of the sequences that they make up, each in one stretch.
+    """
+    num_steps = lengths.sum()
+    if num_steps <= most:
+        return np.arange(num_steps), lengths
+    number = min(_PIECES, most)
+    size = most // number
+    first = np.linspace(0, num_steps - size, number).astype(int)
+    rows = (first[:, None] + np.arange(size)).ravel()
+    starts, _ = first_and_later(lengths)
+    begins = np.union1d(np.arange(0, len(rows), size), np.flatnonzero(np.isin(rows, starts)))
+    return rows, np.diff(np.append(begins, len(rows)))
+
+
+def stretches_of_hosts(lengths, most):
+    """Steps of all hosts that starts are made from: `stretches` of each, as long as it has steps.
+
+    Args:
+        lengths: (S,) of the sequences of this host.
+        most: How many steps to take at most.
+
+    Returns:
+        Rows (n,) of this host, which `hosts.gather_rows` brings together; lengths of the sequences
+        of all hosts.
+    """
+    _, total = hosts.place_of_rows(int(lengths.sum()))
+    share = lengths.sum() if total <= most else max(1, int(most * lengths.sum() // total))
+    rows, lengths = stretches(lengths, share)
+    return rows, hosts.gather_rows(lengths)

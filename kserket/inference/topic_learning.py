@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kserket import hosts
 from kserket.inference import (
     document_classes,
     topic_gibbs,
@@ -110,6 +111,10 @@ def learn(data, options, found=None, rng=None, num_sweeps=100, callback=None):
         `Found`.
     """
     rng = np.random.default_rng(rng)
+    if options.samples:
+        hosts.check_one_host(
+            "The Gibbs sampler", "it draws one word after another. Take inference='variational'."
+        )
     effects, lengths = _weigh(data.values, options, found, rng)
     start = None
     if options.num_topics is None:
@@ -215,7 +220,7 @@ def _state(reached):
     if isinstance(reached, document_classes.State):
         return reached
     words = topic_gibbs.words(reached) if isinstance(reached, topic_gibbs.Chain) else reached.words
-    return document_classes.State(words, reached.documents.sum(axis=0))
+    return document_classes.State(words, hosts.sum_over_hosts(reached.documents.sum(axis=0)))
 
 
 # Before the first sweep -----------------------------------------------------------------
@@ -235,9 +240,19 @@ def _with_number(data, options, effects, rng):
         weighing = options.weighing
         modalities = weighing.modalities(data.scaled, effects)
         prior = weighing.prior(options.betas, effects)
-        start = topic_merging.search(modalities, prior, options.max_topics, rng=rng)
+        start = _merged(modalities, prior, options.max_topics, rng)
         number = len(start.documents)
     return options._replace(num_topics=number, alphas=np.resize(options.alphas, number)), start
+
+
+def _merged(modalities, prior, max_topics, rng):
+    """`topic_merging.search`; several hosts search in a sample of all their documents."""
+    if hosts.num_hosts() == 1:
+        return topic_merging.search(modalities, prior, max_topics, rng=rng)
+    modalities, _ = document_classes.sample_of_hosts(modalities, None, rng)
+    with hosts.alone():
+        found = topic_merging.search(modalities, prior, max_topics, rng=rng)
+    return hosts.from_first_host(found)
 
 
 def _first_topics(data, options, rng, start):
@@ -266,8 +281,11 @@ def _weigh(values, options, found, rng):
 
 
 def _mean_lengths(values):
-    """Mean number of words of the documents that have any, (M,)."""
+    """Mean number of words of the documents that have any, of all hosts, (M,)."""
     spoken = [total[total > 0] for total in map(word_counts.totals, values)]
+    if hosts.num_hosts() > 1:
+        sums = [(float(total.sum()), len(total)) for total in spoken]
+        return np.array([total / (size or 1) for total, size in hosts.sum_over_hosts(sums)])
     return np.array([total.mean() if len(total) else 0.0 for total in spoken])
 
 
@@ -285,6 +303,12 @@ def _design_effects(values, options, rng):
         effects = np.array(per_modality(options.design_effects, number), float)
         effects[reports] = 1.0
         return effects
+    if hosts.num_hosts() > 1:  # from a sample that all of them see
+        rows, _ = hosts.choose_rows(values[0].shape[0], document_classes.MAX_START_DOCUMENTS, rng)
+        values = [word_counts.gathered(part, rows) for part in values]
+        with hosts.alone():
+            effects = _design_effects(values, options, rng)
+        return hosts.from_first_host(effects)
     largest = None if weights is None else np.max(weights)
     for m, beta in enumerate(options.betas):
         if not reports[m]:

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kserket.floors import SMALLEST
+from kserket.hosts import any_host, sum_over_hosts
 from kserket.inference import word_counts
 
 BLOCK_CELLS = 2**15  # cells that are worked on at a time, few enough to stay in cache
@@ -84,8 +85,8 @@ def fit(
         theta = (1.0 - _FORGET) * start + _FORGET / start.shape[1]
         cells = [_Cells(c, theta) for c in counts]
     documents = sum(modality.documents() for modality in cells)
-    words = [modality.words() for modality in cells]
-    total = sum(c.sum() for c in counts)
+    words = [sum_over_hosts(modality.words()) for modality in cells]
+    total = sum_over_hosts(float(sum(c.sum() for c in counts)))
     objectives = []
 
     def reached():
@@ -96,16 +97,18 @@ def fit(
         for m, modality in enumerate(cells):
             log_probability += modality.sweep(documents, words[m], alpha, beta[m], class_prior)
             new_documents += modality.documents()
-            words[m] = modality.words()
+            words[m] = sum_over_hosts(modality.words())
         documents = new_documents
+        log_probability = sum_over_hosts(log_probability)
         objectives.append(log_probability)
+        stops = tolerance is not None and sweep > 1
+        stops = stops and abs(objectives[-1] - objectives[-2]) < tolerance * total
         if callback is not None:
             try:
                 callback(sweep, num_sweeps, log_probability, reached())
             except StopIteration:
-                break
-        is_rated = tolerance is not None and sweep > 1
-        if is_rated and abs(objectives[-1] - objectives[-2]) < tolerance * total:
+                stops = True
+        if any_host(stops):
             break
     return reached()
 

@@ -8,7 +8,7 @@ surveys, Journal of the American Statistical Association 76 (1981): design effec
 
 import numpy as np
 
-from kserket import storage
+from kserket import hosts, storage
 from kserket.arrays import as_numbers
 
 DENSE_ABOVE = 0.3  # share of cells in use above which matrix products are faster without indices
@@ -170,6 +170,27 @@ def design_effect(counts, responsibilities, beta):
             largest = linalg.eigvalsh(found, expected + ridge)[-1]
             effects.append(_without_bias(largest, len(expected) / (members.sum() - 1.0)))
     return float(np.median(effects)) if effects else 1.0
+
+
+def gathered(counts, rows):
+    """Some rows of all hosts in order, on all of them.
+
+    Args:
+        counts: As `read` returns them, of this host.
+        rows: Integers (n,), which of its rows.
+
+    Returns:
+        An array of the kind that `read` returns.
+    """
+    from scipy import sparse
+
+    part = counts[rows]
+    if hosts.any_host(isinstance(part, np.ndarray)):
+        part = part if isinstance(part, np.ndarray) else part.toarray()
+        return _compact(hosts.gather_rows(part))
+    lengths, indices, data = map(hosts.gather_rows, (np.diff(part.indptr), part.indices, part.data))
+    ends = np.concatenate([[0], np.cumsum(lengths)])
+    return _compact(sparse.csr_array((data, indices, ends), shape=(len(lengths), part.shape[1])))
 
 
 def _without_bias(largest, ratio):

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from numpy.typing import ArrayLike
 
+from kserket import hosts
 from kserket.core.keywords import suggests
 from kserket.core.options import check_callbacks, check_choice, check_positive_int
 from kserket.inference import document_classes, topic_learning, topic_model
@@ -179,7 +180,7 @@ class MultimodalLDA(TopicScoring):
         """
         sizes = [part.shape[1] for part in documents.values]
         self._check_options(sizes)
-        if not any(part.sum() > 0 for part in documents.values):
+        if not hosts.any_host(any(part.sum() > 0 for part in documents.values)):
             raise ValueError(
                 f"{self.name} has nothing to learn from: {documents.values[0].shape[0]} documents "
                 "without a single word. Leave out empty data, or check what counts them."

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from kserket import storage
+from kserket import hosts, storage
 from kserket.core import messages, results, tensors
 from kserket.core.attributes import Fixed, FixedOrFound
 from kserket.core.inference import Inference
@@ -91,6 +91,7 @@ class MLDA(LearningModule):
     """
 
     links_samples = False
+    learns_over_hosts = True
     model_class = MultimodalLDA
     K, weights = FixedOrFound("num_topics"), Fixed()
     category = LearningModule.labels
@@ -252,7 +253,9 @@ class MLDA(LearningModule):
         """Dict of the mean log likelihood of documents that are not missing; empty of none."""
         scores = self.model.log_likelihood_of(documents, beliefs)
         scores = scores if documents.missing is None else scores[~documents.missing]
-        return {"log_likelihood": float(scores.mean())} if len(scores) else {}
+        if not hosts.any_host(len(scores)):
+            return {}
+        return {"log_likelihood": hosts.mean_over_hosts(scores)}
 
     def _conclude(self, documents, beliefs):
         """The `Inference` that beliefs amount to."""

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from kserket import floors
+from kserket import floors, hosts
 from kserket.core import messages, tensors
 from kserket.core.attributes import Fixed
 from kserket.core.inference import Inference
@@ -108,6 +108,7 @@ class MarkovModel(LearningModule):
     ```
     """
 
+    learns_over_hosts = True
     model_class = MarkovChain
     num_samp, inference, joint = Fixed(), Fixed(), Fixed()
     category = LearningModule.labels
@@ -273,7 +274,8 @@ class MarkovModel(LearningModule):
         )
         if self.joint:
             down = messages.Categorical(down.probs @ state.reports)
-        return Inference(up, [down], posterior), smoothed.log_likelihood / len(own)
+        total, number = hosts.sum_over_hosts((smoothed.log_likelihood, len(own)))
+        return Inference(up, [down], posterior), total / number
 
     def figures(self, inference: Inference) -> dict[str, Any]:
         return {"log_likelihood": self._log_likelihood}
