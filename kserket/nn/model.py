@@ -251,7 +251,7 @@ class SupervisedHead(keras.Model):
             function = tf.function(
                 self.message_tensor, input_signature=[spec, tf.TensorSpec((), "int32")]
             )
-            cache = self.loss_function, function
+            cache = self.loss_function, function.get_concrete_function()
             object.__setattr__(self, "_message_cache", cache)  # neither tracked nor exported
         return cache[1]
 
