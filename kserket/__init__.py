@@ -13,11 +13,13 @@ from kserket import (
     nn,
     plotting,
     preprocessing,
+    recipes,
     ros,
     speech_recog,
     tt,
     utils,
     vae,
+    views,
 )
 from kserket.core import tensors
 from kserket.core.graph import Graph
@@ -36,10 +38,12 @@ from kserket.core.messages import (
 from kserket.core.module import Module
 from kserket.core.observation import Observation
 from kserket.core.registry import register_module
+from kserket.explanation import explain
 from kserket.gmm import GaussianMixture
 from kserket.mlda import MultimodalLDA
 from kserket.mm import MarkovChain
 from kserket.nn import SupervisedHead
+from kserket.repetition import repeat
 from kserket.selection import select_components
 from kserket.vae import VariationalAutoencoder
 from kserket.version import __version__
@@ -63,6 +67,7 @@ __all__ = [
     "bow",
     "cnn",
     "datasets",
+    "explain",
     "gmm",
     "hac",
     "load_graph",
@@ -75,7 +80,9 @@ __all__ = [
     "plotting",
     "preprocessing",
     "product",
+    "recipes",
     "register_module",
+    "repeat",
     "ros",
     "select_components",
     "speech_recog",
@@ -83,4 +90,5 @@ __all__ = [
     "tt",
     "utils",
     "vae",
+    "views",
 ]

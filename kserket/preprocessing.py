@@ -149,19 +149,42 @@ def _read(images):
     return images.astype("float32")
 
 
-def _image_shape(shape, image_shape):
-    """`(H, W)` of images of this shape."""
+def image_shape_of(
+    shape: tuple[int | None, ...], image_shape: tuple[int, ...] | None = None
+) -> tuple[int, int, int]:
+    """Height, width and channels of images.
+
+    Args:
+        shape: Of the array: (N, H, W), (N, H, W, C) or (N, D).
+        image_shape: `(H, W)` or `(H, W, C)` of flat images; None takes them to be square, of one
+            channel.
+
+    Returns:
+        `(H, W, C)`.
+
+    Raises:
+        ValueError: If the two do not agree, or flat images are not square.
+    """
     if image_shape is None and len(shape) == 2:
-        side = math.isqrt(shape[1])
+        side = math.isqrt(shape[1] or 0)
         image_shape = side, side
-    elif image_shape is None and (len(shape) == 3 or (len(shape) == 4 and shape[3] == 1)):
-        image_shape = shape[1:3]
+    elif image_shape is None and len(shape) in (3, 4):
+        image_shape = tuple(shape[1:])
     sides = np.asarray(() if image_shape is None else image_shape)
-    known = sides.shape == (2,) and sides.dtype.kind in "iu" and (sides > 0).all()
+    known = sides.shape in ((2,), (3,)) and sides.dtype.kind in "iu" and (sides > 0).all()
     if not known or sides.prod() != math.prod(shape[1:]):
         raise ValueError(
-            "`images` must have shape (N, H, W), (N, H, W, 1) or (N, H * W); flat images that are "
+            "`images` must have shape (N, H, W), (N, H, W, C) or (N, H * W); flat images that are "
             f"not square need `image_shape=(H, W)`. Received: shape {shape}, "
             f"image_shape={image_shape!r}"
         )
-    return tuple(sides.tolist())
+    height, width, channels = [*sides.tolist(), 1][:3]
+    return height, width, channels
+
+
+def _image_shape(shape, image_shape):
+    """`(H, W)` of images of one channel, of this shape."""
+    height, width, channels = image_shape_of(shape, image_shape)
+    if channels != 1:
+        raise ValueError(f"`images` must have one channel. Received: shape {shape}")
+    return height, width

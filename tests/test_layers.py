@@ -9,6 +9,7 @@ import pytest
 PACKAGE = pathlib.Path(__file__).parent.parent / "kserket"
 GROUND = {"arrays", "floors", "hosts", "labels", "storage", "typing"}  # on which all may stand
 TOOLS = {"metrics", "datasets", "plotting", "version"}
+FAMILIES = {"bow", "gmm", "mlda", "mm", "vae"}  # that recipes are made of
 FAMILY_MAY_IMPORT = {"core", "inference", "metrics", "version"} | GROUND  # and its own files
 MAY_IMPORT = {
     **dict.fromkeys(("floors", "storage", "typing"), set()),
@@ -20,6 +21,10 @@ MAY_IMPORT = {
     "core": FAMILY_MAY_IMPORT,
     **dict.fromkeys(TOOLS, TOOLS | GROUND),
     **dict.fromkeys(("datasets", "plotting"), TOOLS | GROUND | {"core"}),  # checks of options
+    "views": {"views", "preprocessing"} | FAMILY_MAY_IMPORT,
+    "recipes": {"core", "preprocessing", "views", *FAMILIES} | GROUND,  # whole graphs
+    "repetition": {"core", "plotting"} | GROUND,
+    "explanation": {"core", "cnn", "views", "plotting", *FAMILIES} | GROUND,
     "selection": {"core", "gmm", "metrics", "plotting"} | GROUND,  # compares whole models
     "sklearn": {"core", "gmm", "vae"} | GROUND,  # scikit-learn's front door
     "cli": {"core"},

@@ -136,10 +136,12 @@ class _Tracer:
 
     def can_generate(self):
         """Whether every module below the only top draws what it reads."""
+        drawn = [module for module in self.graph.modules if module.draws_inputs]
         return (
             len(self.graph.tops) == 1
-            and all(module.tensor_generate is not None for module in self.learners)
-            and all(self._num_readers(module) == 1 for module in self.graph.modules[:-1])
+            and self.graph.tops[0] in drawn
+            and all(m in self.observations or m.tensor_generate is not None for m in drawn)
+            and all(sum(m in reader.inputs for reader in drawn) == 1 for m in drawn[:-1])
             and self._num_classes() is not None
         )
 
@@ -158,15 +160,14 @@ class _Tracer:
         tf.debugging.Assert(tf.reduce_all(is_class), [said, component])
         drawn = {top: tf.one_hot(component, size, dtype=self.inner)}
         for index, module in enumerate(reversed(self.learners)):
+            if not module.draws_inputs:
+                continue
             pair = drawn[module], tf.stack([seed, index])
             parts = conclude(module.tensor_generate, self.terms[module], *pair)
             drawn |= dict(zip(module.inputs, parts, strict=True))
         return {
             self.names[module]: tf.cast(drawn[module], self.dtype) for module in self.observations
         }
-
-    def _num_readers(self, module):
-        return sum(module in reader.inputs for reader in self.graph.modules)
 
     def _num_classes(self):
         posterior = source_of(self.graph.tops[0]).posterior

@@ -303,8 +303,8 @@ class Graph(CallbackTarget):
 
         Args:
             x: As in `predict`.
-            y_true: Optional labels (N,): every module that classifies is scored by accuracy
-                (classes matched), NMI and ARI.
+            y_true: Optional labels (N,): every module that classifies N samples is scored by
+                accuracy (classes matched), NMI and ARI.
             max_passes: As in `predict`.
             tolerance: As in `predict`.
 
@@ -330,7 +330,7 @@ class Graph(CallbackTarget):
         for module, inference in beliefs.inferences.items():
             inputs, prior = beliefs.heard(module)
             scores = dict(call(module.evaluate, module.read(inputs, prior)))
-            if y_true is not None and inference.posterior is not None:
+            if y_true is not None and _has_rows(inference.posterior, y_true, self.modules):
                 classes = inference.posterior.classes
                 scores |= metrics.clustering_scores(y_true, classes)
             figures |= {f"{self.names[module]}/{name}": value for name, value in scores.items()}
@@ -370,6 +370,10 @@ class Graph(CallbackTarget):
         names = list(self.observations) if outputs is None else check_names("outputs", outputs)
         start = self.tops[0] if top is None else self[top]
         samples = generate(self, start, num_samples, component, make_rng(seed))
+        if not any(self[name] in samples for name in names):
+            raise TypeError(
+                f"Nothing below {self.names[start]} draws {' and '.join(names)}. Received: {self!r}"
+            )
         if len(names) == 1:
             return samples[self[names[0]]]
         return {name: samples[self[name]] for name in names if self[name] in samples}
@@ -480,3 +484,10 @@ class Graph(CallbackTarget):
     def _repr_html_(self) -> str:
         """The picture of `plot`, or the table of `summary` where matplotlib is not installed."""
         return drawing.to_html(self)
+
+
+def _has_rows(posterior, labels, modules):
+    """Whether there are classes to compare with labels; of others, where rows are summed, not."""
+    if posterior is None:
+        return False
+    return len(posterior) == len(labels) or not any(module.num_rows for module in modules)

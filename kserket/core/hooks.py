@@ -21,6 +21,7 @@ class Hooks(Messenger):
     takes_order = False  # whether it can learn together with a reader that learns an order
     learns_below = False  # whether it learns together with the module that it reads
     links_samples = True
+    draws_inputs = True
     num_rows: int | None = None  # how many rows it reads and sends, where these are its own: a pair
     tensor_decode: Callable[..., list[Any]] | None = None
     _input_shapes: Any = None  # shapes of a sample of each input, from when a model was made

@@ -123,6 +123,8 @@ def generate(graph, start, num_samples, component, rng):
         if module not in drawn or isinstance(module, Observation):
             continue
         check_learned(module)
+        if not module.draws_inputs:
+            continue
         samples = module.generate(drawn[module], num_samples, rng)
         for source, sample in zip(module.inputs, samples, strict=True):
             drawn.setdefault(source, sample)

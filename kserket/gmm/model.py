@@ -47,8 +47,10 @@ class GaussianMixture(MixtureScoring):
             classes as `num_components=None` would find, K at most, and mixing weights have a
             sparse prior. A class prior replaces both.
         inference: "variational" (variational Bayes), or "gibbs" (Serket's collapsed sampler).
-        init: Where the first fit starts: "kmeans" (from k-means++), or "umap" (a mixture over a
-            UMAP embedding, for data on curved sheets, such as images; needs umap-learn).
+        init: Where the first fit starts: "kmeans" (from k-means++), "umap" (a mixture over a
+            UMAP embedding, for data on curved sheets, such as images; needs umap-learn), or "prior"
+            (from the class prior; before one decides, all components are one Gaussian of the data
+            and tell no classes apart).
         n_init: Number of starts by k-means, of which the best by the bound is taken; None makes 30,
             fewer of data of more than 150 features, whose sweeps take long.
         warm_start: Whether a fit goes on from the last one. Else each starts afresh, on the data as
@@ -106,7 +108,7 @@ class GaussianMixture(MixtureScoring):
         max_components: int = 50,
         sparse: bool = False,
         inference: Literal["variational", "gibbs"] = "variational",
-        init: Literal["kmeans", "umap"] = "kmeans",
+        init: Literal["kmeans", "umap", "prior"] = "kmeans",
         n_init: int | None = None,
         warm_start: bool = True,
         keep_groups: bool | Literal["alone"] = False,
@@ -120,7 +122,7 @@ class GaussianMixture(MixtureScoring):
         **kwargs: Any,
     ) -> None:
         check_choice("inference", inference, "variational", "gibbs")
-        check_choice("init", init, "kmeans", "umap")
+        check_choice("init", init, "kmeans", "umap", "prior")
         check_flag(warm_start=warm_start, power_transform=power_transform, sparse=sparse)
         if not (isinstance(keep_groups, str) and keep_groups == "alone"):
             check_flag(keep_groups=keep_groups)
@@ -136,6 +138,8 @@ class GaussianMixture(MixtureScoring):
         check_positive_int(max_components=max_components)
         if num_components is not None:
             check_positive_int(num_components=num_components)
+        elif init == "prior":
+            raise ValueError("init='prior' takes its components from above: give their number.")
         hyper = {
             "weight_concentration": weight_concentration,
             "mean_precision": mean_precision,

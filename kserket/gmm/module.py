@@ -24,6 +24,7 @@ from kserket.inference.gaussian_mixture.data import Data
 from kserket.inference.umap_clusters import group_probabilities
 from kserket.typing import Floats, Mode, PathLike
 
+_HELP = "See docs/guides/good_clusters.md, 'First see whether there is anything to find'."
 _PER_SAMPLE = "groups", "classes", "classes_means"  # what is known of samples, and saved
 
 
@@ -43,7 +44,8 @@ class GMM(LearningModule):
         category: Optional labels (N,), used to score and for nothing else.
         mode: "learn" or "recog" (recognition).
         inference: "variational", or "gibbs" for Serket's sampler.
-        init: How the first update starts: "kmeans" or "umap", see `GaussianMixture`.
+        init: How the first update starts: "kmeans", "umap", or "prior", which says nothing of
+            classes until a module above does and then starts from these; see `GaussianMixture`.
         n_init: Number of starts by k-means, of which the best by the bound is taken; None makes 30,
             fewer of data of more than 150 features, whose sweeps take long.
         save_dir: Folder in which `module002_gmm/` is made; None writes nothing.
@@ -98,7 +100,7 @@ class GMM(LearningModule):
         mode: Mode = "learn",
         *,
         inference: Literal["variational", "gibbs"] = "variational",
-        init: Literal["kmeans", "umap"] = "kmeans",
+        init: Literal["kmeans", "umap", "prior"] = "kmeans",
         n_init: int | None = None,
         save_dir: PathLike | None = ".",
         load_dir: PathLike | None = None,
@@ -187,8 +189,7 @@ class GMM(LearningModule):
         )
         self._groups, self._classes = found.groups, found.classes
         self._classes_means = None if found.classes is None else found.state.mean
-        (figure, values), *_ = history.history.items()
-        return {figure: values[-1]}
+        return {figure: values[-1] for figure, values in history.history.items()}
 
     @property
     def takes_order(self) -> bool:
@@ -283,14 +284,19 @@ class GMM(LearningModule):
         counts, num_seen = hosts.sum_over_hosts((counts, num_seen))
         live = int((counts > 0).sum())
         could_have_more = self.K > 1 or self.model.finds_number
-        if live == 1 and could_have_more and num_seen > 1 and self.mode == "learn":
+        is_learning = self.mode == "learn" and not self._waits()
+        if live == 1 and could_have_more and num_seen > 1 and is_learning:
             self.warn_once(
                 "found one class only: what it reads looks like one Gaussian. Under a VAE, let "
                 "the latent variables carry more: lower KL_param, train longer, or use the "
-                "likelihood that the data have."
+                f"likelihood that the data have. {_HELP}"
             )
         score = {} if self._score_of_data is None else {"log_likelihood": self._score_of_data}
         return {**score, "live_classes": live}
+
+    def _waits(self):
+        """Whether it starts from a class prior, and none has come yet."""
+        return self._options["init"] == "prior" and learning.are_alike(self.model.state)
 
     def evaluate(self, data: Any) -> dict[str, float]:
         scores = self.model.log_density(data)

@@ -17,10 +17,9 @@ import warnings
 import numpy as np
 
 from kserket import storage
+from kserket.inference import neighbor_embedding
+from kserket.inference.neighbor_embedding import MAX_SAMPLES, NUM_FEATURES, NUM_NEIGHBORS
 
-NUM_NEIGHBORS = 10
-NUM_FEATURES = 10  # of the embedding, at most
-MAX_SAMPLES = 100_000  # that are embedded; the rest say nothing of how to start
 _DOUBT = 0.01  # probability that a datum is in any other group than the one it was sorted into
 
 
@@ -40,13 +39,7 @@ def umap_clusters(x, num_clusters, rng, counted=None):
         ImportError: If umap-learn is not installed.
         ValueError: If there are too few data to embed.
     """
-    try:
-        import umap
-    except ImportError as error:
-        raise ImportError(
-            "A start by UMAP needs umap-learn: `pip install kserket[umap]`, "
-            "or start by k-means (init='kmeans')."
-        ) from error
+    neighbor_embedding.check_installed(", or start by k-means (init='kmeans')")
     from sklearn.mixture import GaussianMixture
 
     chosen = np.arange(len(x)) if counted is None else np.flatnonzero(counted)
@@ -59,37 +52,15 @@ def umap_clusters(x, num_clusters, rng, counted=None):
             "Use init='kmeans'."
         )
     seed = int(rng.integers(2**31 - 1))
-    sample = _single_precision(storage.gather(x, chosen, np.promote_types(x.dtype, "float32")))
-    embed = umap.UMAP(
-        n_components=min(NUM_FEATURES, sample.shape[1]),
-        n_neighbors=NUM_NEIGHBORS,
-        min_dist=0.0,
-        random_state=seed,
-        n_jobs=1,
-    )
+    sample = storage.gather(x, chosen, np.promote_types(x.dtype, "float32"))
+    places = neighbor_embedding.embed(neighbor_embedding.units(sample)(sample), seed)
     mixture = GaussianMixture(num_clusters, n_init=10, random_state=seed)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a graph in several parts, and of slow convergence
-        found = mixture.fit_predict(embed.fit_transform(sample))
+        warnings.simplefilter("ignore")  # of slow convergence
+        found = mixture.fit_predict(places)
     groups = np.full(len(x), -1)
     groups[chosen] = found
     return groups
-
-
-def _single_precision(x):
-    """Data (N, D) in the precision that UMAP works in, without loss.
-
-    Features far from 0 are taken about their mean, and all of them by one factor where squares
-    would overflow or vanish: neighbors stay neighbors.
-    """
-    mean = x.mean(axis=0, dtype="float64")
-    far = np.abs(mean) > 1e3 * x.std(axis=0, dtype="float64")
-    if far.any():
-        x = x - np.where(far, mean, 0.0)
-    largest = float(np.abs(x).max())
-    if largest > 0.0 and not 1e-12 < largest < 1e12:
-        x = x / largest
-    return x.astype("float32", copy=False)
 
 
 def group_probabilities(groups, num_clusters):

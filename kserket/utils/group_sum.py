@@ -7,9 +7,9 @@ from numpy.typing import ArrayLike
 
 from kserket.arrays import as_numbers
 from kserket.core import messages, tensors
-from kserket.core.attributes import Fixed
 from kserket.core.inference import Inference
 from kserket.core.registry import register_module
+from kserket.typing import Integers
 from kserket.utils.pass_through import PassThrough, take
 
 
@@ -20,7 +20,8 @@ class GroupSum(PassThrough):
     What a module above then says of a group goes down to each of its rows.
 
     Args:
-        group_idx: Integers (N,) from 0 to G - 1: the group of each row.
+        group_idx: Integers (N,) from 0 to G - 1: the group of each row. It belongs to the data: set
+            `module.group_idx` before other data come.
         name: Module name.
 
     Messages:
@@ -48,24 +49,33 @@ class GroupSum(PassThrough):
     """
 
     links_samples = True
-    group_idx = Fixed()
     has_tensor_rule = False  # it knows these rows, and a compiled graph takes any number
 
     def __init__(self, group_idx: ArrayLike, name: str = "groupsum") -> None:
-        group_idx = as_numbers(group_idx, "`group_idx`")
-        if group_idx.ndim == 2 and 1 in group_idx.shape:
-            group_idx = group_idx.ravel()
-        finite = group_idx.dtype.kind in "iuf" and np.isfinite(group_idx).all()
-        whole = finite and group_idx.ndim == 1 and len(group_idx) > 0
-        if not whole or (group_idx != np.floor(group_idx)).any() or (group_idx < 0).any():
-            raise ValueError(
-                "`group_idx` must hold the group of each row, whole numbers from 0. "
-                f"Received: {np.array2string(group_idx, threshold=8)}"
-            )
+        group_idx = _read(group_idx)  # before a number is taken
         super().__init__(name)
-        self.group_idx = group_idx.astype(int)
-        self.num_groups = int(self.group_idx.max()) + 1
-        self.num_rows = len(self.group_idx), self.num_groups
+        self._take(group_idx)
+
+    @property
+    def group_idx(self) -> Integers:
+        """The group of each row (N,); set those of other data before `Graph.predict` reads them."""
+        return self._group_idx
+
+    @group_idx.setter
+    def group_idx(self, group_idx: ArrayLike) -> None:
+        self._take(_read(group_idx))
+
+    def _take(self, group_idx):
+        self._group_idx = group_idx
+        self.num_groups = int(group_idx.max()) + 1
+        self.num_rows = len(group_idx), self.num_groups
+
+    def get_state(self) -> dict[str, Any]:
+        return {**super().get_state(), "group_idx": self.group_idx}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        super().set_state(state)
+        self.group_idx = state.get("group_idx", self.group_idx)
 
     def infer(self, inputs: list[Any], prior: Any) -> Inference:
         """Sums over groups upwards, each group's message to its rows downwards.
@@ -82,7 +92,7 @@ class GroupSum(PassThrough):
         if len(rows) != len(self.group_idx):
             raise ValueError(
                 f"{self.get_name()} knows the groups of {len(self.group_idx)} rows and reads "
-                f"{len(rows)}. Make one with the `group_idx` of these data."
+                f"{len(rows)}. Set {self.name or 'module'}.group_idx to the groups of these."
             )
         missing = messages.missing_rows(inputs[0])
         seen = slice(None) if missing is None else ~missing
@@ -114,3 +124,18 @@ class GroupSum(PassThrough):
 
     def _rows_below(self, prior):
         return take(prior, self.group_idx)
+
+
+def _read(group_idx):
+    """Groups of rows (N,), checked."""
+    group_idx = as_numbers(group_idx, "`group_idx`")
+    if group_idx.ndim == 2 and 1 in group_idx.shape:
+        group_idx = group_idx.ravel()
+    finite = group_idx.dtype.kind in "iuf" and np.isfinite(group_idx).all()
+    whole = finite and group_idx.ndim == 1 and len(group_idx) > 0
+    if not whole or (group_idx != np.floor(group_idx)).any() or (group_idx < 0).any():
+        raise ValueError(
+            "`group_idx` must hold the group of each row, whole numbers from 0. "
+            f"Received: {np.array2string(group_idx, threshold=8)}"
+        )
+    return group_idx.astype(int)

@@ -12,7 +12,7 @@ from kserket.core.keywords import keywords
 
 MAY_CHANGE = {  # what docs/guides/callbacks_schedules.md names, and the scale of a loss
     *("mode", "labels", "category", "save_dir", "load_dir", "seed", "keep_rounds", "filename"),
-    *("lengths", "shared_classes", "KL_param", "kl_weight", "learning_rate"),
+    *("lengths", "shared_classes", "group_idx", "KL_param", "kl_weight", "learning_rate"),
 }
 CHECKED_BY_UPDATE = {"itr", "batch_size", "itr1", "itr2", "batch_size1", "batch_size2"}
 # Layers, a variable and what compile() sets of Keras models.

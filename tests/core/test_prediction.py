@@ -446,3 +446,31 @@ def test_groups_beside_another_sense_may_be_missing():
     assert np.abs(both - alone).max() > 1e-4
     with pytest.raises(ValueError, match="same number of samples.*'words': 29"):
         graph.predict({"views": points.x, "words": words[1:]})
+    scores = graph.evaluate({"views": points.x, "words": words}, points.y)
+    assert "gmm/accuracy" in scores and "mlda/accuracy" not in scores
+    assert "mlda/accuracy" in graph.evaluate({"views": points.x, "words": words}, points.y[::3])
+
+
+def test_other_data_have_groups_of_their_own(tmp_path):
+    points = srk.datasets.make_mixture(60, 2, 2, separation=9.0, seed=0)
+    gmm1, sums = gmm.GMM(2, itr=5, n_init=1, save_dir=None), utils.GroupSum(np.arange(60) // 3)
+    mlda1 = mlda.MLDA(2, itr=5, n_init=1, save_dir=None)
+    gmm1.connect(srk.Observation(points.x))
+    sums.connect(gmm1)
+    mlda1.connect(sums)
+    graph = srk.Graph(mlda1, seed=0)
+    graph.fit(1, verbose=0)
+    before = graph.predict(points.x)
+    with pytest.raises(ValueError, match="groupsum.group_idx|same number"):
+        graph.predict(points.x[:6])
+    sums.group_idx = [0, 0, 0, 1, 1, 1]
+    np.testing.assert_allclose(graph.predict(points.x[:6]), before[:2], atol=1e-6)
+    sums.group_idx = [1, 1, 1, 0, 0, 0]
+    np.testing.assert_allclose(graph.predict(points.x[:6]), before[1::-1], atol=1e-6)
+    assert set(graph.evaluate(points.x[:6])) >= {"gmm/log_likelihood", "mlda/log_likelihood"}
+    graph.save(tmp_path / "scenes.kserket")
+    loaded = srk.load_graph(tmp_path / "scenes.kserket")
+    np.testing.assert_array_equal(loaded["groupsum"].group_idx, sums.group_idx)
+    with pytest.raises(ValueError, match="group_idx"):
+        sums.group_idx = [0.5]
+    assert len(sums.group_idx) == 6

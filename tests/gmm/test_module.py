@@ -323,3 +323,27 @@ def test_a_prior_that_tells_no_samples_apart_does_not_decide_where_learning_star
                 module.set_backward_msg(prior)
                 module.update()
                 assert module.logs["accuracy"] == 1.0
+
+
+def test_a_start_from_a_prior_says_nothing_before_one_comes():
+    x, labels, *_ = srk.datasets.make_mixture(90, 3, 2, seed=0)
+    module = gmm.GMM(3, init="prior", seed=0, save_dir=None)
+    module.connect(srk.Observation(x))
+    module.update()
+    np.testing.assert_array_equal(module.get_forward_msg().probs, 1 / 3)
+    np.testing.assert_allclose(np.ptp(module.model.means, axis=0), 0.0)
+    module.set_backward_msg(np.full((90, 3), 1 / 3))  # says nothing either
+    module.update()
+    np.testing.assert_array_equal(module.get_forward_msg().probs, 1 / 3)
+    module.set_backward_msg(0.9 * np.eye(3)[labels] + 0.1 / 3)
+    module.update()
+    agreement = (module.posterior.argmax(axis=1) == labels).mean()
+    assert agreement > 0.95  # in the numbers of the prior
+    module.set_backward_msg(None)
+    module.update()  # goes on from there
+    assert (module.posterior.argmax(axis=1) == labels).mean() > 0.9
+
+
+def test_a_start_from_a_prior_needs_a_number():
+    with pytest.raises(ValueError, match="init='prior'.*number"):
+        gmm.GMM(None, init="prior")

@@ -92,6 +92,10 @@ def learn(data, options, found=None, rng=None, num_sweeps=100, callback=None):
     check_counts(data)
     data, rows = data.seen()
     decides = _decides(data)
+    if options.init == "prior" and (found is None or are_alike(found.state)):
+        if not decides:
+            return _begin_alike(data, options, rng)
+        found = None
     before = groups = None
     if found is not None:
         found = found._replace(groups=_take(found.groups, rows), classes=_take(found.classes, rows))
@@ -124,6 +128,22 @@ def learn(data, options, found=None, rng=None, num_sweeps=100, callback=None):
 def uses_groups(data, keep_groups):
     """Whether kept groups are evidence of these `Data`, by the option `keep_groups`."""
     return bool(keep_groups) and not (keep_groups == "alone" and _decides(data))
+
+
+def are_alike(state):
+    """Whether all components of a `State`, of which there are several, say the same of any datum.
+
+    Those of `init="prior"` do before a class prior has decided.
+    """
+    return len(state.mean) > 1 and bool((state.mean == state.mean[0]).all())
+
+
+def _begin_alike(data, options, rng):
+    """`Found` of components that all are one Gaussian of the data, and say nothing of classes."""
+    single = {"num_components": 1, "init": "kmeans", "n_init": 1, "inference": "variational"}
+    found = begin(data._replace(log_prior=None), options._replace(**single), rng)
+    number = options.num_components
+    return found._replace(state=State(*(np.repeat(part, number, axis=0) for part in found.state)))
 
 
 def begin(data, options, rng):

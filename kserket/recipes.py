@@ -1,0 +1,293 @@
+"""Graphs that are good to begin with: one line for a kind of data.
+
+Each function returns a connected `Graph` that has learned nothing yet. `graph.fit()` without
+arguments does what is recommended. The graph is made of public modules: print it, plot it, or copy
+the function and change it. Settings depend on the size and kind of the data alone, never on labels.
+
+Each takes `(data, K, seed)`, so that `kserket.sklearn.GraphClusterer(recipes.table)` makes an
+estimator of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from kserket import bow, gmm, mlda, mm, storage, vae, views
+from kserket.core.graph import Graph
+from kserket.core.observation import Observation
+from kserket.preprocessing import image_shape_of
+from kserket.typing import Data
+
+_LARGE_SIDE = 16  # pixels from which on gradients say more than the pixels themselves
+_CELLS = 7  # of gradients along a side: cells of 4 pixels in 28
+_TRAINING = 40_000  # images that a VAE sees in one round
+_MANY_FEATURES = 25  # from which on a sense is read by its neighbors
+
+
+def images(x: Data, K: int | None = None, seed: int | None = None) -> Graph:
+    """Images: neighbors find the classes, and a variational autoencoder learns them.
+
+    One view leads. The images' oriented gradients (below 16 x 16 pixels, the pixels) are laid out
+    by UMAP and sorted by a mixture. A VAE reads the pixels; the mixture over its latent variables
+    starts from the classes of the first. A topic model joins both. The graph sorts new images,
+    draws images of each class (`generate`), and is saved and exported as a whole.
+
+    Args:
+        x: Images (N, H, W), (N, H, W, C) or flat and square (N, D), values in [0, 1]; with negative
+            values the likelihood is Gaussian.
+        K: Number of classes. None counts the groups in the embedding, of which a class may have
+            several, and leaves the VAE out.
+        seed: Integer that determines all randomness.
+
+    Returns:
+        A `Graph` of "images"; its classes are those of "mlda" ("gmm_view" without K).
+
+    Raises:
+        ValueError: If these are no images, or values lie between 0 and more than 1.
+
+    Example:
+
+    ```python
+    import kserket as srk
+
+    x, labels = srk.datasets.load_digits()
+    graph = srk.recipes.images(x[:300], K=10, seed=0)
+    graph.fit(rounds=2)
+    print(graph.predict(x[300:303]).argmax(axis=1))
+    ```
+    """
+    observation = Observation(x, "images")
+    shape = image_shape_of(observation.data.shape)
+    likelihood = _likelihood_of_images(observation)
+    view = gmm.GMM(K, name="gmm_view", save_dir=None)
+    view.connect(_neighbors_of_images(observation, shape))
+    if K is None:
+        return Graph(view, seed=seed)
+    num_images, is_large = len(observation.data), np.prod(shape) >= _LARGE_SIDE**2
+    units = 300 if is_large else 100
+    vae1 = vae.VAE(
+        18 if is_large else 10,
+        itr=int(np.clip(_TRAINING // num_images, 2, 40)),
+        batch_size=min(128, num_images),
+        hidden_encoder_dim=units,
+        hidden_decoder_dim=units,
+        KL_param=1.0 if is_large else 1 / 16,
+        likelihood=likelihood,
+        learning_rate=0.001,
+        save_dir=None,
+    )
+    gmm1 = gmm.GMM(K, itr=1, init="prior", save_dir=None)
+    top = mlda.MLDA(K, save_dir=None)
+    vae1.connect(observation)
+    gmm1.connect(vae1)
+    top.connect(view, gmm1)
+    return Graph(top, seed=seed)
+
+
+def table(x: Data, K: int | None = None, seed: int | None = None) -> Graph:
+    """A table of measurements: a mixture with curves that take skewness out of each column.
+
+    Args:
+        x: Array or DataFrame (N, D) of numbers.
+        K: Number of classes; None finds it.
+        seed: Integer that determines all randomness.
+
+    Returns:
+        A `Graph` of "table" under "gmm".
+
+    Raises:
+        TypeError: If a column holds no numbers.
+        ValueError: If the table has gaps.
+
+    Example:
+
+    ```python
+    import kserket as srk
+    from sklearn.datasets import load_iris
+
+    x = load_iris().data
+    graph = srk.recipes.table(x, K=3, seed=0)
+    graph.fit()
+    print(graph.predict(x[:3]).round(2))
+    ```
+    """
+    top = gmm.GMM(K, name="gmm", power_transform=True, save_dir=None)
+    top.connect(Observation(x, "table"))
+    return Graph(top, seed=seed)
+
+
+def documents(x: Any, K: int | None = None, seed: int | None = None) -> Graph:
+    """Documents: words are counted, and each document has one topic.
+
+    Args:
+        x: List of N strings, or counts (N, V), an array or a scipy sparse matrix.
+        K: Number of topics; None finds it.
+        seed: Integer that determines all randomness.
+
+    Returns:
+        A `Graph` of "documents" under "mlda".
+
+    Raises:
+        TypeError: If these are neither strings nor numbers.
+        ValueError: If counts are negative.
+
+    Example:
+
+    ```python
+    import kserket as srk
+
+    texts = ["a red ball", "the red cup", "red and round", "it barks", "a dog barks", "the dog"]
+    graph = srk.recipes.documents(texts, K=2, seed=0)
+    graph.fit()
+    print(graph.predict(["a red dog", "it barks"]).round(2))
+    ```
+    """
+    top = mlda.MLDA(K, save_dir=None)
+    top.connect(_words(x, "documents"))
+    return Graph(top, seed=seed)
+
+
+def senses(x: Mapping[str, Any], K: int | None = None, seed: int | None = None) -> Graph:
+    """Several senses of the same things: each is sorted by itself, and all are joined.
+
+    What a sense is read by depends on its data: words are counted; images and vectors of many
+    features are laid out by their neighbors, and a mixture sorts them; a mixture with curves sorts
+    vectors of few features. A topic model joins the senses, learns how far each can be trusted, and
+    tells each what the others say. Rows of NaN are samples that a sense has not observed.
+
+    Args:
+        x: Dict from the name of a sense to its data of N samples: images (N, H, W) or
+            (N, H, W, C), vectors (N, D), a list of strings or None, or counts of words as a scipy
+            sparse matrix.
+        K: Number of classes. None finds it: each sense has classes of its own, which the topic
+            model joins.
+        seed: Integer that determines all randomness.
+
+    Returns:
+        A `Graph` of these observations under "mlda". `predict` takes any of them.
+
+    Raises:
+        TypeError: If `x` is not a dict of data.
+        ValueError: If it holds no sense, or numbers of samples differ.
+
+    Example:
+
+    ```python
+    import kserket as srk
+    from sklearn.datasets import load_wine
+
+    x = load_wine().data
+    graph = srk.recipes.senses({"taste": x[:, :9], "color": x[:, 9:]}, K=3, seed=0)
+    graph.fit()
+    print(graph.predict({"color": x[:3, 9:]}).round(2))
+    ```
+    """
+    if not isinstance(x, Mapping):
+        raise TypeError(
+            f"`x` must be a dict from the name of a sense to its data. Received: {type(x).__name__}"
+        )
+    if not x:
+        raise ValueError("`x` must hold one sense at least. Received: {}")
+    readers = [_reader(name, data, K) for name, data in x.items()]
+    top = mlda.MLDA(K, save_dir=None)
+    top.connect(*readers)
+    return Graph(top, seed=seed)
+
+
+def sequence(
+    x: Data, K: int | None = None, seed: int | None = None, *, lengths: ArrayLike | None = None
+) -> Graph:
+    """A sequence: a mixture and a Markov model learn states and their order together.
+
+    Args:
+        x: Array (N, D): N steps in time.
+        K: Number of states. None lets the mixture find it first, without knowing the order.
+        seed: Integer that determines all randomness.
+        lengths: Lengths (S,) of the sequences in the steps; None is one sequence.
+
+    Returns:
+        A `Graph` of "sequence" under "gmm" under "mm", whose states are those of each step.
+
+    Raises:
+        ValueError: If `lengths` do not add up to N.
+
+    Example:
+
+    ```python
+    import numpy as np
+
+    import kserket as srk
+
+    states = np.arange(300) // 20 % 3
+    x = np.eye(3)[states] + 0.6 * np.random.default_rng(0).normal(size=(300, 3))
+    graph = srk.recipes.sequence(x, K=3, seed=0)
+    graph.fit()
+    print(graph.predict(x).argmax(axis=1)[:40])
+    ```
+    """
+    gmm1 = gmm.GMM(K, save_dir=None)
+    mm1 = mm.MarkovModel(lengths=lengths, joint=K is not None, save_dir=None)
+    gmm1.connect(Observation(x, "sequence"))
+    mm1.connect(gmm1)
+    return Graph(mm1, seed=seed)
+
+
+def _likelihood_of_images(observation):
+    """The likelihood that images have, by their range."""
+    low, high = storage.extent(observation.data)
+    if low < 0.0:
+        return "gaussian"
+    if high > 1.0:
+        raise ValueError(
+            f"Images must have values in [0, 1]. Received: {low:g} to {high:g}. Divide these, and "
+            f"new ones for predict(), by {255 if high <= 255 else high:g}."
+        )
+    return "bernoulli"
+
+
+def _neighbors_of_images(observation, shape, name="umap"):
+    """A UMAP of images: of their gradients, or of small ones themselves."""
+    umap, source, side = views.UMAP(name=name, save_dir=None), observation, min(shape[:2])
+    if side >= _LARGE_SIDE:
+        source = views.OrientedGradients(cell_size=max(4, side // _CELLS))
+        source.connect(observation)
+    umap.connect(source)
+    return umap
+
+
+def _words(x, name):
+    """An observation of sentences or of counts."""
+    if _is_text(x):
+        return bow.BoW(list(x), name, save_dir=None)
+    return Observation(x, name, allow_missing=True)
+
+
+def _is_text(x):
+    """Whether these are sentences; None stands for one that was not observed."""
+    if isinstance(x, (str, bytes)) or not hasattr(x, "__iter__") or hasattr(x, "tocsr"):
+        return False
+    first = next((one for one in x if one is not None), None)
+    return isinstance(first, str)
+
+
+def _reader(name, data, K):
+    """What a topic model reads of a sense, connected to its observation."""
+    observation = _words(data, name)
+    shape = observation.data.shape
+    if _is_text(data) or hasattr(data, "tocsr"):
+        return observation
+    if len(shape) > 2:
+        source = _neighbors_of_images(observation, image_shape_of(shape), f"umap_{name}")
+    elif shape[1] >= _MANY_FEATURES:
+        source = views.UMAP(name=f"umap_{name}", standardize=True, save_dir=None)
+        source.connect(observation)
+    else:
+        source = observation
+    bends = source is observation
+    reader = gmm.GMM(K, name=f"gmm_{name}", power_transform=bends, save_dir=None)
+    reader.connect(source)
+    return reader

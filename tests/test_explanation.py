@@ -1,0 +1,156 @@
+"""What distinguishes classes: effect sizes, words, prototypes, transitions."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+import kserket as srk
+from kserket import gmm, mlda, vae
+
+
+class Told(srk.Module):
+    """States the classes that it was made with."""
+
+    links_samples = False
+
+    def __init__(self, classes, name="told"):
+        super().__init__(name, learnable=False)
+        self.classes = srk.Categorical(classes)
+
+    posterior = property(lambda self: self.classes.probs)
+
+    def update(self):
+        self.set_forward_msg(self.classes)
+
+    def infer(self, inputs, prior):
+        return srk.Inference(self.classes, [None], self.classes)
+
+
+def graph_of(x, classes, **options):
+    top = Told(np.asarray(classes, float))
+    top.connect(srk.Observation(x, "x", **options))
+    return srk.Graph(top)
+
+
+@pytest.fixture
+def halves():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40, 3)) + [5.0, 0.0, 1e6]
+    x[:20, 0] += 3.0
+    x = np.hstack([x, np.full((40, 1), 7.0)])
+    return x, np.eye(2)[np.arange(40) // 20]
+
+
+def test_effects_are_cohens_d_and_profiles_means(halves):
+    x, classes = halves
+    found = srk.explain(graph_of(x, classes))
+    first, second = x[:20], x[20:]
+    pooled = np.sqrt((first.var(axis=0) + second.var(axis=0)) / 2)[:3]
+    expected = (first.mean(axis=0) - second.mean(axis=0))[:3] / pooled
+    assert_allclose(found.effects[0, :3], expected, rtol=1e-6)
+    assert_allclose(found.effects[1], -found.effects[0])
+    assert found.effects[0, 3] == 0.0  # a constant
+    assert_allclose(found.profile, [first.mean(axis=0), second.mean(axis=0)])
+    assert_allclose(found.sizes, 20.0)
+    assert found.top(1)[0][0][0] == 0
+    assert found.kind == "table" and found.transitions is None
+
+
+def test_samples_count_by_the_probability_of_their_class(halves):
+    x, _ = halves
+    rng = np.random.default_rng(1)
+    classes = rng.dirichlet(np.ones(3), 40)
+    found = srk.explain(graph_of(x, classes))
+    for k in range(3):
+        weight, rest = classes[:, k], 1.0 - classes[:, k]
+        means = [np.average(x, axis=0, weights=part) for part in (weight, rest)]
+        spread = weight @ (x - means[0]) ** 2 + rest @ (x - means[1]) ** 2
+        expected = (means[0] - means[1])[:3] / np.sqrt(spread[:3] / 40)
+        assert_allclose(found.effects[k, :3], expected, rtol=1e-5)
+
+
+def test_missing_rows_and_empty_classes_explain_nothing(halves):
+    x, classes = halves
+    x, classes = np.vstack([x, np.full((1, 4), np.nan)]), np.vstack([classes, [1, 0]])
+    classes = np.hstack([classes, np.zeros((41, 1))])
+    found = srk.explain(graph_of(x, classes, allow_missing=True))
+    assert_allclose(found.sizes, [20, 20, 0])
+    assert_allclose(found.effects[2], 0.0)
+    assert np.isfinite(found.profile).all()
+
+
+def test_names_and_frames(halves):
+    x, classes = halves
+    found = srk.explain(graph_of(x, classes), names=["a", "b", "c", "d"])
+    assert "class 0 (20): a +" in repr(found)
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(x, columns=["a", "b", "c", "d"])
+    found = srk.explain(graph_of(x, classes), x=frame, probabilities=classes)
+    assert found.features == ["a", "b", "c", "d"]
+    table = found.to_frame()
+    assert table.loc[(0, "a"), "effect"] == found.effects[0, 0]
+    assert table.loc[(1, "b"), "profile"] == found.profile[1, 1]
+
+
+def test_words():
+    texts = ["red ball", "red cup", "a red"] * 3 + ["dog barks", "a dog", "dog dog"] * 3
+    graph = srk.recipes.documents(texts, K=2, seed=0)
+    graph.fit(rounds=1, verbose=0)
+    found = srk.explain(graph)
+    best = [features[0][0] for features in found.top()]
+    assert set(best) == {"red", "dog"}
+    assert all(effect > 0 for features in found.top() for _, effect in features)
+    assert_allclose(found.profile.sum(axis=1), 1.0)
+    word = found.features.index("a")
+    assert np.abs(found.effects[:, word]).max() < np.abs(found.effects).max() / 2
+
+
+def test_prototypes_of_images_are_decoded():
+    x, labels = srk.datasets.load_digits()
+    x = x[labels < 2][:100]
+    vae1 = vae.VAE(2, itr=5, batch_size=50, save_dir=None)
+    top = gmm.GMM(2, n_init=2, save_dir=None)
+    vae1.connect(srk.Observation(x, "images"))
+    top.connect(vae1)
+    graph = srk.Graph(top, seed=0)
+    graph.fit(rounds=1, verbose=0)
+    found = srk.explain(graph)
+    assert found.kind == "images" and found.image_shape == (8, 8, 1)
+    z, r = graph.predict(x, outputs="vae"), top.posterior
+    expected = vae1.model.decode(r.T @ z / r.sum(axis=0)[:, None])
+    assert_allclose(found.profile, expected, atol=1e-5)
+    ax = found.plot(title="digits")
+    assert len(ax.get_xticks()) == 2
+
+
+def test_transitions():
+    x = np.random.default_rng(0).normal(size=(60, 2)) + 4.0 * (np.arange(60)[:, None] // 10 % 2)
+    graph = srk.recipes.sequence(x, K=2, seed=0)
+    graph.fit(rounds=1, verbose=0)
+    found = srk.explain(graph)
+    assert_allclose(found.transitions, graph["mm"].model.transition_matrix)
+    assert found.kind == "table"
+
+
+def test_pictures_hold_what_distinguishes_most(halves):
+    x, classes = halves
+    ax = srk.explain(graph_of(x, classes), names=["a", "b", "c", "d"]).plot(2)
+    assert ax.get_yticklabels()[0].get_text() == "a" and len(ax.get_yticks()) == 2
+    assert len(ax.texts) == 4
+
+
+def test_what_cannot_be_explained(halves):
+    x, classes = halves
+    graph = graph_of(x, classes)
+    with pytest.raises(TypeError, match="must be a Graph"):
+        srk.explain(x)
+    with pytest.raises(KeyError, match="one of .'x'"):
+        srk.explain(graph, "y")
+    with pytest.raises(ValueError, match="4 names"):
+        srk.explain(graph, names=["a"])
+    with pytest.raises(ValueError, match="40 samples.*classes of 3"):
+        srk.explain(graph, probabilities=np.ones((3, 2)) / 2)
+    top = mlda.MLDA(2, save_dir=None)
+    top.connect(srk.Observation(np.ones((5, 3)), "words"))
+    with pytest.raises(ValueError, match="states no classes"):
+        srk.explain(srk.Graph(top))

@@ -1,0 +1,163 @@
+"""Graphs that are good to begin with."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from numpy.testing import assert_allclose
+from scipy import sparse
+from sklearn.datasets import load_iris, load_wine
+
+import kserket as srk
+from kserket import metrics, recipes
+from kserket.sklearn import GraphClusterer
+
+TEXTS = ["a red ball", "the red cup", "red and round", "it barks", "a dog barks", "the dog"] * 4
+
+
+@pytest.fixture(scope="module")
+def digits():
+    x, labels = srk.datasets.load_digits()
+    rows = labels < 4
+    return x[rows], labels[rows]
+
+
+@pytest.fixture(scope="module")
+def learned(digits):
+    pytest.importorskip("umap")
+    graph = recipes.images(digits[0][:300], K=4, seed=0)
+    graph.fit(rounds=3, verbose=0)
+    return graph
+
+
+def accuracy(graph, labels):
+    return metrics.clustering_accuracy(labels, graph.tops[0].posterior.argmax(axis=1))
+
+
+def test_images_are_sorted_and_the_vae_learns_their_classes(learned, digits):
+    labels = digits[1][:300]
+    assert accuracy(learned, labels) > 0.95
+    assert metrics.clustering_accuracy(labels, learned["gmm"].posterior.argmax(axis=1)) > 0.95
+    new = learned.predict(digits[0][300:])
+    assert metrics.clustering_accuracy(digits[1][300:], new.argmax(axis=1)) > 0.95
+
+
+def test_images_of_each_class_are_drawn(learned):
+    drawn = learned.generate(20, component=np.arange(20) % 4, seed=0)
+    assert drawn.shape == (20, 64)
+    classes = learned.predict(drawn).argmax(axis=1)
+    assert (classes == np.arange(20) % 4).mean() > 0.8
+
+
+def test_images_saved_and_served(learned, digits, tmp_path):
+    new = digits[0][300:310]
+    expected = learned.predict(new)
+    learned.save(tmp_path / "digits.kserket")
+    assert_allclose(srk.load_graph(tmp_path / "digits.kserket").predict(new), expected, atol=1e-6)
+    learned.save(tmp_path / "small.kserket", include_data=False)
+    assert_allclose(srk.load_graph(tmp_path / "small.kserket").predict(new), expected, atol=1e-6)
+    signatures = learned.export(tmp_path / "served")
+    assert {"classify", "encode", "generate"} <= set(signatures)
+    served = tf.saved_model.load(str(tmp_path / "served"))
+    answer = served.signatures["classify"](images=tf.constant(new))
+    assert_allclose(answer["mlda"], expected, atol=1e-4)
+
+
+def test_images_without_a_number_of_classes(digits):
+    pytest.importorskip("umap")
+    graph = recipes.images(digits[0][:200], seed=0)
+    graph.fit(rounds=1, verbose=0)
+    assert 4 <= graph["gmm_view"].K < 20
+    with pytest.raises(TypeError, match="draws images"):
+        graph.generate(2)
+
+
+@pytest.mark.parametrize("shape", [(30, 28, 28), (30, 32, 20, 3), (30, 400), (30, 9, 9)])
+def test_images_of_any_shape_are_taken(shape):
+    graph = recipes.images(np.random.default_rng(0).random(shape), K=3)
+    assert ("gradients" in graph.names.values()) == (min(shape[1:3]) >= 16)
+    assert graph.round == 0 and graph["mlda"].model is None
+
+
+def test_images_that_are_none_are_refused():
+    rng = np.random.default_rng(0)
+    with pytest.raises(ValueError, match="values in .0, 1..*by 255"):
+        recipes.images(rng.integers(0, 256, size=(20, 8, 8)), K=2)
+    with pytest.raises(ValueError, match="image_shape|must have shape"):
+        recipes.images(rng.random((20, 10)), K=2)
+    assert recipes.images(rng.normal(size=(20, 8, 8)), K=2)["vae"].likelihood == "gaussian"
+
+
+def test_a_table():
+    x, labels = load_iris(return_X_y=True)
+    graph = recipes.table(x, K=3, seed=0)
+    graph.fit(verbose=0)
+    assert accuracy(graph, labels) > 0.95
+    assert recipes.table(x).tops[0].K is None
+
+
+@pytest.mark.parametrize("counts", [False, True])
+def test_documents(counts):
+    texts = np.random.default_rng(0).poisson(1, (24, 5)) + 4 * np.eye(5)[np.arange(24) % 2]
+    graph = recipes.documents(sparse.csr_array(texts) if counts else TEXTS, K=2, seed=0)
+    graph.fit(verbose=0)
+    labels = np.arange(24) % 2 if counts else np.arange(24) % 6 // 3
+    assert accuracy(graph, labels) == 1.0
+    if not counts:
+        red, dog = graph.predict(["a red one", "dog"]).argmax(axis=1)
+        assert red != dog
+
+
+def test_senses_join_and_may_be_missing():
+    x, labels = load_wine(return_X_y=True)
+    rng = np.random.default_rng(0)
+    parts = {"taste": x[:, :7].copy(), "color": x[:, 7:].copy()}
+    for part in parts.values():
+        part[rng.random(len(x)) < 0.2] = np.nan
+    words = [None if rng.random() < 0.5 else ["red", "white", "rose"][label] for label in labels]
+    graph = recipes.senses({**parts, "words": words}, K=3, seed=0)
+    graph.fit(verbose=0)
+    alone = [
+        metrics.clustering_accuracy(labels, graph[f"gmm_{name}"].get_forward_msg().probs.argmax(1))
+        for name in parts
+    ]
+    assert accuracy(graph, labels) > max(alone)
+    guess = graph.predict({"color": x[:, 7:]}, outputs="words")
+    assert guess.shape == (178, 3)
+
+
+def test_senses_without_a_number_of_classes():
+    x, labels = load_iris(return_X_y=True)
+    graph = recipes.senses({"sepal": x[:, :2], "petal": x[:, 2:]}, seed=0)
+    graph.fit(rounds=2, verbose=0)
+    assert 2 <= graph["mlda"].K < 10
+    assert metrics.adjusted_rand_index(labels, graph["mlda"].posterior.argmax(axis=1)) > 0.4
+
+
+def test_senses_are_read_by_what_they_are():
+    rng = np.random.default_rng(0)
+    x = {"eye": rng.random((30, 8, 8)), "skin": rng.random((30, 40)), "ear": rng.random((30, 3))}
+    names = set(recipes.senses(x, K=2).names.values())
+    assert {"umap_eye", "umap_skin", "gmm_eye", "gmm_skin", "gmm_ear", "mlda"} <= names
+    assert "umap_ear" not in names
+    with pytest.raises(TypeError, match="dict"):
+        recipes.senses(rng.random((30, 3)), K=2)
+    with pytest.raises(ValueError, match="one sense"):
+        recipes.senses({}, K=2)
+
+
+def test_a_sequence():
+    states = np.arange(200) // 20 % 2
+    x = states[:, None] + 0.5 * np.random.default_rng(0).normal(size=(200, 2))
+    graph = recipes.sequence(x, K=2, seed=0, lengths=[100, 100])
+    graph.fit(verbose=0)
+    assert accuracy(graph, states) > 0.95
+    assert recipes.sequence(x)["gmm"].K is None
+
+
+def test_recipes_are_estimators(digits):
+    pytest.importorskip("umap")
+    x, labels = digits[0][:100], digits[1][:100]
+    estimator = GraphClusterer(recipes.images, n_clusters=4, rounds=2, random_state=0).fit(x)
+    assert metrics.clustering_accuracy(labels, estimator.labels_) > 0.9
+    table = GraphClusterer(recipes.table, n_clusters=2, random_state=0).fit(x[:, 20:23])
+    assert table.predict(x[:5, 20:23]).shape == (5,)
