@@ -14,9 +14,9 @@ import kserket as srk
 
 ROOT = pathlib.Path(__file__).parent.parent
 EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
-# They make what they learn from.
+# They make what they learn from, or take it from a package.
 OWN_DATA = {
-    *("naming_game.py", "naming_game_processes.py", "new_words.py"),
+    *("movements.py", "naming_game.py", "naming_game_processes.py", "new_words.py"),
     "number_recognition.py",
     *("poisson_family.py", "serving.py", "user_module.py", "vae_gmm_nn.py"),
 }

@@ -302,7 +302,10 @@ HEARD = np.random.default_rng(0).dirichlet(np.ones(3), 240) * 0.5
 HEARD += 0.5 * np.eye(3)[np.arange(240) // 4 % 3]
 
 
-@pytest.mark.parametrize("options", [{}, {"trust": np.inf}, {"allowed_transitions": "left-right"}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"trust": np.inf}, {"allowed_transitions": "left-right"}, {"duration": "poisson"}],
+)
 def test_a_chain_is_that_of_all_sequences(options):
     def learn(index):
         rows = slice(None) if index is None else slice(CUTS[index], CUTS[index + 1])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kserket.inference import markov_chain, reported_chain
+from kserket.inference import durations, markov_chain, reported_chain
 from kserket.mm import rule
 
 
@@ -22,6 +22,14 @@ def chain(num_states, concentration=1.0, seed=0):
     rng = np.random.default_rng(seed)
     initial = rng.dirichlet(np.ones(num_states))
     return initial, rng.dirichlet(np.full(num_states, concentration), num_states)
+
+
+def lasting(log_evidence, initial, _, starts=None):
+    """`rule.lasting_context` of geometric durations, those of `chain(3)`."""
+    prior = durations.Prior("negative_binomial", 4, 0.1)
+    laws, others = durations.from_transitions(chain(3)[1], prior)
+    others = tf.constant(others, log_evidence.dtype)
+    return rule.lasting_context(log_evidence, initial, others, laws.lasting(), starts)
 
 
 @pytest.mark.parametrize("dtype, tolerance", [("float64", 1e-12), ("float32", 1e-5)])
@@ -89,14 +97,14 @@ def test_what_is_reported_counts_in_full():
         np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("of", [rule.context, rule.exact_context])
+@pytest.mark.parametrize("of", [rule.context, rule.exact_context, lasting])
 @pytest.mark.parametrize("lengths", [None, []])
 def test_no_step_is_no_answer(of, lengths):
     assert context(np.zeros((0, 3)), *chain(3), lengths, of=of).shape == (0, 3)
 
 
 @pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
-@pytest.mark.parametrize("of", [rule.context, rule.exact_context])
+@pytest.mark.parametrize("of", [rule.context, rule.exact_context, lasting])
 def test_the_rule_needs_built_in_operations_only(of):
     """LiteRT takes it, for any number of steps."""
     initial, transitions = chain(3)

@@ -54,12 +54,7 @@ def by_step(log_evidence, initial, transitions, lengths, scans):
         log_evidence, starts, log(initial), *forwards, predicted, filtered, scales
     )
     if impossible >= 0:
-        sequence = np.searchsorted(np.cumsum(lengths), impossible, side="right")
-        raise ValueError(
-            f"No path of states explains sequence {sequence}: at row {impossible} every state that "
-            "the transitions allow is excluded by the evidence. Allow more transitions, or let the "
-            "evidence exclude less: a row of equal values is a missing step."
-        )
+        raise no_path(impossible, lengths)
     scans.backward(log_evidence, starts, *backwards, scales, future)
     onward = future[after] + log_evidence[after] - scales[after, None]
     large = (onward > 600.0).any(axis=1)  # too large for a product of probabilities
@@ -68,6 +63,16 @@ def by_step(log_evidence, initial, transitions, lengths, scans):
     for t in np.flatnonzero(large):
         pairs += np.exp(before[t, :, None] + log_transitions + onward[t])
     return Passes(predicted, filtered, future, pairs, float(scales.sum()), scales)
+
+
+def no_path(row, lengths):
+    """The `ValueError` for a step at which no state is possible."""
+    sequence = np.searchsorted(np.cumsum(lengths), row, side="right")
+    return ValueError(
+        f"No path of states explains sequence {sequence}: at row {row} every state that "
+        "the transitions allow is excluded by the evidence. Allow more transitions, or let the "
+        "evidence exclude less: a row of equal values is a missing step."
+    )
 
 
 def in_chunks(log_evidence, initial, transitions, lengths):

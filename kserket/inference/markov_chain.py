@@ -16,6 +16,9 @@ so that P(z_t | everything) ∝ context_t x evidence_t, and a step never hears i
 Sequences lie one after another in the rows; `lengths` says where they end. A transition of zero is
 impossible, whatever the evidence; a sequence that no path explains is an error that names the step.
 
+With `lasting`, a state lasts for a duration of a law of its own, and transitions say which state
+follows when it ends (`segment_passes`).
+
 Reference: Rabiner (1989), A tutorial on hidden Markov models, eqs. 18-37 and 40.
 """
 
@@ -23,7 +26,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kserket.inference import chain_passes, chain_scan, chain_smoothing
+from kserket.inference import chain_passes, chain_scan, chain_smoothing, segment_passes
 from kserket.inference.chain_passes import log
 from kserket.inference.sequences import check_lengths, first_and_later
 
@@ -33,6 +36,7 @@ class Counts(NamedTuple):
 
     initial: np.ndarray  # (K,) times that a sequence starts in k
     transitions: np.ndarray  # (K, K) times that j follows i
+    durations: np.ndarray | None = None  # (2, K, D) times that it leaves, and stays, at each age
 
 
 class Smoothed(NamedTuple):
@@ -75,10 +79,15 @@ def merge(*counts):
     Returns:
         `Counts`.
     """
-    return Counts(*(np.sum(parts, axis=0) for parts in zip(*counts, strict=True)))
+    return Counts(*map(total, zip(*counts, strict=True)))
 
 
-def smooth(log_evidence, initial, transitions, lengths=None):
+def total(parts):
+    """The sum of arrays, or None of nothing but None."""
+    return None if parts[0] is None else np.sum(parts, axis=0)
+
+
+def smooth(log_evidence, initial, transitions, lengths=None, lasting=None):
     """Forward-backward: what all steps say about each step, exactly.
 
     Args:
@@ -86,6 +95,7 @@ def smooth(log_evidence, initial, transitions, lengths=None):
         initial: (K,) P(z_1).
         transitions: (K, K) P(z_{t+1} = column | z_t = row); zeros are impossible.
         lengths: Lengths of the sequences, summing to N. Default: one sequence.
+        lasting: `durations.Lasting` of states that last for a duration of their own, or None.
 
     Returns:
         `Smoothed`.
@@ -96,6 +106,16 @@ def smooth(log_evidence, initial, transitions, lengths=None):
     log_evidence, lengths = _checked(log_evidence, initial, lengths)
     initial, transitions = (np.asarray(part, np.float64) for part in (initial, transitions))
     starts = np.cumsum(lengths) - lengths
+    if lasting is not None:
+        is_start = _are_starts(lengths)
+        passes = segment_passes.smooth(log_evidence, is_start, initial, transitions, lasting)
+        if not isinstance(passes, tuple):
+            raise chain_passes.no_path(passes, lengths)
+        log_context = normalize(passes.log_predicted + passes.log_future)
+        log_marginals = normalize(log_context + log_evidence)
+        initial = np.exp(log_marginals[starts]).sum(axis=0)
+        counts, scales = Counts(initial, passes.pairs, passes.counts), passes.log_predictive
+        return Smoothed(log_context, log_marginals, counts, float(scales.sum()), scales)
     both_ways = None if chain_passes.has_zeros(initial, transitions) else chain_smoothing.compiled()
     if both_ways is None:
         passes = chain_passes.passes(log_evidence, initial, transitions, lengths)
@@ -103,16 +123,14 @@ def smooth(log_evidence, initial, transitions, lengths=None):
         log_marginals = normalize(log_context + log_evidence)
         pairs, log_predictive = passes.pairs, passes.log_predictive
     else:
-        is_start = np.zeros(len(log_evidence), bool)
-        is_start[starts] = True
         log_context, log_marginals, pairs, log_predictive = chain_smoothing.run(
-            both_ways, log_evidence, is_start, initial, transitions
+            both_ways, log_evidence, _are_starts(lengths), initial, transitions
         )
     counts = Counts(np.exp(log_marginals[starts]).sum(axis=0), pairs)
     return Smoothed(log_context, log_marginals, counts, float(log_predictive.sum()), log_predictive)
 
 
-def sample_paths(log_evidence, initial, transitions, num_paths, *, lengths=None, rng):
+def sample_paths(log_evidence, initial, transitions, num_paths, *, lengths=None, lasting=None, rng):
     """Draw whole paths from their posterior: filter forwards, sample backwards.
 
     Args:
@@ -121,6 +139,7 @@ def sample_paths(log_evidence, initial, transitions, num_paths, *, lengths=None,
         transitions: (K, K) P(z_{t+1} = column | z_t = row).
         num_paths: S.
         lengths: As in `smooth`.
+        lasting: As in `smooth`.
         rng: Numpy Generator.
 
     Returns:
@@ -130,6 +149,14 @@ def sample_paths(log_evidence, initial, transitions, num_paths, *, lengths=None,
         Scott (2002), Bayesian methods for hidden Markov models, section 2.1.3.
     """
     log_evidence, lengths = _checked(log_evidence, initial, lengths)
+    if lasting is not None:
+        is_start = _are_starts(lengths)
+        paths = segment_passes.sample_paths(
+            log_evidence, is_start, initial, transitions, lasting, num_paths, rng
+        )
+        if not isinstance(paths, np.ndarray):
+            raise chain_passes.no_path(paths, lengths)
+        return paths
     log_filtered = chain_passes.passes(log_evidence, initial, transitions, lengths).log_filtered
     into = log(transitions).T
     last = np.zeros(len(log_evidence), dtype=bool)
@@ -143,26 +170,42 @@ def sample_paths(log_evidence, initial, transitions, num_paths, *, lengths=None,
     return paths.T
 
 
-def count(paths, num_states, lengths=None):
+def count(paths, num_states, lengths=None, limit=None):
     """Average number of starts and transitions in sampled paths.
 
     Args:
         paths: (S, N) integers.
         num_states: K.
         lengths: As in `smooth`.
+        limit: D, to count durations, and only transitions to other states; None counts all.
 
     Returns:
         `Counts`, means over the S paths.
     """
-    starts, after = first_and_later(check_lengths(lengths, paths.shape[1]))
+    lengths = check_lengths(lengths, paths.shape[1])
+    starts, after = first_and_later(lengths)
     pairs = paths[:, after - 1] * num_states + paths[:, after]
     transitions = np.bincount(pairs.ravel(), minlength=num_states**2)
-    initial = np.bincount(paths[:, starts].ravel(), minlength=num_states)
-    shape = (num_states, num_states)
-    return Counts(initial / len(paths), transitions.reshape(shape) / len(paths))
+    transitions = transitions.reshape(num_states, num_states) / len(paths)
+    initial = np.bincount(paths[:, starts].ravel(), minlength=num_states) / len(paths)
+    if limit is None:
+        return Counts(initial, transitions)
+    stays = np.append(paths[:, 1:] == paths[:, :-1], np.zeros((len(paths), 1), bool), axis=1)
+    stays[:, starts[1:] - 1] = False
+    steps = np.arange(paths.shape[1])
+    begins = np.append(np.ones((len(paths), 1), bool), ~stays[:, :-1], axis=1)
+    age = steps - np.maximum.accumulate(np.where(begins, steps, 0), axis=1)
+    followed = np.delete(steps, np.cumsum(lengths) - 1)  # by a step of their sequence
+    kind = 1 * stays[:, followed]
+    place = (kind * num_states + paths[:, followed]) * limit + np.minimum(age, limit - 1)[
+        :, followed
+    ]
+    durations = np.bincount(place.ravel(), minlength=2 * num_states * limit) / len(paths)
+    transitions[np.diag_indices(num_states)] = 0.0
+    return Counts(initial, transitions, durations.reshape(2, num_states, limit))
 
 
-def most_likely_path(log_evidence, initial, transitions, lengths=None):
+def most_likely_path(log_evidence, initial, transitions, lengths=None, lasting=None):
     """Viterbi: the path with the highest posterior probability.
 
     Args:
@@ -170,15 +213,21 @@ def most_likely_path(log_evidence, initial, transitions, lengths=None):
         initial: (K,) P(z_1).
         transitions: (K, K) P(z_{t+1} = column | z_t = row).
         lengths: As in `smooth`.
+        lasting: As in `smooth`.
 
     Returns:
         (N,) integers and the path's log P(path, evidence).
     """
     log_evidence, lengths = _checked(log_evidence, initial, lengths)
+    first, starts = np.cumsum(lengths) - lengths, _are_starts(lengths)
+    if lasting is not None:
+        path, log_joint = segment_passes.best_path(
+            log_evidence, starts, initial, transitions, lasting
+        )
+        if log_joint == -np.inf:  # raises
+            smooth(log_evidence, initial, transitions, lengths, lasting)
+        return path, log_joint
     log_initial, log_transitions = log(initial), log(transitions)
-    first = np.cumsum(lengths) - lengths
-    starts = np.zeros(len(log_evidence), bool)
-    starts[first] = True
     scans = chain_scan.scans()
     if scans.compiled:
         path = np.empty(len(log_evidence), np.int64)
@@ -218,7 +267,7 @@ def segments(path, lengths=None):
     ]
 
 
-def sample(initial, transitions, lengths, rng):
+def sample(initial, transitions, lengths, rng, lasting=None):
     """Draw state sequences from the chain itself.
 
     Args:
@@ -226,10 +275,13 @@ def sample(initial, transitions, lengths, rng):
         transitions: (K, K) P(z_{t+1} = column | z_t = row).
         lengths: Length of each sequence.
         rng: Numpy Generator.
+        lasting: As in `smooth`.
 
     Returns:
         (sum of lengths,) integers, the sequences one after another.
     """
+    if lasting is not None:
+        return segment_passes.sample(initial, transitions, lasting, lengths, rng)
     cumulative = np.cumsum(transitions, axis=1)
     states = []
     for length in lengths:
@@ -260,6 +312,13 @@ def _checked(log_evidence, initial, lengths):
             f"{log_evidence[row]}. A row of zeros says nothing."
         )
     return log_evidence, check_lengths(lengths, len(log_evidence))
+
+
+def _are_starts(lengths):
+    """Booleans (N,), true where a sequence starts."""
+    starts = np.zeros(lengths.sum(), bool)
+    starts[np.cumsum(lengths) - lengths] = True
+    return starts
 
 
 def _draw(weights, uniforms):

@@ -94,6 +94,7 @@ def learn(data, options, order, found=None, *, rng, num_sweeps=100, callback=Non
         found = learning.begin(data.seen()[0], few, rng)
         data = prepared(data, found)
         fit = _best_start(data, options, order, found, rng)
+        fit = fit._replace(chain=reported_chain.timed(fit.chain, order.prior))
     else:
         data = prepared(data, found)
         chain = order.state
@@ -155,7 +156,7 @@ def climb(data, order, run, *, max_sweeps, tolerance, learner=None, callback=Non
         bound = reported_chain.objective(statistics.log_likelihood, chain, order.prior) - float(
             terms.divergence.sum()
         )
-        chain = reported_chain.maximize(statistics, order.prior)
+        chain = reported_chain.maximize(statistics, order.prior, chain.durations)
         fit = Fit(prior, mixture, chain, statistics, bound)
         sums = _sums(data, classes)
         settled, ended = tolerance is not None and bound - last < tolerance * number, False
@@ -176,8 +177,9 @@ def climb(data, order, run, *, max_sweeps, tolerance, learner=None, callback=Non
 def _best_start(data, options, order, found, rng):
     """The best of several starts, a `Fit`.
 
-    After some sweeps the best by the bound go on, twice. Meanwhile each class is a state. The first
-    start is where the mixture alone ended. Several hosts start from stretches of all their steps.
+    After some sweeps the best by the bound go on, twice. Meanwhile each class is a state, without
+    durations. The first start is where the mixture alone ended. Several hosts start from stretches
+    of all their steps.
     """
     if hosts.num_hosts() > 1:
         pieces = _pieces_of_hosts(data, order)
@@ -185,7 +187,7 @@ def _best_start(data, options, order, found, rng):
             fit = _best_start(pieces[0], options, pieces[1], found, rng)
         return hosts.from_first_host(fit)
     data, order = _pieces(data, order)
-    order = order._replace(prior=order.prior._replace(trust=np.inf))
+    order = order._replace(prior=order.prior._replace(trust=np.inf, durations=None))
     seen = data.seen()[0]
     base = learning.first_prior(seen, options)
     center, scale = seen.x.mean(axis=0), seen.x.std(axis=0)
@@ -285,7 +287,8 @@ def _resume(data, order, fit):
     terms = data.form.terms(fit.mixture.normal_wishart, fit.prior.mean, before)
     evidence = _log_likelihood(data, terms, len(fit.mixture.mean))
     inferred = reported_chain.infer(evidence, fit.chain, order.lengths, order.log_prior)
-    chain = reported_chain.maximize(sum_over_hosts(inferred.statistics), order.prior)
+    statistics = sum_over_hosts(inferred.statistics)
+    chain = reported_chain.maximize(statistics, order.prior, fit.chain.durations)
     return Run(fit._replace(chain=chain, bound=-np.inf), _sums(data, inferred.classes), False)
 
 

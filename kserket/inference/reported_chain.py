@@ -25,6 +25,7 @@ import numpy as np
 from kserket import hosts
 from kserket.floors import SMALLEST
 from kserket.hosts import any_host, sum_over_hosts
+from kserket.inference import durations as laws
 from kserket.inference import markov_chain
 from kserket.inference.sequences import check_lengths, first_and_later, stretches_of_hosts
 
@@ -39,11 +40,16 @@ class Prior(NamedTuple):
     reports: float = 0.1  # of each class, in every state
     trust: float = 10.0  # beside that, of the class of the state's own number; inf: never doubted
     allowed: np.ndarray | None = None  # (K, K) booleans: transitions that may happen; None: all
+    durations: laws.Prior | None = None  # of states that last for a law of their own
 
     def transition_counts(self, num_states):
-        """Pseudo-counts of transitions, (K, K)."""
+        """Pseudo-counts of transitions, (K, K); with durations, of those to another state."""
         counts = np.full((num_states, num_states), self.transitions)
-        return counts if self.allowed is None else counts * self.allowed
+        counts = counts if self.allowed is None else counts * self.allowed
+        if self.durations is not None:
+            last = ~(counts * (1 - np.eye(num_states))).any(axis=1)  # nothing else follows
+            counts[np.diag_indices(num_states)] *= last
+        return counts
 
     def report_counts(self, num_states):
         """Pseudo-counts of reports, (K, K)."""
@@ -56,11 +62,20 @@ class State(NamedTuple):
     initial: np.ndarray  # (K,) P(z_1)
     transitions: np.ndarray  # (K, K) P(z_{t+1} = column | z_t = row)
     reports: np.ndarray  # (K, K) P(c_t = column | z_t = row)
+    durations: laws.Durations | None = None  # with them, transitions are from segment to segment
+
+    @property
+    def lasting(self):
+        """What `markov_chain` needs of the durations; None of none."""
+        return None if self.durations is None else self.durations.lasting()
 
     def renumbered(self, order):
         """The same chain with state order[k] as number k; order is (K,)."""
         return State(
-            self.initial[order], self.transitions[np.ix_(order, order)], self.reports[order]
+            self.initial[order],
+            self.transitions[np.ix_(order, order)],
+            self.reports[order],
+            None if self.durations is None else self.durations.renumbered(order),
         )
 
 
@@ -71,6 +86,7 @@ class Statistics(NamedTuple):
     transitions: np.ndarray  # (K, K) times that one state follows another
     reports: np.ndarray  # (K, K) times that a state was reported as a class
     log_likelihood: float  # of what was reported, under the state that made these
+    durations: np.ndarray | None = None  # (2, K, D) times that a state left, and stayed, at an age
 
 
 class Fit(NamedTuple):
@@ -93,7 +109,15 @@ def trusting(num_states):
 
 def first(num_states, prior):
     """`trusting`, without the transitions that may not happen."""
-    return _constrained(trusting(num_states), prior)
+    return timed(_constrained(trusting(num_states), prior), prior)
+
+
+def timed(state, prior):
+    """A chain whose states last as they do in one without durations, if the prior asks for it."""
+    if prior.durations is None:
+        return state
+    durations, transitions = laws.from_transitions(state.transitions, prior.durations)
+    return state._replace(transitions=transitions, durations=durations)
 
 
 def from_classes(classes, prior, lengths=None, transitions=None):
@@ -164,16 +188,17 @@ def expect(log_reported, state, lengths=None, log_prior=None, num_paths=None, rn
     """
     num_states = len(state.initial)
     evidence = state_evidence(log_reported, state.reports, log_prior)
-    smoothed = markov_chain.smooth(evidence, state.initial, state.transitions, lengths)
+    chain = state.initial, state.transitions
+    smoothed = markov_chain.smooth(evidence, *chain, lengths, state.lasting)
     counts, marginals = smoothed.counts, np.exp(smoothed.log_marginals)
     if num_paths is not None:
-        paths = markov_chain.sample_paths(
-            evidence, state.initial, state.transitions, num_paths, lengths=lengths, rng=rng
-        )
-        counts = markov_chain.count(paths, num_states, lengths)
+        options = {"lengths": lengths, "lasting": state.lasting, "rng": rng}
+        paths = markov_chain.sample_paths(evidence, *chain, num_paths, **options)
+        limit = None if state.durations is None else state.durations.limit
+        counts = markov_chain.count(paths, num_states, lengths, limit)
         marginals = np.mean(paths[:, :, None] == np.arange(num_states), axis=0)
     reports, _ = _count_reports(log_reported, state.reports, marginals)
-    return Statistics(*counts, reports, smoothed.log_likelihood)
+    return _statistics(counts, reports, smoothed)
 
 
 def infer(log_reported, state, lengths=None, log_prior=None):
@@ -189,13 +214,19 @@ def infer(log_reported, state, lengths=None, log_prior=None):
         `Inferred`.
     """
     evidence = state_evidence(log_reported, state.reports, log_prior)
-    smoothed = markov_chain.smooth(evidence, state.initial, state.transitions, lengths)
+    chain = state.initial, state.transitions
+    smoothed = markov_chain.smooth(evidence, *chain, lengths, state.lasting)
     marginals = np.exp(smoothed.log_marginals)
     if np.array_equal(state.reports, np.eye(len(state.reports))):  # states are classes
         reports, classes = np.diag(marginals.sum(axis=0)), marginals
     else:
         reports, classes = _count_reports(log_reported, state.reports, marginals)
-    return Inferred(Statistics(*smoothed.counts, reports, smoothed.log_likelihood), classes)
+    return Inferred(_statistics(smoothed.counts, reports, smoothed), classes)
+
+
+def _statistics(counts, reports, smoothed):
+    initial, transitions, durations = counts
+    return Statistics(initial, transitions, reports, smoothed.log_likelihood, durations)
 
 
 def _count_reports(log_reported, reports, marginals):
@@ -207,10 +238,10 @@ def _count_reports(log_reported, reports, marginals):
 
 def merge(*statistics):
     """The `Statistics` of all sequences together, from those of parts under the same state."""
-    return Statistics(*(sum(parts[1:], start=parts[0]) for parts in zip(*statistics, strict=True)))
+    return Statistics(*map(markov_chain.total, zip(*statistics, strict=True)))
 
 
-def maximize(statistics, prior):
+def maximize(statistics, prior, durations=None):
     """M step: the most probable `State` given the statistics, under Dirichlets.
 
     Each distribution is (count + pseudo-count) / (their sum): the mode under a
@@ -219,9 +250,10 @@ def maximize(statistics, prior):
     Args:
         statistics: `Statistics`.
         prior: `Prior`; with infinite trust reports stay the identity.
+        durations: `durations.Durations` of the state that made the statistics, or None.
 
     Returns:
-        `State`.
+        `State`. Its durations are more probable than those before, not the most probable.
     """
     num_states = len(statistics.initial)
     if np.isinf(prior.trust):
@@ -232,6 +264,7 @@ def maximize(statistics, prior):
         to_probabilities(statistics.initial + prior.initial),
         to_probabilities(statistics.transitions + prior.transition_counts(num_states)),
         reports,
+        durations and laws.maximize(statistics.durations, durations, prior.durations),
     )
 
 
@@ -253,6 +286,8 @@ def objective(log_likelihood, state, prior):
     if np.isfinite(prior.trust):
         parts.append((prior.report_counts(len(state.initial)), state.reports))
     log_prior = sum(np.sum(count * np.log(np.maximum(p, SMALLEST))) for count, p in parts)
+    if state.durations is not None:
+        log_prior += laws.log_prior(state.durations, prior.durations)
     return float(log_likelihood + log_prior)
 
 
@@ -295,7 +330,7 @@ def climb(
         statistics = expect(log_reported, state, lengths, log_prior, num_paths, rng)
         statistics, number = sum_over_hosts((statistics, len(log_reported)))
         objectives.append(objective(statistics.log_likelihood, state, prior))
-        state = maximize(statistics, prior)
+        state = maximize(statistics, prior, state.durations)
         gain = np.inf if sweep == 1 else objectives[-1] - objectives[-2]
         settled = tolerance is not None and gain < tolerance * number and num_paths is None
         ended = False
@@ -320,6 +355,9 @@ def fit(log_reported, prior, *, n_init=10, rng, log_prior=None, lengths=None, **
     itself breaks the symmetry. Unless a class prior or the transitions that are allowed give states
     their meaning, they are numbered so that most reports agree with them. Where states can only
     follow each other upwards, another start reports them in the order in which classes appear.
+    Starts are chains without durations. Where the prior has them, the best start goes on with
+    negative binomial laws, which begin as the geometric ones of that chain, and the last run with
+    what these have become: a Poisson law as short as a poor start's would hold on to it.
 
     Args:
         log_reported: (N, K), as in `state_evidence`.
@@ -354,6 +392,7 @@ def _start(log_reported, prior, n_init, rng, log_prior, lengths):
             state = _start(log_reported, prior, n_init, rng, log_prior, lengths)
         return hosts.from_first_host(state)
     data = {"lengths": lengths, "log_prior": log_prior}
+    given, prior = prior, prior._replace(durations=None)
     state = first(log_reported.shape[1], prior)
     if np.isfinite(prior.trust):
         near = 0.7 * state.reports + 0.3 / len(state.reports)
@@ -371,6 +410,11 @@ def _start(log_reported, prior, n_init, rng, log_prior, lengths):
         state = runs[best if gains[best] > np.log(len(log_reported)) else 0].state
         if log_prior is None and prior.allowed is None:
             state = state.renumbered(numbering(expect(log_reported, state, **data).reports))
+    if given.durations is not None:
+        state = climb(log_reported, state, prior, tolerance=1e-4, **data).state
+        free = given._replace(durations=given.durations._replace(law="negative_binomial"))
+        state = climb(log_reported, timed(state, free), free, tolerance=1e-4, **data).state
+        state = state._replace(durations=laws.under(state.durations, given.durations))
     return state
 
 

@@ -1,6 +1,6 @@
 """The Keras model: `MarkovChain`."""
 
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import keras
 import numpy as np
@@ -8,8 +8,8 @@ from numpy.typing import ArrayLike
 
 from kserket.arrays import as_numbers
 from kserket.core.keywords import suggests
-from kserket.core.options import check_positive, check_positive_int
-from kserket.inference import reported_chain
+from kserket.core.options import check_choice, check_positive, check_positive_int
+from kserket.inference import durations, reported_chain
 from kserket.mm.scoring import ChainScoring
 from kserket.typing import Callbacks, Verbose
 
@@ -43,6 +43,13 @@ class MarkovChain(ChainScoring):
         allowed_transitions: Booleans (K, K), which state (column) may follow which (row); what may
             not has probability zero and keeps it. "left-right" lets state k stay or go on to
             k + 1. None allows all.
+        duration: Law of the number of steps that a state lasts, "poisson" or "negative_binomial"
+            (of steps after the first); the chain is then hidden semi-Markov. None leaves that to
+            the transitions, which makes it geometric.
+        max_duration: Steps D up to which durations follow that law. A state that has lasted so
+            long leaves with one probability at every step, so that the mean is that of the law.
+        duration_prior: Pseudo-count of segments of each state, of 1 to D steps, evenly over the
+            logarithm.
         num_paths: None computes expected counts; a number counts in so many sampled paths.
         tolerance: Sweeps end early when a step gains less than this, in nats; None does every
             sweep.
@@ -55,7 +62,8 @@ class MarkovChain(ChainScoring):
     Reference:
         Rabiner, "A tutorial on hidden Markov models", Proceedings of the IEEE 77(2), 1989;
         Dawid and Skene, "Maximum likelihood estimation of observer error-rates using the EM
-        algorithm", Applied Statistics 28(1), 1979.
+        algorithm", Applied Statistics 28(1), 1979; Guédon, "Estimating hidden semi-Markov chains
+        from discrete sequences", JCGS 12(3), 2003.
 
     Example:
 
@@ -83,18 +91,24 @@ class MarkovChain(ChainScoring):
         report_prior: float = 0.1,
         trust: float = 10.0,
         allowed_transitions: ArrayLike | None = None,
+        duration: Literal["poisson", "negative_binomial"] | None = None,
+        max_duration: int = 100,
+        duration_prior: float = 0.1,
         num_paths: int | None = None,
         tolerance: float | None = 1e-6,
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        check_positive_int(num_states=num_states, n_init=n_init)
+        check_positive_int(num_states=num_states, n_init=n_init, max_duration=max_duration)
+        if duration is not None:
+            check_choice("duration", duration, *durations.LAWS)
         if num_paths is not None:
             check_positive_int(num_paths=num_paths)
         check_positive(
             initial_prior=initial_prior,
             transition_prior=transition_prior,
             report_prior=report_prior,
+            duration_prior=duration_prior,
         )
         check_positive(trust=trust, allow_zero=True, allow_infinity=True)
         super().__init__(n_init=n_init, tolerance=tolerance, seed=seed, **kwargs)
@@ -102,6 +116,9 @@ class MarkovChain(ChainScoring):
         self.prior = reported_chain.Prior(
             *(float(initial_prior), float(transition_prior), float(report_prior), float(trust)),
             _check_allowed(allowed_transitions, self.num_states),
+            None
+            if duration is None
+            else durations.Prior(duration, int(max_duration), float(duration_prior)),
         )
         (
             self.initial_prior,
@@ -109,7 +126,10 @@ class MarkovChain(ChainScoring):
             self.report_prior,
             self.trust,
             self.allowed_transitions,
+            _,
         ) = self.prior
+        self.duration, self.max_duration = duration, int(max_duration)
+        self.duration_prior = float(duration_prior)
         self._counted = None
         self.num_paths = num_paths if num_paths is None else int(num_paths)
         self.build()
@@ -198,7 +218,7 @@ class MarkovChain(ChainScoring):
             return self
         counted = self._counted
         if counted is None or not all(
-            map(np.allclose, reported_chain.maximize(counted, self.prior), self.state)
+            map(np.allclose, reported_chain.maximize(counted, self.prior)[:3], self.state[:3])
         ):
             raise RuntimeError(
                 f"{self.name} has parameters that were set by hand, and nothing is known of data "
@@ -221,18 +241,20 @@ class MarkovChain(ChainScoring):
 
     def _update(self, statistics):
         counted = reported_chain.merge(*statistics)
-        if not all(np.isfinite(part).all() for part in counted):
+        if not all(np.isfinite(part).all() for part in counted if part is not None):
             raise ValueError(
                 "merge() needs finite statistics, as statistics(x) returns them. The model is what "
                 "it was."
             )
-        self._assign(reported_chain.maximize(counted, self.prior))
+        laws = self.state.durations
+        self._assign(reported_chain.maximize(counted, self.prior, laws))
         self._counted = counted
 
     def save_own_variables(self, store: Any) -> None:
         super().save_own_variables(store)
         for name, value in zip(_COUNTED, self._counted or (), strict=False):
-            store[name] = np.asarray(value)
+            if value is not None:
+                store[name] = np.asarray(value)
 
     def load_own_variables(self, store: Any) -> None:
         entries = {name: store[name] for name in store.keys()}
@@ -241,7 +263,7 @@ class MarkovChain(ChainScoring):
         self._counted = reported_chain.Statistics(*map(np.asarray, counted)) if counted else None
 
     def get_config(self) -> dict[str, Any]:
-        initial_prior, transition_prior, report_prior, trust, allowed = self.prior
+        initial_prior, transition_prior, report_prior, trust, allowed, _ = self.prior
         return {
             **super().get_config(),
             "num_states": self.num_states,
@@ -250,6 +272,9 @@ class MarkovChain(ChainScoring):
             "report_prior": report_prior,
             "trust": trust,
             "allowed_transitions": None if allowed is None else allowed.tolist(),
+            "duration": self.duration,
+            "max_duration": self.max_duration,
+            "duration_prior": self.duration_prior,
             "num_paths": self.num_paths,
         }
 

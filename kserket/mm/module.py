@@ -30,12 +30,14 @@ class Terms(NamedTuple):
         initial: (K,) P(first state).
         transitions: (K, K) P(next state = column | state = row).
         reports: (K, K) P(class = column | state = row).
+        lasting: `inference.durations.Lasting`, or None.
         starts: (N,) booleans, true where a sequence starts; None is one sequence.
     """
 
     initial: Any
     transitions: Any
     reports: Any
+    lasting: Any = None
     starts: Any = None
 
 
@@ -69,7 +71,7 @@ class MarkovModel(LearningModule):
         load_dir: A module's own folder to take parameters from.
         seed: Integer that determines all randomness.
         keep_rounds: Whether the files of every update are kept, see `LearningModule`.
-        **kwargs: Other options of `MarkovChain`.
+        **kwargs: Other options of `MarkovChain`, such as `duration`.
 
     Messages:
         Reads: `Categorical` (N, K), from one module; missing rows are missing steps.
@@ -268,7 +270,8 @@ class MarkovModel(LearningModule):
         state = self.model.state
         own = reported_chain.state_evidence(data.log_reported, state.reports)
         above = 0.0 if data.log_prior is None else data.log_prior
-        smoothed = markov_chain.smooth(own + above, state.initial, state.transitions, data.lengths)
+        chain = state.initial, state.transitions
+        smoothed = markov_chain.smooth(own + above, *chain, data.lengths, state.lasting)
         up, down, posterior = map(
             messages.Categorical.from_log, rule.conclude(smoothed.log_context, own, above)
         )
@@ -288,7 +291,7 @@ class MarkovModel(LearningModule):
         state = self.model.state
         evidence = reported_chain.state_evidence(below[0], state.reports)
         return markov_chain.smooth(
-            evidence, state.initial, state.transitions, data.lengths
+            evidence, state.initial, state.transitions, data.lengths, state.lasting
         ).log_predictive
 
     def segments(self) -> list[Any]:
@@ -306,7 +309,8 @@ class MarkovModel(LearningModule):
         return self.model.segments(data)
 
     def terms(self) -> Any:
-        return Terms(*self.model.state)
+        initial, transitions, reports, _ = state = self.model.state
+        return Terms(initial, transitions, reports, state.lasting)
 
     def sample_terms(self, num_samples: int) -> dict[str, Any]:
         lengths = check_lengths(self.lengths)
@@ -327,7 +331,7 @@ class MarkovModel(LearningModule):
         own = rule.state_evidence(reported.log_probs, terms.reports)
         above = 0.0 if prior is None else prior.log_probs
         context = self.model.tensor_context(
-            own + above, terms.initial, terms.transitions, terms.starts
+            own + above, terms.initial, terms.transitions, terms.starts, terms.lasting
         )
         up, down, posterior = map(tensors.from_log, rule.conclude(context, own, above))
         if self.joint:

@@ -13,11 +13,13 @@ nothing of what came before.
 
 Probabilities and evidence are floored (`kserket.floors`), so that nothing underflows: operators
 keep the scales of their rows apart, in logarithms. A chain whose transitions may be zero passes
-step by step instead (`exact_context`).
+step by step instead (`exact_context`), and so does one whose states last for durations of their
+own (`lasting_context`).
 
 Reference: Särkkä and García-Fernández (2021), Temporal parallelization of Bayesian smoothers.
 """
 
+import numpy as np
 import tensorflow as tf
 
 from kserket import floors
@@ -163,12 +165,68 @@ def exact_context(log_evidence, initial, transitions, starts=None):
     return (predicted[:-1] + foretold)[:num_steps]
 
 
+def lasting_context(log_evidence, initial, transitions, lasting, starts=None):
+    """`context` of a chain whose states last for durations of a law of their own.
+
+    One step after another, in logarithms, over states and how long they have lasted.
+
+    Args:
+        log_evidence: (N, K), unnormalized and finite.
+        initial: (K,) P(first state).
+        transitions: (K, K) P(state of the next segment = column | state = row).
+        lasting: `inference.durations.Lasting`, (K, D) each.
+        starts: As in `context`.
+
+    Returns:
+        (N, K), unnormalized; -inf for a state that no path leads to.
+    """
+    dtype, num_steps = log_evidence.dtype, tf.shape(log_evidence)[0]
+    peak = tf.reduce_max(log_evidence, axis=1, keepdims=True)
+    evidence = tf.pad(log_evidence - peak, ((0, 1), (0, 0)))  # one step at least
+    log_transitions = tf.math.log(transitions)
+    log_leave, log_stay = (tf.math.log(tf.cast(part, dtype)) for part in lasting)
+    never = tf.fill(tf.shape(log_leave[:, 1:]), tf.constant(-np.inf, dtype))
+    first = tf.concat([tf.math.log(initial)[:, None], never], axis=1)
+    last = tf.zeros_like(log_leave)
+    ends = tf.zeros_like(evidence[:, 0], "bool")
+    if starts is not None:  # where the next step starts a sequence
+        ends = tf.concat([starts, [False, False]], axis=0)[1 : num_steps + 2]
+
+    def past(log_weights, at):
+        here = log_weights + at[0][:, None]
+        ended = _log_total(here + log_leave, axis=1)
+        begins = _log_total(ended[:, None] + log_transitions, axis=0)
+        onward = here + log_stay
+        reached = tf.concat([begins[:, None], onward[:, :-1]], axis=1)
+        oldest = _log_total(tf.stack([reached[:, -1], onward[:, -1]]), axis=0)
+        reached = tf.concat([reached[:, :-1], oldest[:, None]], axis=1)
+        return tf.where(at[1], first, reached - tf.reduce_max(reached))
+
+    def future(log_weights, at):
+        ahead = log_weights + at[0][:, None]
+        leaving = log_leave + _log_total(log_transitions + ahead[:, 0], axis=1)[:, None]
+        staying = log_stay + tf.concat([ahead[:, 1:], ahead[:, -1:]], axis=1)
+        reached = _log_total(tf.stack([leaving, staying]), axis=0)
+        return tf.where(at[1], last, reached - tf.reduce_max(reached))
+
+    predicted = tf.scan(past, (evidence, ends), first)
+    following = tf.concat([evidence[1:], tf.zeros_like(evidence[:1])], axis=0)
+    foretold = tf.scan(future, (following, ends), last, reverse=True)
+    predicted = tf.concat([first[None], predicted], axis=0)
+    return _log_total(predicted[:-1] + foretold, axis=2)[:num_steps]
+
+
 def _log_sum(log_weights, axis):
     """Logarithm of sums of exponentials over an axis, less the largest of them."""
+    reached = _log_total(log_weights, axis)
+    return reached - tf.reduce_max(reached)
+
+
+def _log_total(log_weights, axis):
+    """Logarithm of sums of exponentials over an axis."""
     peak = tf.maximum(tf.reduce_max(log_weights, axis=axis, keepdims=True), -1e30)
     sums = tf.math.log(tf.reduce_sum(tf.exp(log_weights - peak), axis=axis))
-    reached = sums + tf.squeeze(peak, axis)
-    return reached - tf.reduce_max(reached)
+    return sums + tf.squeeze(peak, axis)
 
 
 def _blocks(rows):

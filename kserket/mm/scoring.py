@@ -13,7 +13,7 @@ from kserket.core.keywords import suggests
 from kserket.core.named_inputs import named_inputs
 from kserket.core.options import check_positive_int, make_rng
 from kserket.core.sweep_model import SweepModel
-from kserket.inference import markov_chain, reported_chain
+from kserket.inference import durations, markov_chain, reported_chain
 from kserket.inference.sequences import check_lengths, first_and_later
 from kserket.mm import rule
 from kserket.mm.data import Data, read
@@ -26,6 +26,8 @@ class ChainScoring(SweepModel):
     def build(self, input_shape: Any = None) -> None:
         size = self.num_states
         sizes = {"initial": (size,), "transitions": (size, size), "reports": (size, size)}
+        if self.prior.durations is not None:
+            sizes |= {"duration_rate": (size,), "duration_dispersion": (size,)}
         self._parameters = self._add_parameters(sizes)
         self.built = True
 
@@ -37,7 +39,20 @@ class ChainScoring(SweepModel):
     @property
     def state(self) -> Any:
         """The parameters, `inference.reported_chain.State`; None before fit."""
-        return self._gather(reported_chain.State) if self.is_fitted else None
+        if not self.is_fitted:
+            return None
+        initial, transitions, reports, *laws = (w.numpy() for w in self._parameters.values())
+        lasting = None
+        if laws:
+            rate, dispersion = laws
+            lasting = durations.Durations(rate, dispersion, self.max_duration)
+        return reported_chain.State(initial, transitions, reports, lasting)
+
+    def _assign(self, state: Any, prefix: str = "") -> None:
+        initial, transitions, reports, lasting = state
+        values = initial, transitions, reports, *(lasting or ())[:2]
+        for weight, value in zip(self._parameters.values(), values, strict=True):
+            weight.assign(value)
 
     @property
     def initial_distribution(self) -> Floats:
@@ -46,7 +61,7 @@ class ChainScoring(SweepModel):
 
     @property
     def transition_matrix(self) -> Floats:
-        """P(next state = column | state = row), (K, K)."""
+        """P(next state = column | state = row), (K, K); with `duration`, of the next segment."""
         return self._fitted().transitions
 
     @property
@@ -54,8 +69,27 @@ class ChainScoring(SweepModel):
         """P(class in x = column | state = row), (K, K)."""
         return self._fitted().reports
 
+    @property
+    def expected_durations(self) -> Floats:
+        """Mean number of steps that a state lasts, (K,); infinity if to the end."""
+        with np.errstate(divide="ignore"):
+            return 1.0 / self._laws().rate
+
+    @property
+    def duration_probabilities(self) -> Floats:
+        """P(a state lasts d steps), (K, D) of d = 1, ..., D - 1; the last column is D or more."""
+        return self._laws().probabilities()
+
+    def _laws(self):
+        """`Durations`; those of a chain without are geometric."""
+        state = self._fitted()
+        prior = durations.Prior("negative_binomial", self.max_duration, 0.0)
+        return state.durations or durations.from_transitions(state.transitions, prior)[0]
+
     def call(self, inputs: Any) -> Any:
         """P(state | all steps) (N, K) of one sequence, as TensorFlow operations.
+
+        A function traced by TensorFlow keeps the durations that the model has by then.
 
         Args:
             inputs: Tensor x (N, K), or a dict of x and `class_prior`.
@@ -63,16 +97,30 @@ class ChainScoring(SweepModel):
         inputs = inputs if isinstance(inputs, dict) else {"x": inputs}
         double = {name: ops.cast(part, "float64") for name, part in inputs.items()}
         logs = {name: ops.log(ops.maximum(part, floors.SMALLEST)) for name, part in double.items()}
-        initial, transitions, reports = (weight.value for weight in self._parameters.values())
+        initial, transitions, reports, *_ = (w.value for w in self._parameters.values())
         log_evidence = rule.state_evidence(logs["x"], reports)
         if "class_prior" in logs:
             log_evidence += logs["class_prior"]
-        return tf.nn.softmax(log_evidence + self.tensor_context(log_evidence, initial, transitions))
+        lasting = None
+        if self.prior.durations is not None:
+            with tf.init_scope():
+                lasting = self.state.lasting if self.is_fitted else None
+        context = self.tensor_context(log_evidence, initial, transitions, lasting=lasting)
+        return tf.nn.softmax(log_evidence + context)
 
-    @property
-    def tensor_context(self) -> Any:
-        """The function of `kserket.mm.rule` that suits these transitions."""
-        return rule.context if self.prior.allowed is None else rule.exact_context
+    def tensor_context(
+        self,
+        log_evidence: Any,
+        initial: Any,
+        transitions: Any,
+        starts: Any = None,
+        lasting: Any = None,
+    ) -> Any:
+        """What all other steps say of each, by the rule that suits this chain; see `mm.rule`."""
+        if lasting is not None:
+            return rule.lasting_context(log_evidence, initial, transitions, lasting, starts)
+        suits = rule.context if self.prior.allowed is None else rule.exact_context
+        return suits(log_evidence, initial, transitions, starts)
 
     @suggests
     def predict(
@@ -195,7 +243,7 @@ class ChainScoring(SweepModel):
             check_positive_int(num_steps=num_steps)
             lengths = [int(num_steps)]
         lengths = check_lengths(lengths)
-        return markov_chain.sample(state.initial, state.transitions, lengths, rng)
+        return markov_chain.sample(state.initial, state.transitions, lengths, rng, state.lasting)
 
     @suggests
     def sample_paths(
@@ -216,17 +264,15 @@ class ChainScoring(SweepModel):
             ValueError: If `num_paths` is not a positive integer.
         """
         check_positive_int(num_paths=num_paths)
-        evidence, initial, transitions, lengths = self._evidence(x, lengths)
-        rng = make_rng(seed)
-        return markov_chain.sample_paths(
-            evidence, initial, transitions, int(num_paths), lengths=lengths, rng=rng
-        )
+        evidence, initial, transitions, lengths, lasting = self._evidence(x, lengths)
+        options = {"lengths": lengths, "lasting": lasting, "rng": make_rng(seed)}
+        return markov_chain.sample_paths(evidence, initial, transitions, int(num_paths), **options)
 
     def _evidence(self, x, lengths):
         """Arguments of the functions in `inference.markov_chain`."""
         state, (reported, prior, lengths) = self._fitted(), self._read(x, lengths)
         evidence = reported_chain.state_evidence(reported, state.reports, prior)
-        return evidence, state.initial, state.transitions, lengths
+        return evidence, state.initial, state.transitions, lengths, state.lasting
 
     def _read(self, x, lengths=None):
         """`Data` of what was given as x."""

@@ -146,6 +146,7 @@ def plot_states(
 def plot_durations(
     states: ArrayLike,
     *,
+    law: Any = None,
     lengths: ArrayLike | None = None,
     names: Any = None,
     title: str | None = None,
@@ -155,6 +156,9 @@ def plot_durations(
 
     Args:
         states: Integers (N,), such as `MarkovChain.most_likely_path` gives.
+        law: What to draw beside them: probabilities (K, D) of lasting 1, ..., D steps, where a row
+            of zeros is drawn for no state; or a module with `duration_probabilities`, its model,
+            or a graph that holds one. None draws none.
         lengths: Lengths (S,) of the sequences. A segment ends where its sequence does.
         names: Names of the K states; None numbers them.
         title: Title.
@@ -164,7 +168,7 @@ def plot_durations(
         The axes.
 
     Raises:
-        ValueError: If they are not whole numbers from 0.
+        ValueError: If they are not whole numbers from 0, or the law is not one of them all.
     """
     states = as_numbers(states, "`states`")
     if states.ndim != 1 or not len(states) or (states % 1 != 0).any() or (states < 0).any():
@@ -173,8 +177,15 @@ def plot_durations(
         )
     found = _segments(states.astype(int), _ends(lengths, len(states)))
     names = [str(name) for name in _names(names, int(states.max()) + 1)]
+    probabilities = None if law is None else _law_of(law, len(names))
     ax = new_axes(ax, (2 + 0.6 * len(names), 3.2), title)
     for state in range(len(names)):
+        if probabilities is not None and probabilities[state].any():
+            width = 0.42 * probabilities[state] / probabilities[state].max()
+            steps, color = 1 + np.arange(len(width)), color_of(state)
+            shown = width > 1e-3
+            edges = state - width[shown], state + width[shown]
+            ax.fill_betweenx(steps[shown], *edges, color=color, alpha=0.25, lw=0, label="law")
         lasts = np.array([end - start for start, end, other in found if other == state])
         if len(lasts):
             shift = np.linspace(-0.25, 0.25, len(lasts) + 2)[1:-1]
@@ -219,6 +230,25 @@ def _transitions_of(source):
     return getattr(source, "transition_matrix", source)
 
 
+def _law_of(law, num_states):
+    """P(1, ..., D steps) (K, D) of an array, a model, a module or a graph."""
+    if is_source(law):
+        module = find_module(
+            law,
+            lambda m: hasattr(m.model, "duration_probabilities"),
+            missing="Nothing here has duration_probabilities. Call fit() first.",
+        )
+        law = module.model
+    found = getattr(law, "duration_probabilities", None)
+    found = as_numbers(law, "`law`") if found is None else found[:, :-1]  # the last: D or more
+    if found.ndim != 2 or len(found) < num_states or (found < 0).any():
+        raise ValueError(
+            f"`law` must hold probabilities (K, D) of lasting 1 to D steps, of {num_states} states "
+            f"or more. Received: shape {found.shape}"
+        )
+    return found
+
+
 def _names(names, number):
     """Names of states, numbers if None."""
     names = range(number) if names is None else check_texts(names)
@@ -246,7 +276,7 @@ def _draw_graph(matrix, names, title, ax):
     for state, (place, name) in enumerate(zip(places, names, strict=True)):
         ax.scatter(*place, s=560, color=color_of(state), zorder=3)
         ax.text(*place, name, ha="center", va="center", fontsize=9, zorder=4)
-        stays = f"stays {matrix[state, state]:.2f}"
+        stays = f"stays {matrix[state, state]:.2f}" if matrix[state, state] else ""
         side = "center" if abs(place[0]) < 0.1 else "left" if place[0] > 0 else "right"
         ax.text(*(1.28 * place), stays, ha=side, va="center", fontsize=8, color=INK)
     ax.set_xlim(-2.1, 2.1)
