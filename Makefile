@@ -42,13 +42,13 @@ format: $(INSTALLED) ## format the code and sort imports
 	$(BIN)/ruff format .
 
 docs: $(DOCS_INSTALLED) ## build the documentation into docs/_build/html
-	$(BIN)/python -m sphinx -q -b html docs docs/_build/html
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
 
 bench: $(INSTALLED) ## run every script in benchmarks/
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
 
 clean: ## remove the virtual environment and everything built
-	rm -rf $(VENV) build dist *.egg-info docs/_build demo .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) build dist *.egg-info docs/_build docs/generated demo .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): setup.cfg pyproject.toml

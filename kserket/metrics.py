@@ -14,6 +14,16 @@ from kserket import hosts
 from kserket.labels import as_labels
 from kserket.typing import Array
 
+__all__ = [
+    "ConfusionMatrix",
+    "adjusted_rand_index",
+    "clustering_accuracy",
+    "clustering_scores",
+    "confusion_matrix",
+    "match_labels",
+    "normalized_mutual_information",
+]
+
 
 class ConfusionMatrix(NamedTuple):
     """Counts of samples by true label (rows) and cluster (columns), partners on the diagonal."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
-import pickle
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -194,8 +194,8 @@ def repeat(
 def _in_processes(make_graph, seeds, n_jobs, options):
     """The runs of all seeds, in their order."""
     try:
-        pickle.dumps((make_graph, options))
-    except (pickle.PicklingError, TypeError, AttributeError) as error:
+        ForkingPickler.dumps((make_graph, options))
+    except Exception as error:  # whatever keeps an object from being sent
         raise ValueError(
             "Several processes need a `make_graph` and options that can be pickled: a function of "
             f"a module, or functools.partial of one. {error}"

@@ -280,7 +280,7 @@ class GraphClusterer(
         """Mean log-likelihood, under the top module, of what that reads of data (N, D).
 
         Over a VAE these are its latent means, not the data: the score compares numbers of
-        clusters over one fitted VAE at most, and never different `build`s or VAEs. Latent
+        clusters over one fitted VAE at most, and never different graphs or VAEs. Latent
         variables that have collapsed have a high likelihood.
         """
         X = self._validate(X)

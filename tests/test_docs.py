@@ -5,12 +5,16 @@ A block with `<!-- no-run: reason -->` on the line before it is not run; other k
 """
 
 import ast
+import inspect
 import pathlib
+import pkgutil
 import re
 import textwrap
 from runpy import run_path
 
 import pytest
+
+import kserket as srk
 
 ROOT = pathlib.Path(__file__).parent.parent
 PAGES = [
@@ -101,6 +105,50 @@ def test_every_page_is_in_the_table_of_contents():
     for entry in re.findall(r"^(?:[^<\n]*<)?([\w/*]+)>?$", index, re.MULTILINE):
         listed |= {p.relative_to(ROOT).as_posix() for p in (ROOT / "docs").glob(f"{entry}.md")}
     assert set(PAGES) - listed == {"README.md", "docs/index.md"}
+
+
+def test_every_tutorial_is_in_the_table_of_contents_and_the_gallery():
+    for page in ("index", "gallery"):
+        text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+        listed = set(re.findall(r"tutorials/(\w+)$", text, re.MULTILINE))
+        assert {f"{name}.py" for name in listed} == set(TUTORIALS), page
+    for name in TUTORIALS:
+        source = (ROOT / "docs" / "tutorials" / name).read_text(encoding="utf-8")
+        assert source.count('# %% tags=["thumbnail"]') == 1, name
+
+
+def test_every_example_is_on_the_site():
+    names = {path.stem for path in (ROOT / "examples").glob("*.py")}
+    sources = (ROOT / "docs" / "examples.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"literalinclude\} \.\./examples/(\w+)\.py", sources)) == names
+    gallery = (ROOT / "docs" / "gallery.md").read_text(encoding="utf-8")
+    linked = set(re.findall(r"examples\.md#([\w-]+)", gallery))
+    assert linked == {name.replace("_", "-") for name in names}
+
+
+def public_names():
+    """What users call: functions and classes of the front door and of its modules."""
+    for name in srk.__all__:
+        value = getattr(srk, name)
+        if not inspect.ismodule(value):
+            yield name
+            continue
+        for member in getattr(value, "__all__", vars(value)):
+            found = getattr(value, member)
+            own = getattr(found, "__module__", "").startswith(value.__name__)
+            if own and callable(found) and not member.startswith("_") and member != "keras":
+                if not hasattr(srk, member):
+                    yield f"{name}.{member}"
+
+
+def test_every_public_name_has_a_page_in_the_reference():
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^   (\w[\w.]*)$", text, re.MULTILINE)
+    assert len(listed) == len(set(listed))
+    for name in listed:
+        assert pkgutil.resolve_name(f"kserket.{name}")
+    missing = {name for name in public_names() if name.partition(".")[0] not in listed}
+    assert not missing - set(listed) - {"__version__"}
 
 
 def test_the_runner_runs_what_it_should():

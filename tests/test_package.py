@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 
 import pytest
@@ -32,6 +33,22 @@ def test_version_is_a_literal_and_the_same_everywhere():
     assert ast.literal_eval(assigned[0].value) == kserket.__version__
     assert f"version: {kserket.__version__}\n" in (ROOT / "CITATION.cff").read_text()
     assert kserket.__version__ in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_sdist_holds_everything_that_its_tests_need(tmp_path):
+    shutil.copytree(ROOT, tmp_path / "source", ignore=NOT_SOURCE)
+    build = "from setuptools import build_meta; build_meta.build_sdist('..')"
+    subprocess.run([sys.executable, "-c", build], cwd=tmp_path / "source", check=True)
+    (path,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        found = {name.partition("/")[2] for name in archive.getnames()}
+    for folder in ("kserket", "tests", "docs", "examples", "benchmarks"):
+        files = {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("*.*")}
+        made = ("docs/_build", "docs/generated")
+        files = {name for name in files if "__pycache__" not in name and not name.startswith(made)}
+        assert files <= found, files - found
+    tops = {path.name for path in ROOT.glob("*") if path.is_file() and path.name[0] != "."}
+    assert tops <= found, tops - found
 
 
 @pytest.fixture(scope="module")

@@ -88,7 +88,7 @@ for name in figures:
 #
 # Off the diagonal stands what an agent would call otherwise if it were alone.
 
-# %%
+# %% tags=["thumbnail"]
 axes = plotting.plot_signs(naming)
 
 # %% [markdown]

@@ -90,7 +90,7 @@ for name, duration in (("geometric", None), ("poisson", "poisson")):
 # States have numbers of their own. For the pictures, each gets the name of the room that it is
 # mostly in.
 
-# %%
+# %% tags=["thumbnail"]
 graph, chain, path = found["poisson"]
 share = np.array([np.bincount(rooms[path == state], minlength=4) for state in range(4)])
 room_of = share.argmax(axis=1)

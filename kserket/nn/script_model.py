@@ -13,6 +13,17 @@ from kserket.nn.losses import ScriptLoss
 _READING = threading.local()
 
 
+class _Operation(keras.layers.Layer):
+    """An operation of TensorFlow in what a script states; it lives as long as the program."""
+
+    def __init__(self, operation):
+        super().__init__()
+        self._operation = operation
+
+    def call(self, parts):
+        return self._operation(parts)
+
+
 class _AsLayers(tf.__internal__.dispatch.GlobalOpDispatcher):
     """Operations of TensorFlow on Keras' symbolic tensors, as layers, while a script is read."""
 
@@ -27,7 +38,7 @@ class _AsLayers(tf.__internal__.dispatch.GlobalOpDispatcher):
             own, named = keras.tree.pack_sequence_as([args, kwargs], list(filled.values()))
             return op(*own, **named)
 
-        return keras.layers.Lambda(call)([leaves[i] for i in places])
+        return _Operation(call)([leaves[i] for i in places])
 
 
 @functools.cache
