@@ -187,9 +187,11 @@ def _steps_function(model, tensors):
     if cache is None or cache["optimizer"] is not model.optimizer:
         # makes the variables of the model's metrics, which a loop cannot
         strategy = model.distribute_strategy
-        if strategy.num_replicas_in_sync > 1:
+        if group_of(strategy).size > 1:
             row = tensors(slice(0, 1))
             tf.function(lambda: strategy.run(model.test_step, (row,)), autograph=False)()
+        elif strategy.num_replicas_in_sync > 1:
+            model.test_on_batch(*tensors(np.zeros(1, int)))
         else:
             model._symbolic_build(data_batch=tensors(np.zeros(1, int)))
         # As Keras traces train_step. TensorFlow knows a partial from those of other models, which
