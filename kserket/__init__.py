@@ -10,6 +10,7 @@ from kserket import (
     metrics,
     mlda,
     mm,
+    mnvae,
     nn,
     plotting,
     preprocessing,
@@ -42,6 +43,7 @@ from kserket.explanation import explain
 from kserket.gmm import GaussianMixture
 from kserket.mlda import MultimodalLDA
 from kserket.mm import MarkovChain
+from kserket.mnvae import MultinomialVAE
 from kserket.nn import SupervisedHead
 from kserket.repetition import repeat
 from kserket.selection import select_components
@@ -60,6 +62,7 @@ __all__ = [
     "Mixture",
     "Module",
     "MultimodalLDA",
+    "MultinomialVAE",
     "Observation",
     "SupervisedHead",
     "VariationalAutoencoder",
@@ -75,6 +78,7 @@ __all__ = [
     "missing_rows",
     "mlda",
     "mm",
+    "mnvae",
     "multi_worker_strategy",
     "nn",
     "plotting",

@@ -14,7 +14,8 @@ def understood(init: Callable[..., None], cls: type) -> Callable[..., None]:
     """A constructor that takes former names of its arguments, too, and warns of them.
 
     A class says in `former_names` what stands for a former name: a name of today; a dict from
-    values to dicts of today's arguments; or None, where nothing does any more. Its
+    values to dicts of today's arguments; a function from a value and all arguments by name to such
+    a dict; or None, where nothing does any more. Its
     `former_order(args)`, if it defines one, gives the names of positional arguments that come in
     a former order, or None where they do not.
 
@@ -39,13 +40,13 @@ def understood(init: Callable[..., None], cls: type) -> Callable[..., None]:
 
     def in_words_of_today(args, kwargs):
         names = order(args)
-        if names is not None:
+        if names is not None and not kwargs.keys() & set(names[: len(args)]):
             args, kwargs = (), {**dict(zip(names, args, strict=False)), **kwargs}
         former = {name: kwargs[name] for name in kwargs if name in table}
         rest = {name: value for name, value in kwargs.items() if name not in table}
         now = {}
         for name, value in former.items():
-            now |= _now(cls, name, table[name], value)
+            now |= _now(cls, name, table[name], value, kwargs)
         return args, now | rest, former, now
 
     @functools.wraps(init)
@@ -108,12 +109,14 @@ def _own_names(cls):
     return vars(cls).get("former_names", {})
 
 
-def _now(cls, name, now, value):
+def _now(cls, name, now, value, given):
     """Today's arguments for one of a former name."""
     if now is None:
         return {}
     if isinstance(now, str):
         return {now: value}
+    if callable(now):
+        return now(value, given)
     if not isinstance(value, str) or value not in now:
         words = " or ".join(map(repr, now))
         raise ValueError(

@@ -18,6 +18,7 @@ class Hooks(Messenger):
 
     evidence_uses_prior = True
     passes_through = False
+    leaves_out_inputs = False
     takes_order = False  # whether it can learn together with a reader that learns an order
     learns_below = False  # whether it learns together with the module that it reads
     links_samples = True

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from kserket import hosts, metrics
 from kserket.core import messages, result_folder
 from kserket.core.checking import check_data
+from kserket.core.echo import without_echo
 from kserket.core.inference import Inference, as_inference
 from kserket.core.learning_hooks import LearningHooks, is_wider
 from kserket.core.loaded import check_state
@@ -143,7 +144,7 @@ class LearningModule(LearningHooks):
             }
             self.set_forward_msg(inference.evidence)
             self._posterior = inference.posterior
-            self.send_backward_msgs(inference.downward)
+            self.send_backward_msgs(without_echo(self, inputs, prior, inference.downward))
             result_folder.write(self, inference, self._input_shapes)
             self.rounds += 1
 

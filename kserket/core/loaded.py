@@ -95,8 +95,11 @@ def check_model(module, model):
     if model is None:
         return
     name = module.get_name()
-    builds = next((cls for cls in type(module).__mro__ if "build_model" in vars(cls)), None)
-    expected = vars(builds).get("model_class", keras.Model) if builds else keras.Model
+    expected = keras.Model
+    for cls in type(module).__mro__:  # what is built by the class that says how, or one above it
+        expected = vars(cls).get("model_class", expected)
+        if expected is not keras.Model or "build_model" in vars(cls):
+            break
     if not isinstance(model, expected):
         raise ValueError(
             f"{name} cannot have a {type(model).__name__} for its model: it needs a "
@@ -218,6 +221,7 @@ _OF_FAMILIES = {
     "batch_size": _or_none(lambda value: check_positive_int(batch_size=value)),
     "learning_rate": lambda value: check_positive(learning_rate=value),
     "kl_weight": lambda value: check_positive(allow_zero=True, kl_weight=value),
+    "kl_weights": lambda value: _is_list(value, _is_real) and len(value) == 2,
     "losses": lambda value: _is_list(value, _is_real),
     "lengths": _or_none(_is_lengths),
     "held": _or_none(_is_message),

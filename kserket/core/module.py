@@ -55,6 +55,7 @@ class Module(Configurable, Hooks):
         evidence_uses_prior: Whether `infer` returns other evidence or messages under a prior.
             Where it does not, a graph runs the module once a pass, not again for each prior.
         passes_through: Whether it only passes on messages and has no opinion of its own.
+        leaves_out_inputs: Whether what it sends to an input leaves out what came from that input.
         num_rows: How many rows it reads and how many it sends, a pair, where the two differ; else
             None.
         links_samples: Whether what it concludes of a sample depends on the other samples it reads.

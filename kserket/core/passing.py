@@ -81,7 +81,7 @@ class Passing:
             module: {} if module in self._of_data else beliefs.boxes[module].backward
             for module in self.learners
         }
-        self.fixed, self.moving = [], []
+        self.fixed, self.moving, self._unclassified = [], [], set()
         for module in self.learners:
             moves = self._listens(module, said) or any(
                 source in self.moving or (source in said and said[source].keys() - {module})
@@ -157,11 +157,10 @@ class Passing:
         decoded = [None] * len(module.inputs)
         if module.tensor_decode is not None:
             latent, evidence = tensors.as_array(state.answers[module]), state.boxes[module].forward
-            if isinstance(evidence, tensors.Gaussian) and evidence.missing is not None:
-                prior = state.boxes[module].prior()  # what is expected of a row not observed
-                expected = tf.zeros_like(latent) if prior is None else tensors.as_array(prior)
-                expected = tf.cast(expected, latent.dtype)
-                latent = tf.where(evidence.missing[:, None], expected, latent)
+            prior, missing = state.boxes[module].prior(), tensors.missing_mask(evidence)
+            if module in self._unclassified and prior is not None and missing is not None:
+                expected = tf.cast(tensors.as_array(prior), latent.dtype)  # of rows not observed
+                latent = tf.where(_column(missing, latent), expected, latent)
             decoded = conclude(module.tensor_decode, terms, latent)
         for source, seat, other in zip(module.inputs, seats(module), decoded, strict=True):
             if source in self.observations:
@@ -178,7 +177,10 @@ class Passing:
             inference = conclude(module.tensor_infer, terms[module], inputs, prior)
             evidence = tensors.silenced(inference.evidence)
             boxes[module].forward = tensors.cast(evidence, self.dtype)
-            answer = evidence if inference.posterior is None else inference.posterior
+            answer = inference.posterior
+            if answer is None:
+                answer = evidence
+                self._unclassified.add(module)
             state.answers[module] = tensors.as_array(answer)
             parts = zip(module.inputs, seats(module), inference.downward, strict=True)
             for source, seat, message in parts:

@@ -125,6 +125,13 @@ def missing_rows(x: Any) -> Any:
     return tf.reduce_all(tf.not_equal(x, x), axis=list(range(1, len(x.shape))))
 
 
+def missing_mask(message: Any) -> Any:
+    """Which rows of a message say nothing, (N,) boolean; None where all say something."""
+    if isinstance(message, (Categorical, Gaussian)):
+        return message.missing
+    return missing_rows(message)
+
+
 def silenced(message: Any) -> Any:
     """A message whose missing rows, where it has a mean, are at zero."""
     if not isinstance(message, Gaussian) or message.missing is None:

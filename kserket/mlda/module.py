@@ -92,6 +92,7 @@ class MLDA(LearningModule):
 
     links_samples = False
     learns_over_hosts = True
+    leaves_out_inputs = True
     model_class = MultimodalLDA
     K, weights = FixedOrFound("num_topics"), Fixed()
     category = LearningModule.labels

@@ -59,6 +59,7 @@ class Experts(LearningModule):
     """
 
     links_samples = False
+    leaves_out_inputs = True
     align = Fixed()
     category = LearningModule.labels
     waits_for_inputs = False  # who has said nothing yet has not seen the samples

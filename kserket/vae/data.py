@@ -1,55 +1,50 @@
-"""What the VAE's module learns from, read once."""
+"""Priors over the latent variables of a VAE, as data and as messages."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from kserket import storage
 from kserket.core import messages
+from kserket.core.autoencoder.inputs import check_size
 
 
-class Data(NamedTuple):
-    """Checked inputs of a VAE.
-
-    Attributes:
-        x: Array (N, ...), NaN where rows are missing.
-        mu: Prior means (N, L), or None for 0.
-        mu_variance: Prior variances (N, L), or None for 1.
-        missing: Which rows are missing, (N,), or None.
-    """
-
-    x: Any
-    mu: Any = None
-    mu_variance: Any = None
-    missing: Any = None
-
-    def observed(self, latent_dim):
-        """The rows that are not missing, as the model's inputs by name; mu is always there."""
-        mu = self.mu
-        if mu is None:
-            mu = np.broadcast_to(np.float32(0), (len(self.x), latent_dim))
-        parts = {"x": self.x, "mu": mu, "mu_variance": self.mu_variance}
-        parts = {name: part for name, part in parts.items() if part is not None}
-        if self.missing is None:
-            return parts
-        rows = np.flatnonzero(~self.missing)
-        return {name: storage.take(part, rows) for name, part in parts.items()}
-
-
-def as_data(message, prior):
-    """What one message from below and one from above hold.
+def check_prior(parts: dict[str, Any], latent_dim: int) -> None:
+    """Checks a prior that comes with data.
 
     Args:
-        message: Message or array (N, ...).
+        parts: Dict of `mu` and `mu_variance`, arrays (N, L), or of some of them.
+        latent_dim: L.
+
+    Raises:
+        ValueError: If one has another shape, too large numbers, or variances that are not positive.
+    """
+    for name, part in parts.items():
+        if part.shape[1:] != (latent_dim,):
+            wanted = (len(part), latent_dim)
+            raise ValueError(f"`{name}` must have shape {wanted}. Received: {part.shape}")
+        if name == "mu_variance" and (low := storage.extent(part)[0]) <= 0:
+            raise ValueError(f"`{name}` must be positive. Received: {low:g}")
+        check_size(part, f"`{name}`")
+
+
+def read_prior(prior, shape):
+    """What a message from above says, as inputs of the model.
+
+    Args:
         prior: `Gaussian`, array (N, L) or None.
+        shape: (N, L).
 
     Returns:
-        `Data`.
+        Dict of `mu` and, if the prior has one, `mu_variance`, arrays (N, L).
     """
-    mu, variance = None if prior is None else np.asarray(prior), None
-    if isinstance(prior, messages.Gaussian) and prior.variance is not None:
-        mu, variance = storage.apply(_standard_where_unknown, mu, prior.variance)
-    return Data(np.asarray(message), mu, variance, messages.missing_rows(message))
+    if prior is None:
+        return {"mu": np.broadcast_to(np.float32(0), shape)}
+    mu = np.asarray(prior)
+    if not isinstance(prior, messages.Gaussian) or prior.variance is None:
+        return {"mu": mu}
+    mu, variance = storage.apply(_standard_where_unknown, mu, prior.variance)
+    return {"mu": mu, "mu_variance": variance}
 
 
 def _standard_where_unknown(mean, variance):

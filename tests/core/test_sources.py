@@ -11,6 +11,7 @@ from scipy import sparse
 import kserket as srk
 from kserket import gmm, storage, vae
 from kserket.core import compiled_loop
+from kserket.core.autoencoder import coding
 
 
 class Batches(keras.utils.PyDataset):
@@ -64,7 +65,7 @@ def small_limits(monkeypatch):
     monkeypatch.setattr(storage, "CHUNK_BYTES", 800)
     monkeypatch.setattr(compiled_loop, "MEMORY_LIMIT", 1000)
     monkeypatch.setattr(compiled_loop, "BLOCK_BYTES", 3000)
-    monkeypatch.setattr(vae.coding, "CHUNK", 32)
+    monkeypatch.setattr(coding, "CHUNK", 32)
 
 
 def images(num_samples=150):

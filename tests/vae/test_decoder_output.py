@@ -6,7 +6,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from kserket import Observation, VariationalAutoencoder, vae
-from kserket.vae.decoder_output import activation_of
+from kserket.core.autoencoder.decoder_output import activation_of
 
 N, L = 12, 3
 X = np.random.default_rng(0).random((N, 4, 4, 1)).astype("float32")

@@ -101,7 +101,7 @@ def test_kl_equals_the_integral():
 def test_cross_entropy_and_its_gradient_equal_the_closed_form(num_features, scale):
     from scipy import special
 
-    from kserket.vae.objective import cross_entropy
+    from kserket.core.autoencoder.objective import cross_entropy
 
     rng = np.random.default_rng(0)
     x = rng.random((5, num_features), dtype="float32")

@@ -13,7 +13,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 import kserket as srk
 from kserket import gmm, vae
 from kserket.core.module import Module
-from kserket.vae.data import as_data
 
 N, D, L = 30, 5, 2
 
@@ -107,7 +106,7 @@ def test_every_documented_argument_does_what_it_says():
     assert float(module.model.kl_weight) == 3.0
     assert int(module.model.optimizer.iterations) == 3 * 4  # epochs of ragged batches
     fresh = vae.VAE(L, weight_stddev=0.02, seed=0, hidden_encoder_dim=200)
-    model = fresh.build_model(as_data(make_data()[0], None))
+    model = fresh.build_model(module.read([make_data()[0]], None))
     kernel = model.encoder.get_layer("encoder_hidden").kernel
     assert np.std(kernel) == pytest.approx(0.02 * 0.88, rel=0.1)  # a normal cut at two deviations
     assert np.abs(kernel).max() <= 0.04 + 1e-6
@@ -143,7 +142,7 @@ def test_learning_goes_on_from_a_folder_in_half_precision(tmp_path, half_precisi
     for _ in range(2):
         module.update()
     again = make(load_dir=module.folder)
-    again.ensure_model(as_data(make_data()[0], None), [[D]])
+    again.ensure_model(again.read([make_data()[0]], None), [[D]])
     for saved, loaded in zip(optimizer_values(module), optimizer_values(again), strict=True):
         assert_array_equal(saved, loaded)
     assert int(again.model.optimizer.iterations) == 2 * 3 * 4
@@ -160,7 +159,7 @@ def test_a_folder_is_read_under_another_precision(before, after, tmp_path, half_
     module.update()
     keras.config.set_dtype_policy(after)
     again = make(load_dir=module.folder)
-    again.ensure_model(as_data(make_data()[0], None), [[D]])
+    again.ensure_model(again.read([make_data()[0]], None), [[D]])
     for saved, loaded in zip(optimizer_values(module), optimizer_values(again), strict=True):
         assert_array_equal(saved, loaded)
 
@@ -169,7 +168,7 @@ def test_learning_from_a_folder_goes_on_at_the_modules_own_rate(tmp_path):
     module = make(save_dir=tmp_path, learning_rate=0.01, KL_param=2)
     module.update()
     again = make(load_dir=module.folder, learning_rate=1e-4, KL_param=3)
-    again.ensure_model(as_data(make_data()[0], None), [[D]])
+    again.ensure_model(again.read([make_data()[0]], None), [[D]])
     assert float(again.model.optimizer.learning_rate) == pytest.approx(1e-4)
     assert again.kl_weight == 3
     assert int(again.model.optimizer.iterations) == 3 * 4
@@ -178,7 +177,7 @@ def test_learning_from_a_folder_goes_on_at_the_modules_own_rate(tmp_path):
 def test_an_optimizer_of_other_variables_starts_afresh():
     module, other = make(), make()
     module.update()
-    other.ensure_model(as_data(make_data()[0], None), [[D]])
+    other.ensure_model(other.read([make_data()[0]], None), [[D]])
     arrays = module.get_parameters()
     arrays["optimizer/99"] = np.float32(1.0)
     with pytest.warns(UserWarning, match="optimizer afresh"):
@@ -302,7 +301,8 @@ def test_build_encoder_may_name_its_outputs():
             }
 
     module = Named(L, seed=0, save_dir=None)
-    model = module.build_model(as_data(make_data()[0], None))
+    module.connect(srk.Observation(make_data()[0]))
+    model = module.build_model(module.read([make_data()[0]], None))
     mean, variance = model.encode(np.zeros((1, D)))
     assert_allclose(mean, 1.0)
     assert_allclose(variance, 1.0)

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import kserket as srk
 from kserket import VariationalAutoencoder, vae
-from kserket.vae.standardization import Standardization, array_batches
+from kserket.core.autoencoder.standardization import Standardization, array_batches
 
 N, D, L = 60, 4, 2
 RNG = np.random.default_rng(0)

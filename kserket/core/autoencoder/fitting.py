@@ -1,4 +1,4 @@
-"""`VariationalAutoencoder.fit`: what it checks first, which loop it takes, what it undoes."""
+"""`Autoencoder.fit`: what it checks first, which loop it takes, what it undoes."""
 
 import math
 import warnings
@@ -9,13 +9,13 @@ import numpy as np
 
 from kserket import hosts, storage
 from kserket.core import compiled_loop
+from kserket.core.autoencoder import batches
+from kserket.core.autoencoder.host_evaluation import mean_terms, num_hosts
+from kserket.core.autoencoder.inputs import by_name, check, is_arrays
+from kserket.core.autoencoder.standardization import array_batches, in_single, is_exact_in_single
 from kserket.core.host_group import group_of
 from kserket.core.options import check_nonnegative_int, check_positive_int, check_verbose
 from kserket.core.parameters import has_finite_weights, restored
-from kserket.vae import batches
-from kserket.vae.host_evaluation import mean_terms, num_hosts
-from kserket.vae.inputs import by_name, check, is_arrays
-from kserket.vae.standardization import array_batches, in_single, is_exact_in_single
 
 PROBED = 256  # samples of which the decoder's numbers are looked at
 # What the compiled loop takes, beside the data. `validation_*` concern evaluate().
@@ -38,10 +38,10 @@ def _check_options(options):
 
 
 def fit(model, x, y, sample_weight, validation_data, validation_split, class_weight, options):
-    """Trains a `VariationalAutoencoder`; see its `fit`.
+    """Trains an `Autoencoder`; see its `fit`.
 
     Args:
-        model: The `VariationalAutoencoder`.
+        model: The `Autoencoder`.
         x: Inputs.
         y: None, or x.
         sample_weight: (N,) or None.
@@ -55,7 +55,7 @@ def fit(model, x, y, sample_weight, validation_data, validation_split, class_wei
     """
     if class_weight is not None:
         raise ValueError(
-            "`class_weight` is for models of classes, which a VariationalAutoencoder has none of. "
+            f"`class_weight` is for models of classes, which a {type(model).__name__} has none of. "
             "Use `sample_weight`, one number per sample."
         )
     _check_options(options)
@@ -70,11 +70,13 @@ def fit(model, x, y, sample_weight, validation_data, validation_split, class_wei
         batch, x = batches.first_batch(x, batches.expected(model))
         first = None if batch is None else batches.unpacked(batch)[0]
         samples = batches.weighted_samples(
-            batch if hasattr(x, "__next__") else x, options.get("steps_per_epoch")
+            batch if hasattr(x, "__next__") else x,
+            options.get("steps_per_epoch"),
+            model.input_names,
         )
         options = {**options, "validation_split": validation_split}
     if first is not None:
-        model.build_for(by_name(first)["x"])
+        model.build_for(by_name(first, model.input_names)["x"])
     with restored(model), batches.own_errors():
         if first is not None and model.likelihood == "gaussian":
             if not model.standardization.is_adapted:
@@ -125,7 +127,7 @@ def for_keras(model, x, y=None, sample_weight=None):
     """Inputs, target and weights in the form that Keras' own loops take, checked.
 
     Args:
-        model: `VariationalAutoencoder`.
+        model: `Autoencoder`.
         x: As in its `fit`.
         y: As in its `fit`.
         sample_weight: Optional (N,).
@@ -158,7 +160,7 @@ def dtypes(model, part):
     """The types in which the compiled loop hands arrays to a model.
 
     Args:
-        model: `VariationalAutoencoder`.
+        model: `Autoencoder`.
         part: Array, or dict of arrays.
     """
     if isinstance(part, dict):
@@ -171,13 +173,13 @@ def warn_of_probabilities(model, x):
     """Warns where a decoder's logits look like probabilities.
 
     Args:
-        model: `VariationalAutoencoder`.
+        model: `Autoencoder`.
         x: Array (N, ...) that it learned from.
     """
     if not model.reads_given_logits:
         return
-    mean, _ = model.encode_unchecked(storage.read(x, slice(PROBED)))
-    decoded = keras.ops.convert_to_numpy(model.decoder_output(keras.ops.convert_to_tensor(mean)))
+    latent = model.expected_latent(storage.read(x, slice(PROBED)))
+    decoded = keras.ops.convert_to_numpy(model.decoder_output(latent))
     if (decoded >= 0).all() and (decoded <= 1).all():
         warnings.warn(
             f"All {decoded.size} numbers that the decoder of {model.name} returned for the data "

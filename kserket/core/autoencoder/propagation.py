@@ -8,17 +8,49 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from kserket.core.autoencoder import decoder_output
+from kserket.core.autoencoder.inputs import by_name, is_shape, sample_shape
+from kserket.core.autoencoder.objective import float32, rows
 from kserket.core.devices import batch_share
-from kserket.vae import decoder_output
-from kserket.vae.inputs import by_name, is_shape, sample_shape
-from kserket.vae.objective import bounded, float32, rows
 
 
 class Propagation(keras.Model):
-    """Encoder, one z and decoder of a `VariationalAutoencoder`, in TensorFlow operations."""
+    """Encoder, one z and decoder of an `Autoencoder`, in TensorFlow operations.
+
+    A family says what its latent variables are by the attributes and methods named here. What its
+    encoder returns are the statistics of q(z|x): a tuple of tensors (N, L).
+
+    Attributes:
+        input_names: Names of the inputs, "x" first and then the parts of the prior.
+        heads: Dict from the names of the statistics, as a user's encoder may return them, to the
+            names of the layers that give them.
+    """
+
+    input_names: tuple[str, ...]
+    heads: dict[str, str]
+
+    def _statistics(self, outputs):
+        """The statistics in single precision, from the list of what the encoder returned."""
+        raise NotImplementedError
+
+    def _noise(self, batch_size):
+        """What `_latent` makes z of, for every row of a batch: a tensor (batch_size, ...)."""
+        raise NotImplementedError
+
+    def _latent(self, statistics, noise=None):
+        """One z (N, L) from statistics and noise; without noise the expectation of z."""
+        raise NotImplementedError
+
+    def _divergence(self, statistics, prior):
+        """KL( q(z|x) || p(z) ) of each sample, (N,); `prior` a dict of tensors (N, L) or None."""
+        raise NotImplementedError
+
+    def _posterior(self, statistics):
+        """Dict from what `predict` calls the statistics to tensors (N, L)."""
+        raise NotImplementedError
 
     def build(self, input_shape: Any) -> None:
-        self._data_shape = sample_shape(by_name(input_shape, is_leaf=is_shape)["x"])
+        self._data_shape = sample_shape(self._by_name(input_shape, is_leaf=is_shape)["x"])
         self.encoder = self._networks.encoder(self.data_shape, self.encoder_units)
         self.decoder = self._networks.decoder(self.data_shape, self.decoder_units)
         if self._networks.given["decoder"] is not None:
@@ -85,17 +117,16 @@ class Propagation(keras.Model):
         """Posterior and reconstruction.
 
         Args:
-            inputs: Tensor x (N, ...), or a dict or list that holds x and mu.
-            training: Whether z is sampled; else it is the posterior mean.
+            inputs: Tensor x (N, ...), or a dict or list that holds x and the prior.
+            training: Whether z is sampled; else it is its expectation.
 
         Returns:
-            Dict of `z_mean` (N, L), `z_variance` (N, L) and `reconstruction` (N, ...): the
+            Dict of what describes q(z|x), tensors (N, L), and `reconstruction` (N, ...): the
             probabilities or means that the decoder gives.
         """
         outputs = self._propagate(inputs, training)
         results = {
-            "z_mean": outputs["z_mean"],
-            "z_variance": ops.exp(outputs["z_log_variance"]),
+            **self._posterior(outputs["statistics"]),
             "reconstruction": self._reconstruct(outputs["decoded"]),
         }
         if training:
@@ -110,12 +141,11 @@ class Propagation(keras.Model):
             x: Tensor (N, ...).
 
         Returns:
-            `(mean, variance)`, tensors (N, L); NaN where a row is not finite.
+            Tuple of tensors (N, L), NaN where a row is not finite.
         """
         x = self._encoder_input(x)
-        mean, log_variance = self._encode(x)
-        is_finite = _finite_rows(x)
-        return _where(is_finite, mean, np.nan), _where(is_finite, ops.exp(log_variance), np.nan)
+        is_finite, parts = _finite_rows(x), self._posterior(self._encode(x)).values()
+        return tuple(_where(is_finite, part, np.nan) for part in parts)
 
     def decode_tensor(self, z: Any) -> Any:
         """`decode` in TensorFlow operations, without checks.
@@ -129,27 +159,22 @@ class Propagation(keras.Model):
         return self._reconstruct(self.decoder_output(ops.cast(z, "float32")))
 
     def _propagate(self, inputs, training, noise=None):
-        """Encoder, one z, decoder: dict of x, z_mean, z_log_variance, decoded, in float32.
+        """Encoder, one z, decoder: dict of x, statistics, decoded, in float32.
 
         `x` is what the encoder reads, `decoded` what `decoder_output` returns. `batch_size`
         counts the rows of all replicas. Noise is drawn for all of them, so that it does not depend
         on how many devices there are.
         """
-        parts = by_name(inputs)
+        parts = self._by_name(inputs)
         x = self._encoder_input(parts["x"], parts["x_low"])
-        z_mean, z_log_variance = self._encode(x, training)
-        z, size = z_mean, ops.shape(z_mean)[0]
-        batch_size, own_rows = batch_share(size)
+        statistics = self._encode(x, training)
+        batch_size, own_rows = batch_share(ops.shape(statistics[0])[0])
         if training and noise is None:
-            shape = (batch_size, self.latent_dim)
-            noise = own_rows(keras.random.normal(shape, dtype="float32", seed=self.seed_generator))
-        if noise is not None:
-            z = z_mean + ops.exp(0.5 * z_log_variance) * noise
+            noise = own_rows(self._noise(batch_size))
         return {
             "x": x,
-            "z_mean": z_mean,
-            "z_log_variance": z_log_variance,
-            "decoded": self.decoder_output(z, training),
+            "statistics": statistics,
+            "decoded": self.decoder_output(self._latent(statistics, noise), training),
             "batch_size": batch_size,
         }
 
@@ -160,9 +185,12 @@ class Propagation(keras.Model):
         return ops.cast(x, "float32")
 
     def _encode(self, x, training=False):
-        """Mean and log variance of q(z|x), both (N, L), from what `_encoder_input` returns."""
-        z_mean, z_log_variance = self.encoder(x, training=training)
-        return float32(z_mean), bounded(float32(z_log_variance))
+        """The statistics of q(z|x), from what `_encoder_input` returns."""
+        return self._statistics(keras.tree.flatten(self.encoder(x, training=training)))
+
+    def _by_name(self, inputs, is_leaf=None):
+        """Inputs by name; None where not given."""
+        return by_name(inputs, self.input_names, is_leaf)
 
     def decoder_output(self, z: Any, training: bool = False) -> Any:
         """What the decoder says of x, before `reconstruction` makes it probabilities or means.

@@ -3,13 +3,14 @@
 import contextlib
 import itertools
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from kserket.vae.inputs import by_name, check
+from kserket.core.autoencoder.inputs import by_name, check
 
 _MARK = "A batch cannot be used."
 
@@ -20,19 +21,23 @@ class Expected(NamedTuple):
     Attributes:
         likelihood: "bernoulli" or "gaussian".
         latent_dim: L.
-        data_shape: Shape of a sample, or None.
+        data_shape: Shape of a sample, None where every shape will do.
+        input_names: Of x and the parts of the prior, "x" first.
+        check_prior: Function of a dict of these parts, arrays (n, L), and L.
         name: The argument that batches are of, for errors, where it is not x.
     """
 
     likelihood: str
     latent_dim: int
     data_shape: tuple | None
+    input_names: tuple
+    check_prior: Callable
     name: str = ""
 
 
 def expected(model, name=""):
-    """What a `VariationalAutoencoder` expects of batches, `name` the argument if it is not x."""
-    return Expected(model.likelihood, model.latent_dim, model.data_shape, name)
+    """What an `Autoencoder` expects of batches, `name` the argument if it is not x."""
+    return Expected(*(getattr(model, part) for part in Expected._fields[:-1]), name)
 
 
 def first_batch(source, expected):
@@ -112,12 +117,13 @@ def unpacked(batch):
     return keras.utils.unpack_x_y_sample_weight(batch)
 
 
-def weighted_samples(source, steps):
+def weighted_samples(source, steps, names):
     """Pairs of samples (n, ...) and weights (n,) or None, of one pass.
 
     Args:
         source: `tf.data.Dataset`, `PyDataset`, or a batch.
         steps: Number of batches at most, or None.
+        names: Of the inputs.
     """
     if isinstance(source, keras.utils.PyDataset):
         batches = (source[index] for index in range(steps or source.num_batches or 1))
@@ -129,7 +135,7 @@ def weighted_samples(source, steps):
     for batch in batches:
         x, _, weight = unpacked(batch)
         yield (
-            np.asarray(by_name(x)["x"]),
+            np.asarray(by_name(x, names)["x"]),
             None if weight is None else np.asarray(weight).reshape(-1),
         )
 
@@ -170,7 +176,8 @@ def _check_tensors(batch, spec, expected):
     """`_check_batch` in the graph of a dataset, where a batch (n, ...) may be empty."""
     batch = batch if isinstance(spec, tuple) else batch[0]
     x, _, weight = unpacked(batch)
-    given = {name: part for name, part in by_name(x).items() if part is not None}
+    given = by_name(x, expected.input_names)
+    given = {name: part for name, part in given.items() if part is not None}
     given |= {} if weight is None else {"weight": weight}
     names = list(given)
 

@@ -1,11 +1,11 @@
-"""A `VariationalAutoencoder` scored by one of several hosts, on rows that it has."""
+"""An autoencoder scored by one of several hosts, on rows that it has."""
 
 import keras
 import numpy as np
 
 from kserket import storage
+from kserket.core.autoencoder.inputs import by_name, is_arrays
 from kserket.core.host_group import group_of
-from kserket.vae.inputs import by_name, is_arrays
 
 _CHUNK = 4096  # samples scored at a time
 
@@ -19,7 +19,7 @@ def mean_terms(model, x, sample_weight=None):
     """What `evaluate` gives; Keras' own loop cannot run on one host alone.
 
     Args:
-        model: `VariationalAutoencoder`.
+        model: An `Autoencoder`.
         x: Array, or dict of arrays, as Keras' loops take them.
         sample_weight: (N,) or None.
 
@@ -31,7 +31,7 @@ def mean_terms(model, x, sample_weight=None):
     """
     if not is_arrays(x):
         raise ValueError(f"{model.name} evaluates arrays on several hosts. Give arrays.")
-    parts = {name: part for name, part in by_name(x).items() if part is not None}
+    parts = {name: part for name, part in by_name(x, model.input_names).items() if part is not None}
     num_rows = len(parts["x"])
     weight = np.ones(num_rows) if sample_weight is None else np.asarray(sample_weight, "float64")
     sums = np.zeros(2)

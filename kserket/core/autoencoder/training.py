@@ -1,4 +1,4 @@
-"""What a variational autoencoder minimizes, and a step toward it."""
+"""What an autoencoder minimizes, and a step toward it."""
 
 import math
 import warnings
@@ -9,20 +9,19 @@ import tensorflow as tf
 from keras import ops
 
 from kserket.core import compiled_loop
-from kserket.vae.inputs import by_name, sample_shape
-from kserket.vae.objective import (
+from kserket.core.autoencoder.inputs import among, sample_shape
+from kserket.core.autoencoder.objective import (
     bounded,
     cross_entropy,
     float32,
     gaussian_cost,
-    kl_divergence,
     rows,
 )
-from kserket.vae.propagation import Propagation
+from kserket.core.autoencoder.propagation import Propagation
 
 
 class Training(Propagation):
-    """Loss, metrics and steps of a `VariationalAutoencoder`."""
+    """Loss, metrics and steps of an `Autoencoder`."""
 
     def compute_loss(
         self,
@@ -37,7 +36,7 @@ class Training(Propagation):
         To it come the penalties of the networks' layers: regularizers, `add_loss`.
 
         Args:
-            x: The inputs, x alone or with mu.
+            x: The inputs, x alone or with the prior.
             y: Not used: the target is x.
             y_pred: What the networks gave, or None to run them.
             sample_weight: Optional (N,).
@@ -60,17 +59,13 @@ class Training(Propagation):
 
     def _terms(self, inputs, outputs):
         """Negative log likelihood and KL divergence of each sample, both (N,)."""
-        parts = by_name(inputs)
         x, decoded = rows(float32(outputs["x"])), rows(outputs["decoded"])
         if self.likelihood == "bernoulli":
             reconstruction = cross_entropy(x, decoded)
         else:
             reconstruction = gaussian_cost(x, decoded, self._log_variance())
             reconstruction = reconstruction + self.standardization.log_volume()
-        kl = kl_divergence(
-            outputs["z_mean"], outputs["z_log_variance"], parts["mu"], parts["mu_variance"]
-        )
-        return reconstruction, kl
+        return reconstruction, self._divergence(outputs["statistics"], self._by_name(inputs))
 
     def _log_variance(self):
         """Of standardized data: the one that is learned, or of each feature (D,) the given one."""
@@ -94,7 +89,7 @@ class Training(Propagation):
         return self._figures(loss, x, y, outputs, sample_weight)
 
     def test_step(self, data: Any) -> Any:
-        """The figures of one batch, at the posterior mean."""
+        """The figures of one batch, at the expectation of z."""
         x, y, sample_weight = self._unpack(data)
         outputs = self._propagate(x, training=False)
         loss = self.compute_loss(x, y, outputs, sample_weight, training=False)
@@ -109,24 +104,24 @@ class Training(Propagation):
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Metrics given to `compile` compare x (or y, where there is one) with `reconstruction`."""
-        target = by_name(x)["x"] if y is None else y
+        target = self._by_name(x)["x"] if y is None else y
         return super().compute_metrics(x, target, y_pred["reconstruction"], sample_weight)
 
     def _unpack(self, data):
         """A batch as x, y and weights, the model built for it.
 
         Raises:
-            ValueError: If mu is given as y.
+            ValueError: If the prior is given as y.
         """
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        shape = sample_shape(by_name(x)["x"].shape)
+        shape = sample_shape(self._by_name(x)["x"].shape)
         if not self.built:
             with tf.init_scope():
                 self.build((None, *shape))
         if y is not None and y.shape[1:] == (self.latent_dim,) != shape:
             raise ValueError(
-                "Keras reads batches (x, mu) as (x, y), and this model needs no y. Yield "
-                '({"x": x, "mu": mu},), a tuple of one.'
+                f"Keras reads batches (x, {self.input_names[1]}) as (x, y), and this model needs "
+                f"no y. Yield ({among(self.input_names)},), a tuple of one."
             )
         return x, y, sample_weight
 
@@ -155,8 +150,8 @@ class Training(Propagation):
         """
         if loss is not None or loss_weights is not None:
             warnings.warn(
-                "VariationalAutoencoder minimizes the negative bound: `loss` and `loss_weights` of "
-                "compile() are not used. Choose `likelihood` and `kl_weight` of the model; give "
+                f"{type(self).__name__} minimizes the negative bound: `loss` and `loss_weights` "
+                "of compile() are not used. Choose `likelihood` and `kl_weight` of the model; give "
                 "other figures as `metrics`.",
                 stacklevel=2,
             )

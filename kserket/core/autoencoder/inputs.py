@@ -1,4 +1,4 @@
-"""What a variational autoencoder reads: x, and perhaps mean and variance of its prior."""
+"""What an autoencoder reads: x, and perhaps a prior over its latent variables."""
 
 import h5py
 import numpy as np
@@ -10,28 +10,41 @@ from kserket.core.checking import check_data
 from kserket.core.named_inputs import named_inputs
 from kserket.core.sources import as_array
 
-NAMES = ("x", "mu", "mu_variance")
 LARGEST = 1e15  # of latent numbers and weights: squares of larger ones leave single precision
 ROUNDING = 4 * np.finfo("float32").eps  # how far sums that should be 0 or 1 may lie outside
 
 
-def by_name(inputs, is_leaf=None):
-    """Inputs by name: x, mu, mu_variance, x_low; None where not given.
+def by_name(inputs, names, is_leaf=None):
+    """Inputs by name, and x_low; None where not given.
 
-    x_low is what x lacks of the value that it was rounded from.
+    Args:
+        inputs: Data x, or a list or dict of it and the prior, of any leaves.
+        names: Names of the inputs, "x" first.
+        is_leaf: Function from a list to whether it is one leaf, or None: no list is.
+
+    Returns:
+        A dict. x_low is what x lacks of the value that it was rounded from.
+
+    Raises:
+        ValueError: If there are others.
     """
     if isinstance(inputs, (list, tuple)) and not (is_leaf is not None and is_leaf(inputs)):
-        if not 1 <= len(inputs) <= 3:
+        if not 1 <= len(inputs) <= len(names):
             raise ValueError(
-                "Inputs must be [x, mu, mu_variance]. Received: a list of "
+                f"Inputs must be [{', '.join(names)}]. Received: a list of "
                 f"{len(inputs)} items. Make rows of `x` an array: np.asarray(x)."
             )
-        parts, x_low = dict(zip(NAMES, inputs, strict=False)), None
+        parts, x_low = dict(zip(names, inputs, strict=False)), None
     else:
         inputs = dict(inputs) if isinstance(inputs, dict) else {"x": inputs}
         x_low = inputs.pop("x_low", None)
-        parts = named_inputs(inputs, *NAMES[1:])
-    return {**{name: parts.get(name) for name in NAMES}, "x_low": x_low}
+        parts = named_inputs(inputs, *names[1:])
+    return {**{name: parts.get(name) for name in names}, "x_low": x_low}
+
+
+def among(names):
+    """How a prior is given beside x, as a user writes it: '{"x": x, "mu": mu}'."""
+    return f'{{"x": x, "{names[1]}": {names[1]}}}'
 
 
 def is_shape(value):
@@ -61,7 +74,7 @@ def sample_shape(shape):
     shape = tf.TensorShape(shape)
     if shape.rank is None or shape.rank < 2 or None in shape[1:]:
         raise ValueError(
-            "VariationalAutoencoder needs samples of a known shape, x of shape (N, ...). "
+            "An autoencoder needs samples of a known shape, x of shape (N, ...). "
             f"Received: shape {shape}. Batch a dataset that gives single samples; where shapes "
             "got lost, restore them: dataset.map(lambda x: tf.ensure_shape(x, (None, 64)))."
         )
@@ -90,21 +103,21 @@ def check(expected, x, y=None, sample_weight=None, place="The second argument"):
     """Inputs, target and weights as arrays, checked.
 
     Args:
-        expected: What a model reads: anything with `likelihood`, `latent_dim` and `data_shape`, the
-            shape of a sample, None where every shape will do.
+        expected: What a model reads: anything with the attributes of `batches.Expected`.
         x: Array, dict or list of arrays.
         y: Array or None.
         sample_weight: (N,) or None.
         place: Where y was given, for the error.
 
     Returns:
-        `(inputs, y, sample_weight)`, inputs a dict of `x` and, where given, `mu`, `mu_variance`.
+        `(inputs, y, sample_weight)`, inputs a dict of `x` and what else was given.
 
     Raises:
         TypeError: If inputs are not numbers.
-        ValueError: If lengths differ, values do not suit the likelihood, or mu stands for y.
+        ValueError: If lengths differ, values do not suit the likelihood, or a prior stands for y.
     """
-    given = {name: part for name, part in by_name(x).items() if part is not None}
+    given = by_name(x, expected.input_names)
+    given = {name: part for name, part in given.items() if part is not None}
     if "x" not in given:
         raise TypeError("`x` needs an array, or a dict or list of arrays. Received: None")
     parts = {name: check_data(part, f"`{name}`") for name, part in given.items()}
@@ -112,23 +125,21 @@ def check(expected, x, y=None, sample_weight=None, place="The second argument"):
     if len(set(lengths.values())) > 1:
         told = ", ".join(f"`{name}` of {length}" for name, length in lengths.items())
         raise ValueError(f"All inputs need the same number of samples. Received: {told}")
-    _check_values(parts, expected.likelihood)
+    if expected.likelihood == "bernoulli":
+        check_unit_interval(parts["x"], "`x`")
     shape, latent = parts["x"].shape, (lengths["x"], expected.latent_dim)
     if expected.data_shape not in (None, shape[1:]):
         raise ValueError(
             f"The model was built for samples of shape {expected.data_shape}. "
             f"Received: `x` of shape {shape}"
         )
-    for name, part in parts.items():
-        if name == "x":
-            continue
-        if part.shape != latent:
-            raise ValueError(f"`{name}` must have shape {latent}. Received: {part.shape}")
-        _check_size(part, f"`{name}`")
+    expected.check_prior(
+        {name: part for name, part in parts.items() if name != "x"}, expected.latent_dim
+    )
     if y is not None and np.shape(y)[1:] == latent[1:] != shape[1:]:
         raise ValueError(
             f"{place} is y, which this model does not need. "
-            'Give mu among the inputs: {"x": x, "mu": mu}.'
+            f"Give {expected.input_names[1]} among the inputs: {among(expected.input_names)}."
         )
     if sample_weight is not None:
         sample_weight = _check_weight(sample_weight, lengths["x"])
@@ -163,7 +174,7 @@ def check_latent(values, name, latent_dim, num_samples=None, is_positive=False):
         )
     if is_positive and storage.extent(values)[0] <= 0:
         raise ValueError(f"{name} must be positive. Received: {storage.extent(values)[0]:g}")
-    _check_size(values, name)
+    check_size(values, name)
     return values
 
 
@@ -186,11 +197,11 @@ def check_noise(noise, num_samples, latent_dim):
             f"Received: {noise.shape}"
         )
     check_finite(noise, "`noise`")
-    _check_size(noise, "`noise`")
+    check_size(noise, "`noise`")
     return noise.astype("float32")
 
 
-def _check_size(values, name):
+def check_size(values, name):
     """Raises ValueError about finite numbers so large that single precision does not do."""
     largest = float(max(storage.extent(values), key=abs))
     if abs(largest) > LARGEST:
@@ -198,16 +209,6 @@ def _check_size(values, name):
             f"{name} must hold numbers of at most {LARGEST:g} in size. Received: {largest:g}. "
             "Scale them."
         )
-
-
-def _check_values(parts, likelihood):
-    """Raises ValueError unless x suits the likelihood, and variances are positive."""
-    if likelihood == "bernoulli":
-        check_unit_interval(parts["x"], "`x`")
-    if "mu_variance" in parts:
-        low, _ = storage.extent(parts["mu_variance"])
-        if low <= 0:
-            raise ValueError(f"`mu_variance` must be positive. Received: {low:g}")
 
 
 def _check_weight(sample_weight, num_samples):
@@ -219,7 +220,7 @@ def _check_weight(sample_weight, num_samples):
             f"Received: shape {weight.shape}"
         )
     check_finite(weight, "`sample_weight`")
-    _check_size(weight, "`sample_weight`")
+    check_size(weight, "`sample_weight`")
     if (weight < 0).any():
         raise ValueError(f"`sample_weight` must not be negative. Received: {weight.min():g}")
     return weight.reshape(-1)

@@ -27,7 +27,7 @@ def own_networks(module, shape):
     """The user's networks, given as models or by `build_encoder` and `build_decoder`.
 
     Args:
-        module: `VAE`.
+        module: `AutoencoderModule`.
         shape: Of a sample.
 
     Returns:
@@ -60,14 +60,15 @@ class Networks:
         kernel_stddev: Standard deviation of the truncated normal that kernels start from.
         seed: Integer or None.
         dtype: The dtype policy of their layers.
+        heads: Dict from what the encoder returns, by name, to the names of the layers for it.
     """
 
-    def __init__(self, given, latent_dim, kernel_stddev, seed, dtype):
+    def __init__(self, given, latent_dim, kernel_stddev, seed, dtype, heads):
         self.given, self.latent_dim, self.kernel_stddev = given, latent_dim, kernel_stddev
-        self.seed, self.dtype = seed, dtype
+        self.seed, self.dtype, self.heads = seed, dtype, heads
 
     def encoder(self, shape, units):
-        """Keras model from x to `[mean, log_variance]`, each (N, L).
+        """Keras model from x to what `heads` names, each (N, L).
 
         Args:
             shape: Of a sample.
@@ -80,19 +81,20 @@ class Networks:
         if given is None:
             outputs = [self._dense(units, "encoder_hidden", 1, "relu")(_flat(x))]
         else:
-            outputs = _in_order(given(x))
-        if len(outputs) == 1:
+            outputs = _in_order(given(x), self.heads)
+        wanted = [(None, self.latent_dim)] * len(self.heads)
+        is_head = given is not None and _shapes(outputs) == wanted
+        if len(outputs) == 1 and not is_head:
             features = _flat(outputs[0])
             outputs = [
                 self._dense(self.latent_dim, name, offset)(features)
-                for offset, name in enumerate(("z_mean", "z_log_variance"), start=2)
+                for offset, name in enumerate(self.heads.values(), start=2)
             ]
-        shapes = [tuple(output.shape) for output in outputs]
-        if shapes != [(None, self.latent_dim)] * 2:
+        if _shapes(outputs) != wanted:
             raise ValueError(
-                "`encoder` must return [mean, log_variance], each of shape "
-                f"(None, {self.latent_dim}), a dict of these two, or one tensor of features. "
-                f"Received: {shapes}"
+                f"`encoder` must return [{', '.join(self.heads)}], each of shape "
+                f"(None, {self.latent_dim}), a dict of these, or one tensor of features. "
+                f"Received: {_shapes(outputs)}"
             )
         return keras.Model(x, outputs, name="encoder")
 
@@ -133,13 +135,18 @@ def _flat(tensor):
     return keras.layers.Flatten()(tensor) if len(tensor.shape) > 2 else tensor
 
 
-def _in_order(outputs):
-    """What the user's encoder returns, as a list: mean and log variance, or features."""
+def _shapes(outputs):
+    return [tuple(output.shape) for output in outputs]
+
+
+def _in_order(outputs, names):
+    """What the user's encoder returns, as a list: what is named here, or features."""
     if not isinstance(outputs, dict):
         return tf.nest.flatten(outputs)
-    if outputs.keys() != {"mean", "log_variance"}:
+    if outputs.keys() != set(names):
+        named = " and ".join(f'"{name}"' for name in names)
         raise ValueError(
-            'An `encoder` that returns a dict must name its entries "mean" and "log_variance". '
+            f"An `encoder` that returns a dict must name its entries {named}. "
             f"Received: {sorted(outputs)}"
         )
-    return [outputs["mean"], outputs["log_variance"]]
+    return [outputs[name] for name in names]
