@@ -173,18 +173,23 @@ def image_shape_of(
     sides = np.asarray(() if image_shape is None else image_shape)
     known = sides.shape in ((2,), (3,)) and sides.dtype.kind in "iu" and (sides > 0).all()
     if not known or sides.prod() != math.prod(shape[1:]):
-        raise ValueError(
-            "`images` must have shape (N, H, W), (N, H, W, C) or (N, H * W); flat images that are "
-            f"not square need `image_shape=(H, W)`. Received: shape {shape}, "
-            f"image_shape={image_shape!r}"
-        )
+        raise ValueError(_shape_error(shape, image_shape))
     height, width, channels = [*sides.tolist(), 1][:3]
     return height, width, channels
 
 
 def _image_shape(shape, image_shape):
     """`(H, W)` of images of one channel, of this shape."""
+    if image_shape is None and len(shape) == 4:
+        image_shape = shape[1:3]
     height, width, channels = image_shape_of(shape, image_shape)
-    if channels != 1:
-        raise ValueError(f"`images` must have one channel. Received: shape {shape}")
+    if channels != 1 or np.size(image_shape) == 3:
+        raise ValueError(_shape_error(shape, image_shape, "(N, H, W, 1)"))
     return height, width
+
+
+def _shape_error(shape, image_shape, stack="(N, H, W, C)"):
+    return (
+        f"`images` must have shape (N, H, W), {stack} or (N, H * W); flat images that are not "
+        f"square need `image_shape=(H, W)`. Received: shape {shape}, image_shape={image_shape!r}"
+    )

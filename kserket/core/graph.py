@@ -36,6 +36,7 @@ from kserket.core.options import (
 from kserket.core.prediction import generate, predict, read_data, warn_unless_settled
 from kserket.core.rounds import Plan, run_rounds
 from kserket.core.saving import save_graph
+from kserket.labels import as_labels
 from kserket.typing import Array, Callbacks, Data, PathLike, Seed, Verbose
 
 if TYPE_CHECKING:
@@ -323,6 +324,7 @@ class Graph(CallbackTarget):
 
     def _evaluate(self, x, y_true, max_passes, tolerance):
         """`evaluate` of what this host has."""
+        y_true = None if y_true is None else as_labels(y_true, "`y_true`")
         data = read_data(self, x)
         beliefs = pass_messages(self, data, max_passes, tolerance)
         warn_unless_settled(beliefs.change, max_passes, tolerance)

@@ -97,7 +97,7 @@ def check_model(module, model):
     name = module.get_name()
     expected = keras.Model
     for cls in type(module).__mro__:  # what is built by the class that says how, or one above it
-        expected = vars(cls).get("model_class", expected)
+        expected = vars(cls).get("model_class") or expected
         if expected is not keras.Model or "build_model" in vars(cls):
             break
     if not isinstance(model, expected):

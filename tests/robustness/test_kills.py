@@ -217,11 +217,11 @@ PROGRAM = """
 
     write, stop = result_folder.write, sys.argv[1]
 
-    def stall(module, inference):
+    def stall(module, *what):
         if module.name == stop and module.rounds == 2:
             pathlib.Path("stalled").touch()
             time.sleep(600)
-        write(module, inference)
+        write(module, *what)
 
     result_folder.write = stall
     graph = test_kills.make_graph("run")
