@@ -369,6 +369,9 @@ def gaussian_mixture_graph(X: ArrayLike, n_clusters: int | None, seed: int | Non
 def vae_graph(X: Any, n_clusters: int | None, seed: int | None) -> Graph:
     """Data under a variational autoencoder under a Gaussian mixture.
 
+    This is for images and other data of many features that depend on each other. A table of a few
+    columns is sorted better by the mixture alone, `gaussian_mixture_graph`.
+
     The likelihood is Gaussian, which takes values of any range: held-out data may lie beyond the
     training data. For binary data write such a function with `likelihood="bernoulli"`.
 

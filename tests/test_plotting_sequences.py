@@ -62,6 +62,15 @@ def test_a_strip_has_a_span_for_each_segment(data):
     assert len(ax.lines) == 1 + (0 if data is None else np.ndim(data) if np.ndim(data) == 1 else 2)
 
 
+def test_every_state_has_its_name_in_the_picture():
+    names = ["home", "a corridor with a long name", "bath"]
+    wide = plotting.plot_states([0, 0, 0, 2, 2, 2], names=names)
+    assert {text.get_text() for text in wide.texts} == {"home", "bath"}
+    assert wide.get_legend() is None
+    narrow = plotting.plot_states([0, 1] * 30 + [2] * 30, names=names)
+    assert [text.get_text() for text in narrow.get_legend().get_texts()] == names
+
+
 def test_probabilities_that_are_not_sure_are_paler():
     sure = plotting.plot_states(np.eye(3)[STATES]).patches[0].get_facecolor()
     unsure = plotting.plot_states(0.5 * np.eye(3)[STATES] + 0.5 / 3).patches[0].get_facecolor()

@@ -10,12 +10,12 @@
 # ---
 
 # %% [markdown]
-# # Places that last
+# # Places of a robot
 #
-# A robot drives through a flat and measures light and warmth. Four rooms look alike from one moment
-# to the next: their readings overlap. But the robot stays in a room for a while, and it goes from
-# room to room through doors. A Markov model learns both, together with the mixture that sorts the
-# readings ([how](../modules/markov_model.md)).
+# A robot drives through an apartment and measures light and temperature. Four rooms look alike from
+# one moment to the next: their readings overlap. But the robot stays in a room for a while, and it
+# goes from room to room through doors. A Markov model learns both, together with the
+# mixture that sorts the readings ([how](../modules/markov_model.md)).
 #
 # ## What the robot measures
 #
@@ -48,7 +48,7 @@ plt.show()
 # %% [markdown]
 # ## A mixture alone
 #
-# sees each moment by itself.
+# A mixture sees each moment by itself.
 
 # %%
 alone = gmm.GMM(4, name="alone", save_dir=None)

@@ -374,7 +374,8 @@ class Graph(CallbackTarget):
         samples = generate(self, start, num_samples, component, make_rng(seed))
         if not any(self[name] in samples for name in names):
             raise TypeError(
-                f"Nothing below {self.names[start]} draws {' and '.join(names)}. Received: {self!r}"
+                f"Nothing below {self.names[start]} draws {' and '.join(names)}. Name another "
+                "observation in `outputs`, or in `top` a module above what draws it."
             )
         if len(names) == 1:
             return samples[self[names[0]]]

@@ -86,7 +86,8 @@ def plot_states(
             K), of which the most probable state is drawn, paler where it is less sure.
         data: Numbers (N,) or (N, D), drawn as lines above the strip; None draws the strip alone.
         lengths: Lengths (S,) of the sequences; a line stands where one ends.
-        names: Names of the K states, written on segments that are wide enough; None numbers them.
+        names: Names of the K states, written on segments that are wide enough, else in a legend;
+            None numbers them.
         title: Title.
         ax: Matplotlib axes; None makes new ones.
 
@@ -127,6 +128,7 @@ def plot_states(
         ax.set_yticks([0.5, *places], ["state", f"{low:.3g}", f"{high:.3g}"])
     else:
         ax.set_yticks([])
+    nameless = set(states.tolist())
     for start, end, state in _segments(states, ends):
         color = color_of(state)
         color[3] = 0.25 + 0.75 * sure[start:end].mean()
@@ -135,6 +137,12 @@ def plot_states(
             ax.axvspan(start - 0.5, end - 0.5, 1 / top, 1, color=color, alpha=0.12, lw=0)
         if end - start > 0.025 * len(states) * len(names[state]):
             ax.text((start + end - 1) / 2, 0.5, names[state], ha="center", va="center", fontsize=8)
+            nameless.discard(state)
+    if nameless:
+        from matplotlib.patches import Patch
+
+        colors = [Patch(color=color_of(state), label=names[state]) for state in np.unique(states)]
+        ax.legend(handles=colors, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
     for end in ends[:-1]:
         ax.axvline(end - 0.5, color=INK, lw=1)
     ax.set_xlim(-0.5, len(states) - 0.5)
