@@ -209,9 +209,9 @@ class MarkovModel(LearningModule):
         super().check_options(num_samples)
         if self.joint and not all(source.takes_order for source in self.inputs):
             raise ValueError(
-                f"{self.get_name()} learns jointly with what it reads: a GMM with "
-                "inference='variational' and without keep_groups. "
-                f"Received: {', '.join(source.get_name() for source in self.inputs)}"
+                f"{self.get_name()} has joint=True, which needs a GMM below it, with "
+                "inference='variational' and without keep_groups; leave `joint` out to learn from "
+                f"anything else. Received: {', '.join(source.get_name() for source in self.inputs)}"
             )
         if self.lengths is not None and num_samples is not None and self.learnable:
             check_lengths(self.lengths, num_samples)
