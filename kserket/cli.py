@@ -1,4 +1,4 @@
-"""The command `kserket`: look into a file, predict with it, and try what was exported."""
+"""The command `kserket`: a demonstration, and what can be done with saved and exported graphs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.run(args)
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
         sys.stderr.close()
-    except (ValueError, TypeError, KeyError, RuntimeError, OSError) as error:
+    except (ValueError, TypeError, KeyError, RuntimeError, OSError, ImportError) as error:
         reason = error.args[0] if isinstance(error, KeyError) else error
         print(f"kserket {args.command}: {reason}", file=sys.stderr)
         return 1
@@ -40,6 +40,13 @@ def _parser():
         prog="kserket", description="Probabilistic models composed into one that learns together."
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    command = commands.add_parser("demo", help="four eyes learn from each other; makes pictures")
+    command.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    command.add_argument("--rounds", type=int, default=4, help="of messages")
+    command.add_argument("--out", type=pathlib.Path, default=pathlib.Path("demo"))
+    command.add_argument("--quick", action="store_true", help="little training: does it run?")
+    command.set_defaults(run=_demo)
 
     command = commands.add_parser("info", help="what a saved graph is and what it has learned")
     command.add_argument("file", help="what Graph.save wrote")
@@ -59,6 +66,15 @@ def _parser():
     command.add_argument("--file", help="the saved graph, whose predict must give the same")
     command.set_defaults(run=_serve_check)
     return parser
+
+
+# demo -------------------------------------------------------------------------------------
+
+
+def _demo(args):
+    from kserket import demo
+
+    demo.run(args.seeds, args.rounds, args.out, args.quick)
 
 
 # info -------------------------------------------------------------------------------------
@@ -222,7 +238,8 @@ def _request(signature, data):
         # Only what reads observations can be asked with them; `decode` takes latents.
         fits = given.get(name) is not None and np.shape(given[name])[1:] == tuple(spec.shape[1:])
         shape = [num_samples if size is None else size for size in spec.shape]
-        value = given[name] if fits else np.zeros(shape)
+        default = np.arange(num_samples) if name.endswith("_group_idx") else np.zeros(shape)
+        value = given[name] if fits else default
         request[name] = tf.cast(tf.constant(value), spec.dtype)
     return request
 

@@ -11,6 +11,7 @@ from kserket.core import files, rules, tensors
 from kserket.core.learning_module import check_learned
 from kserket.core.options import check_choice
 from kserket.core.passing import Passing, conclude, source_of
+from kserket.core.row_counts import row_sets
 
 
 def export(graph, path, format=None, dtype="float32"):
@@ -52,6 +53,7 @@ class _Tracer:
     def __init__(self, graph, dtype, inner):
         self.graph, self.dtype, self.inner = graph, dtype, inner
         self.names = served_names(graph.names)
+        self.row_sets = row_sets(graph.modules)
         self.observations = list(graph.observations.values())
         self.learners = [module for module in graph.modules if module not in self.observations]
         for module in self.learners:
@@ -90,7 +92,8 @@ class _Tracer:
         """What `Graph.predict` returns: {name: (N, K)} of the modules at the top."""
         state, unreadable = self._settle(data)
         return {
-            self.names[top]: self._answer(state.answers[top], unreadable) for top in self.graph.tops
+            self.names[top]: self._answer(top, state.answers[top], unreadable)
+            for top in self.graph.tops
         }
 
     def encode(self, *data):
@@ -99,10 +102,10 @@ class _Tracer:
         outputs = {}
         for module in self.learners:
             name = self.names[module]
-            outputs[name] = self._answer(state.answers[module], unreadable)
+            outputs[name] = self._answer(module, state.answers[module], unreadable)
             message = state.boxes[module].forward
             if isinstance(message, tensors.Gaussian) and message.variance is not None:
-                outputs[f"{name}_variance"] = self._answer(message.variance, unreadable)
+                outputs[f"{name}_variance"] = self._answer(module, message.variance, unreadable)
         return outputs
 
     def decoders(self):
@@ -176,20 +179,33 @@ class _Tracer:
     # Rows -------------------------------------------------------------------------------
 
     def _settle(self, data):
-        """What is concluded of data, a `State`, and which rows of them cannot be read, (N,)."""
+        """What is concluded of data, a `State`, and which rows of them cannot be read.
+
+        Returns:
+            `State`; dict from the number of a set of modules with equally many rows to (N,).
+        """
         data, samples = data[: len(self.observations)], data[len(self.observations) :]
         data = dict(zip(self.observations, data, strict=True))
         terms = dict(self.terms)
         for (module, entry), tensor in zip(self.samples, samples, strict=True):
             terms[module] = terms[module]._replace(**{entry: tensor})
-        unreadable = [_unreadable_rows(part) for part in data.values()]
-        unreadable = tf.reduce_any(tf.stack(unreadable), axis=0)
-        data = {module: _fill(part, unreadable) for module, part in data.items()}
+        unreadable = {}
+        for module, part in data.items():
+            rows, number = _unreadable_rows(part), self.row_sets[module]
+            unreadable[number] = rows | unreadable[number] if number in unreadable else rows
+        data = {m: _fill(part, unreadable[self.row_sets[m]]) for m, part in data.items()}
+        for module in self.learners:
+            if module.num_rows:  # what cannot be read in a row cannot in what it is part of
+                below = tf.cast(unreadable[self.row_sets[module.inputs[0]]], self.inner)[:, None]
+                sums = module.tensor_infer([below], None, terms[module]).evidence
+                number, rows = self.row_sets[module], sums[:, 0] > 0.0
+                unreadable[number] = rows | unreadable[number] if number in unreadable else rows
         return self.passing(data, terms), unreadable
 
-    def _answer(self, message, unreadable):
-        """What a signature returns for a message: NaN where data could not be read."""
-        return _fill(tf.cast(tensors.as_array(message), self.dtype), unreadable)
+    def _answer(self, module, message, unreadable):
+        """What a signature returns for a message of a module: NaN where data could not be read."""
+        message = tf.cast(tensors.as_array(message), self.dtype)
+        return _fill(message, unreadable[self.row_sets[module]])
 
 
 def _unreadable_rows(x):

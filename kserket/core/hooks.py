@@ -23,7 +23,9 @@ class Hooks(Messenger):
     learns_below = False  # whether it learns together with the module that it reads
     links_samples = True
     draws_inputs = True
-    num_rows: int | None = None  # how many rows it reads and sends, where these are its own: a pair
+    num_rows: tuple[int, int] | None = (
+        None  # how many rows it reads and sends, where these are its own: a pair
+    )
     tensor_decode: Callable[..., list[Any]] | None = None
     _input_shapes: Any = None  # shapes of a sample of each input, from when a model was made
     tensor_generate: Callable[..., list[Any]] | None = None
@@ -282,6 +284,17 @@ class Hooks(Messenger):
             Dict from name of an entry to array (num_samples, ...). Empty by default.
         """
         return {}
+
+    def tensor_num_rows(self, terms: Any) -> Any:
+        """How many rows it sends, where that is not how many it reads (`num_rows`).
+
+        Args:
+            terms: What `terms` and `sample_terms` returned, tensors.
+
+        Returns:
+            A number or a tensor (). That of `num_rows` by default.
+        """
+        return self.num_rows[1]
 
     def write_below(self, folder: PathLike | None) -> None:
         """Says where files are written from now on; called when a graph is loaded from a file.

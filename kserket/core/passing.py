@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from kserket.core import messages, tensors
 from kserket.core.mailbox import DataBox, Mailbox, reader_of, seats
+from kserket.core.row_counts import row_sets
 
 MAX_PASSES, TOLERANCE = 50, 1e-8  # of a served graph: settled better than predict's
 
@@ -76,6 +77,7 @@ class Passing:
         self.observations = list(graph.observations.values())
         self.learners = [module for module in graph.modules if module not in self.observations]
         self.links_samples = any(module.links_samples for module in self.learners)
+        self._row_sets = row_sets(graph.modules)
         self._of_data = [m for m in graph.modules if source_of(m) in self.observations]
         said = {
             module: {} if module in self._of_data else beliefs.boxes[module].backward
@@ -126,8 +128,9 @@ class Passing:
         self._pass(self.fixed, state, terms)
         if not self.moving:
             return state
-        size = tf.shape(next(iter(data.values())))[0]
+        counts = self._count_rows(data, terms)
         for (module, reader), (is_categorical, shape) in self._said.items():
+            size = counts[self._row_sets[module]]
             zeros = tf.zeros([size, *shape], self.dtype)  # before anything is said: uniform
             uniform = tensors.from_log(zeros) if is_categorical else zeros
             boxes[module].backward[reader] = uniform
@@ -136,7 +139,16 @@ class Passing:
             kinds = self._kinds(state)
             self._pass(self.moving, state, terms)
             passes += 1
+        size = tf.constant(1) if self.links_samples else counts[self._row_sets[self.moving[0]]]
         return self._settle(state, terms, passes, max_passes, tolerance, size)
+
+    def _count_rows(self, data, terms):
+        """How many rows the modules of each set send: dict from its number to a tensor."""
+        counts = {self._row_sets[module]: tf.shape(part)[0] for module, part in data.items()}
+        for module in self.learners:
+            if module.num_rows and self._row_sets[module] not in counts:
+                counts[self._row_sets[module]] = module.tensor_num_rows(terms[module])
+        return counts
 
     def predictions(self, state, terms):
         """What readers say of observations, their mean: dict from `Observation` to tensor.
@@ -199,9 +211,7 @@ class Passing:
             before, after = self._unflatten(state, numbers), self._unflatten(state, numbers)
             self._pass(self.moving, after, terms)
             rows, now = self._change(before, after), self._flatten(after)
-            if self.links_samples:
-                rows = tf.fill([size], tf.reduce_mean(rows))
-            else:
+            if not self.links_samples:
                 rows = tf.where(active, rows, change)
                 now = [
                     tf.where(_column(active, a), a, b) for a, b in zip(now, numbers, strict=True)
@@ -224,14 +234,21 @@ class Passing:
         return [(type(part), [leaf is None for leaf in tf.nest.flatten(part)]) for part in heard]
 
     def _change(self, before, after):
-        """How much the messages of each row changed that somebody hears, (N,): the largest."""
-        changes = []
+        """How much the messages of each row changed that somebody hears, (N,): the largest.
+
+        Where samples are linked, (1,): the mean over rows.
+        """
+        changes = {}
         for module in self.moving:
             old, new = before.boxes[module], after.boxes[module]
             pairs = [(old.forward, new.forward)]
             pairs += [(old.backward[reader], part) for reader, part in new.backward.items()]
-            changes += [_difference(*pair) for pair in pairs]
-        return tf.reduce_max(tf.stack(changes), axis=0)
+            together = changes.setdefault(self._row_sets[module], [])
+            together += [_difference(*pair) for pair in pairs]
+        largest = [tf.reduce_max(tf.stack(together), axis=0) for together in changes.values()]
+        if not self.links_samples:
+            return largest[0]
+        return tf.reduce_max(tf.stack([tf.reduce_mean(rows) for rows in largest]), keepdims=True)
 
     def _parts(self, state):
         """Everything in a state that further passes change, in one order."""

@@ -11,6 +11,7 @@ from kserket.core.learning_module import check_learned
 from kserket.core.observation import Observation
 from kserket.core.options import check_classes
 from kserket.core.program import program_of
+from kserket.core.row_counts import count_rows
 
 
 def predict(graph, x, wanted, batch_size, max_passes, tolerance):
@@ -168,40 +169,12 @@ def read_data(graph, x):
                 f"{name} holds samples of shape {expected}. Received: {np.shape(part)[1:]}"
             )
         data[observations[name]] = part
-    sizes = _sizes(graph, data)
+    sizes = count_rows(graph.names, data)
     for observation in observations.values():
         if observation not in data:
             shape = (sizes[observation], *np.shape(observation.data)[1:])
             data[observation] = np.full(shape, np.nan, "float32")
     return data
-
-
-def _sizes(graph, data):
-    """How many rows every module sends, given data: those that it reads, but for a `num_rows`.
-
-    Raises:
-        ValueError: If data that belong together hold different numbers of samples.
-    """
-    sent = {module: len(part) for module, part in data.items()}
-    lengths = {graph.names[observation]: len(part) for observation, part in data.items()}
-    differ = ValueError(f"All data need the same number of samples. Received: {lengths}")
-    if not any(module.num_rows for module in graph.modules):
-        if len(set(sent.values())) > 1:
-            raise differ
-        return dict.fromkeys(graph.modules, next(iter(sent.values())))
-    for _ in graph.modules:  # from what is known on, up and down
-        for module in graph.modules:
-            reads, sends = module.num_rows or (None, None)
-            together = list(module.inputs) if module.num_rows else [module, *module.inputs]
-            known = {sent[other] for other in together if other in sent}
-            if len(known) > 1:
-                raise differ
-            size = known.pop() if known else reads
-            if size is not None:
-                sent |= dict.fromkeys(together, size)
-            if sends is not None:
-                sent[module] = sends
-    return sent
 
 
 def _classes(component, num_samples, start):

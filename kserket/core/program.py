@@ -16,6 +16,7 @@ from kserket.core.learning_module import check_learned
 from kserket.core.module import Module
 from kserket.core.observation import Observation
 from kserket.core.passing import Passing
+from kserket.core.row_counts import count_rows
 
 _BLOCK_ROWS = 4096
 _TRACING = threading.Lock()
@@ -76,7 +77,7 @@ class Program:
         self.learners = [module for module in graph.modules if module not in self.observations]
         self.links_samples = any(module.links_samples for module in self.learners)
         self.is_compiled = all(module.has_tensor_rule for module in self.learners)
-        self._functions = {}
+        self._functions, self._names = {}, dict(graph.names)
         for module in self.learners:
             check_learned(module)
         if not self.is_compiled:
@@ -84,7 +85,7 @@ class Program:
         beliefs = rules.probe(graph, data)
         try:
             terms = {module: module.terms() for module in self.learners}
-            self._with_terms = [module for module in self.learners if terms[module]]
+            self._with_terms = [m for m in self.learners if _has_numbers(terms[m])]
             self._free = [module for module in self.learners if terms[module] is None]
             self._watched = [v for module in self._with_terms for v in _variables(module)]
             self._parameters = self._read_parameters()
@@ -111,7 +112,8 @@ class Program:
             settled, 0 if all have. None if it was traced with numbers that are others now.
         """
         size = len(data[self.observations[0]])
-        entries = {module: module.sample_terms(size) for module in self.learners}
+        counts = count_rows(self._names, data)
+        entries = {module: module.sample_terms(counts[module]) for module in self.learners}
         limits = tf.constant([min(max_passes, 2**31 - 1), tolerance], "float64")
         parts = []
         for rows in self._blocks(data, size):
@@ -259,6 +261,11 @@ def _same(before, after):
         old is new or (type(old) is type(new) and isinstance(old, _VALUES) and old == new)
         for old, new in zip(before, after, strict=True)
     )
+
+
+def _has_numbers(terms):
+    """Whether terms hold anything but None."""
+    return any(leaf is not None for leaf in tf.nest.flatten(terms))
 
 
 def _variables(module):

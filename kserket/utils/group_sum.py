@@ -1,8 +1,9 @@
 """Sums of rows over groups."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from kserket.arrays import as_numbers
@@ -13,6 +14,16 @@ from kserket.typing import Integers
 from kserket.utils.pass_through import PassThrough, take
 
 
+class Terms(NamedTuple):
+    """What its rule on tensors needs.
+
+    Attributes:
+        group_idx: (N,) the group of each row, which comes with the data.
+    """
+
+    group_idx: Any = None
+
+
 @register_module("kserket")
 class GroupSum(PassThrough):
     """Adds up the rows of each group: frames of a video, words of a scene, parts of an object.
@@ -21,7 +32,8 @@ class GroupSum(PassThrough):
 
     Args:
         group_idx: Integers (N,) from 0 to G - 1: the group of each row. It belongs to the data: set
-            `module.group_idx` before other data come.
+            `module.group_idx` before other data come. An exported graph takes it as an input,
+            `groupsum_group_idx`.
         name: Module name.
 
     Messages:
@@ -49,12 +61,12 @@ class GroupSum(PassThrough):
     """
 
     links_samples = True
-    has_tensor_rule = False  # it knows these rows, and a compiled graph takes any number
+    tensor_generate = None  # a sum does not tell its rows
 
     def __init__(self, group_idx: ArrayLike, name: str = "groupsum") -> None:
-        group_idx = _read(group_idx)  # before a number is taken
+        groups = _read(group_idx)  # before a number is taken
         super().__init__(name)
-        self._take(group_idx)
+        self._group_idx = groups
 
     @property
     def group_idx(self) -> Integers:
@@ -63,12 +75,17 @@ class GroupSum(PassThrough):
 
     @group_idx.setter
     def group_idx(self, group_idx: ArrayLike) -> None:
-        self._take(_read(group_idx))
+        self._group_idx = _read(group_idx)
 
-    def _take(self, group_idx):
-        self._group_idx = group_idx
-        self.num_groups = int(group_idx.max()) + 1
-        self.num_rows = len(group_idx), self.num_groups
+    @property
+    def num_groups(self) -> int:
+        """How many groups there are, G."""
+        return int(self._group_idx.max()) + 1
+
+    @property
+    def num_rows(self) -> tuple[int, int]:
+        """How many rows it reads, and how many it sends."""
+        return len(self._group_idx), self.num_groups
 
     def get_state(self) -> dict[str, Any]:
         return {**super().get_state(), "group_idx": self.group_idx}
@@ -111,16 +128,35 @@ class GroupSum(PassThrough):
             "module below it: graph.generate(top=...)."
         )
 
-    def tensor_infer(self, inputs: list[Any], prior: Any) -> tensors.Inference:
-        """Not possible.
+    def terms(self) -> Any:
+        return Terms()
 
-        Raises:
-            TypeError: Always: `group_idx` belongs to these rows, a served graph takes any number.
+    def sample_terms(self, num_samples: int) -> dict[str, Any]:
+        return {"group_idx": self.group_idx}
+
+    def tensor_num_rows(self, terms: Any) -> Any:
+        return tf.cast(tf.reduce_max(terms.group_idx), "int32") + 1
+
+    def tensor_infer(self, inputs: list[Any], prior: Any, terms: Any) -> tensors.Inference:
+        """`infer` on tensors.
+
+        Args:
+            inputs: List of one message or tensor (N, D).
+            prior: Message or tensor (G, D), or None.
+            terms: `Terms`.
         """
-        raise TypeError(
-            f"{self.get_name()} cannot be exported: it knows the groups of {len(self.group_idx)} "
-            "rows, and a served graph takes any number. Export a graph of the modules below it."
+        rows, missing = tensors.as_array(inputs[0]), tensors.missing_mask(inputs[0])
+        if missing is not None:
+            silent = tf.reshape(missing, [-1] + [1] * (len(rows.shape) - 1))
+            rows = tf.where(silent, tf.zeros_like(rows), rows)
+        if prior is not None and tensors.is_categorical(inputs[0]):
+            prior = tensors.as_categorical(prior)
+        group_idx = terms.group_idx
+        sums = tf.math.unsorted_segment_sum(rows, group_idx, self.tensor_num_rows(terms))
+        down = tf.nest.map_structure(
+            lambda part: None if part is None else tf.gather(part, group_idx), prior
         )
+        return tensors.Inference(sums, [down])
 
     def _rows_below(self, prior):
         return take(prior, self.group_idx)

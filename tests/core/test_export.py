@@ -11,8 +11,9 @@ import pytest
 import tensorflow as tf
 
 import kserket as srk
-from kserket import gmm, mlda, mm, vae
+from kserket import gmm, mlda, mm, utils, vae
 from kserket.core import tensors
+from kserket.core.beliefs import pass_messages
 
 X = srk.datasets.load_digits()[0][:250]
 POINTS = srk.datasets.make_mixture(200, 3, 2, seed=1).x
@@ -389,3 +390,72 @@ def test_a_module_that_cannot_be_exported_is_named():
 def test_wrong_options(path, options, said):
     with pytest.raises(ValueError, match=said):
         mixture_graph().export(path, **options)
+
+
+# Groups -----------------------------------------------------------------------------------
+
+
+def views_and_words():
+    """A graph of three views of each of 30 things, summed up, beside words; both data."""
+    points = srk.datasets.make_mixture(90, 3, 2, separation=5.0, seed=0)
+    words = 1.5 * np.eye(3)[points.y[::3]] + 1.0
+    gmm1, groups = gmm.GMM(3, itr=5, n_init=1, save_dir=None), utils.GroupSum(np.arange(90) // 3)
+    top = mlda.MLDA(3, itr=5, n_init=1, save_dir=None)
+    gmm1.connect(srk.Observation(points.x, name="views"))
+    groups.connect(gmm1)
+    top.connect(groups, srk.Observation(words, name="words"))
+    graph = srk.Graph(top, seed=0)
+    graph.fit(2, verbose=0)
+    return graph, points.x, words
+
+
+def test_groups_come_with_the_data_and_each_call_has_its_own():
+    graph, x, words = views_and_words()
+    classify, encode = serve(graph), serve(graph, "encode")
+    for rows, group_idx in ((slice(None), np.arange(90) // 3), (slice(12), [0, 0, 1, 1, 2, 2] * 2)):
+        graph["groupsum"].group_idx = group_idx
+        data = {"views": x[rows], "words": words[: max(group_idx) + 1]}
+        for left_out in ("", "views", "words"):
+            part = {k: np.full_like(v, np.nan) if k == left_out else v for k, v in data.items()}
+            expected = graph.predict(part, outputs=["gmm", "mlda"])
+            assert graph.program.is_compiled
+            inputs = part | {"groupsum_group_idx": group_idx}
+            np.testing.assert_allclose(classify(**inputs)["mlda"], expected["mlda"], atol=1e-5)
+            found = encode(**inputs)
+            np.testing.assert_allclose(found["gmm"], expected["gmm"], atol=1e-5)
+    assert len(found["gmm"]) == 12 and len(found["mlda"]) == 3
+
+
+def test_a_view_that_cannot_be_read_leaves_its_group_without_an_answer():
+    graph, x, words = views_and_words()
+    encode, x = serve(graph, "encode"), x.copy()
+    x[4, 0] = np.inf
+    answers = encode(views=x, words=words, groupsum_group_idx=np.arange(90) // 3)
+    assert np.flatnonzero(np.isnan(answers["mlda"]).any(axis=1)).tolist() == [1]
+    assert np.flatnonzero(np.isnan(answers["gmm"]).any(axis=1)).tolist() == [4]
+
+
+def test_groups_on_a_phone():
+    graph, x, words = views_and_words()
+    graph.export("graph.tflite")
+    runner = tf.lite.Interpreter("graph.tflite").get_signature_runner("classify")
+    data = {"views": x.astype("float32"), "words": words.astype("float32")}
+    found = runner(**data, groupsum_group_idx=np.arange(90) // 3)["mlda"]
+    np.testing.assert_allclose(found, graph.predict(data), atol=1e-3)
+
+
+def test_a_chain_of_groups():
+    points = srk.datasets.make_mixture(60, 3, 2, separation=5.0, seed=0)
+    gmm1, groups = gmm.GMM(3, itr=5, n_init=1, save_dir=None), utils.GroupSum(np.arange(60) // 3)
+    mlda1, mm1 = mlda.MLDA(3, itr=5, n_init=1, save_dir=None), mm.MarkovModel(save_dir=None)
+    gmm1.connect(srk.Observation(points.x))
+    groups.connect(gmm1)
+    mlda1.connect(groups)
+    mm1.connect(mlda1)
+    graph = srk.Graph(mm1, seed=0)
+    graph.fit(2, verbose=0)
+    groups.group_idx = np.arange(60) // 4
+    compiled = graph.predict(points.x)
+    assert graph.program.is_compiled and len(compiled) == 15
+    by_infer = pass_messages(graph, {graph["obs"]: points.x}, 100, 1e-9).answer(mm1)
+    np.testing.assert_allclose(compiled, by_infer, atol=1e-5)
