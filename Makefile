@@ -20,8 +20,8 @@ DOCS_INSTALLED := $(VENV)/.installed-docs
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(INSTALLED) ## sort handwritten digits without labels by VAE+GMM; pictures go to demo/
-	$(BIN)/python examples/vae_gmm.py $(ARGS)
+demo: $(INSTALLED) ## four eyes learn digits from each other, without labels; pictures go to demo/
+	$(BIN)/kserket demo $(ARGS)
 
 test: lint ## ruff and mypy, then every test (ARGS="-k vae -x" goes to pytest, WORKERS=0 for one process)
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)

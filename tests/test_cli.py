@@ -1,6 +1,7 @@
 """The command `kserket`: what it prints, writes and refuses."""
 
 import io
+import pathlib
 import subprocess
 import sys
 
@@ -43,6 +44,18 @@ def table(text):
 
 def predicted(folder, **options):
     return srk.load_graph(folder / "points.kserket").predict(X[:5], **options)
+
+
+def test_demo_scores_every_number_of_open_eyes_and_draws(capsys):
+    assert main(["demo", "--quick", "--out", "pictures"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rows = {line[:12].strip(): line[12:].split() for line in lines if " ± " in line}
+    eyes = ["upper left", "upper right", "lower left", "lower right"]
+    assert list(rows) == [*eyes, "any two", "any three", "all four"]
+    one_way = [float(row[0]) for row in rows.values()]
+    assert min(one_way) > 0.2 and max(one_way[:4]) < one_way[-1] <= 1.0
+    written = {path.name for path in pathlib.Path("pictures").iterdir()}
+    assert written == {"eyes.png", "rounds.png", "graph.png"}
 
 
 def test_info_shows_modules_data_and_figures(folder, capsys):

@@ -27,7 +27,8 @@ MAY_IMPORT = {
     "explanation": {"core", "cnn", "views", "plotting", *FAMILIES} | GROUND,
     "selection": {"core", "gmm", "metrics", "plotting"} | GROUND,  # compares whole models
     "sklearn": {"core", "gmm", "vae"} | GROUND,  # scikit-learn's front door
-    "cli": {"core"},
+    "demo": {"core", "datasets", "gmm", "metrics", "mlda", "plotting"},  # whole graphs
+    "cli": {"core", "demo"},
     "__main__": {"cli"},
 }
 
