@@ -7,10 +7,11 @@
 `order`: four overlapping Gaussians in two dimensions, in an order that stays (.925), goes round, or
 mixes both, at three separations. Each set has 1,000 steps to learn from, 1,000 held out. Accuracy
 is that of the most probable path, classes matched; likelihoods are in nats a step. The true
-parameters, hmmlearn (full covariances, best of five starts by likelihood), the default graph and
-`MarkovModel(joint=True)` see the same sets. `reports`: categorical reports of four states, beside
-`CategoricalHMM`, best of five. `changes`: change points of a simulated motion, beside ruptures with
-the true number of changes. `times`: passes of one chain, best of several, one thread.
+parameters, hmmlearn that starts from them, hmmlearn (full covariances, best of five starts by
+likelihood), the default graph and `MarkovModel(joint=True)` see the same sets. `reports`:
+categorical reports of four states, beside `CategoricalHMM`, best of five. `changes`: change points
+of a simulated motion, beside ruptures with the true number of changes. `times`: passes of one
+chain, best of several, one thread.
 
 hmmlearn and ruptures run where they are installed (`pip install hmmlearn ruptures`).
 """
@@ -103,6 +104,16 @@ def hmmlearn_of(x, kind="GaussianHMM", **options):
     return max(runs, key=lambda run: run.score(x))
 
 
+def hmmlearn_from(parameters, x):
+    """hmmlearn's end from the true parameters: what the steps tell of them, without a search."""
+    from hmmlearn.hmm import GaussianHMM
+
+    model = GaussianHMM(K, "full", n_iter=200, init_params="")
+    model.startprob_ = np.full(K, 1 / K)
+    model.means_, model.covars_, model.transmat_ = parameters
+    return model.fit(x)
+
+
 def timed(function, *arguments, **options):
     """What a call returns, and its CPU seconds."""
     begin = time.process_time()
@@ -112,7 +123,8 @@ def timed(function, *arguments, **options):
 
 def order(sets, first):
     """Accuracy and likelihood of states, held-out too, and time."""
-    names = ["true", *(["hmmlearn"] if HAS_HMMLEARN else []), "default", "joint"]
+    others = ["from true", "hmmlearn"] if HAS_HMMLEARN else []
+    names = ["true", *others, "default", "joint"]
     print(f"{'':14}{'':10}" + f"{'accuracy':>16}{'held out':>16}{'log-lik. held out':>20}{'s':>7}")
     for separation in SEPARATIONS:
         for kind in ORDERS:
@@ -135,8 +147,11 @@ def _scores(name, parameters, x, states, new, new_states, seed):
     seconds = 0.0
     if name == "true":
         (path, _), (new_path, score) = truth(parameters, x), truth(parameters, new)
-    elif name == "hmmlearn":
-        model, seconds = timed(hmmlearn_of, x, covariance_type="full")
+    elif name in ("hmmlearn", "from true"):
+        if name == "hmmlearn":
+            model, seconds = timed(hmmlearn_of, x, covariance_type="full")
+        else:
+            model, seconds = timed(hmmlearn_from, parameters, x)
         path, new_path, score = model.predict(x), model.predict(new), model.score(new) / len(new)
     else:
         graph, seconds = timed(graph_of, x, seed, name == "joint")

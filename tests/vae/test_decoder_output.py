@@ -91,6 +91,19 @@ def test_logits_of_limited_range_warn(activation):
         make(nested(activation)).build((None, 4, 4, 1))
 
 
+NOISES = [keras.layers.Dropout(0.3), keras.layers.GaussianNoise(0.1)]
+
+
+@pytest.mark.parametrize("noise", NOISES, ids=lambda layer: layer.name)
+def test_noise_behind_a_sigmoid_warns(noise):
+    layers = [keras.Input((L,)), dense(activation="sigmoid"), noise]
+    model = make(keras.Sequential([*layers, keras.layers.Reshape((4, 4, 1))]))
+    with pytest.warns(UserWarning, match="last sigmoid returns.*Put them in front"):
+        model.build((None, 4, 4, 1))
+    before = [keras.Input((L,)), noise, dense(activation="sigmoid")]
+    make(keras.Sequential([*before, keras.layers.Reshape((4, 4, 1))])).build((None, 4, 4, 1))
+
+
 class Handmade(keras.layers.Layer):
     def call(self, z):
         return 1 / (1 + keras.ops.exp(-keras.ops.repeat(z[:, :1], 16, axis=1)))

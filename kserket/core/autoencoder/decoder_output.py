@@ -22,19 +22,20 @@ _MOVES = {
 EPSILON = 1e-7  # a probability is no closer to 0 or 1, as in Keras' cross entropies
 
 
-def activation_of(network, latent_dim, dtype):
+def activation_of(network, latent_dim, dtype, training=False):
     """The activation that a network ends in, reshaping and the like behind it aside.
 
     Args:
         network: Keras model from z (N, L) to one tensor.
         latent_dim: L.
         dtype: Type of z.
+        training: Whether layers act as in training.
 
     Returns:
         The TensorFlow name of the operation: a key of `PROBABILITIES` or `BOUNDED`, or None where
         the network ends in something else, or in parts that differ.
     """
-    trace = tf.function(lambda z: network(z, training=False), autograph=False)
+    trace = tf.function(lambda z: network(z, training=training), autograph=False)
     graph = trace.get_concrete_function(tf.TensorSpec((None, latent_dim), dtype)).graph
     return _activation(graph.outputs[0].op)
 

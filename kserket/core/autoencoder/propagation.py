@@ -54,9 +54,19 @@ class Propagation(keras.Model):
         self.encoder = self._networks.encoder(self.data_shape, self.encoder_units)
         self.decoder = self._networks.decoder(self.data_shape, self.decoder_units)
         if self._networks.given["decoder"] is not None:
-            self._activation = decoder_output.activation_of(
-                self.decoder, self.latent_dim, self.compute_dtype
-            )
+            end = (self.decoder, self.latent_dim, self.compute_dtype)
+            self._activation = decoder_output.activation_of(*end)
+            if (
+                self.likelihood == "bernoulli"
+                and self._activation in decoder_output.PROBABILITIES
+                and decoder_output.activation_of(*end, training=True) != self._activation
+            ):
+                warnings.warn(
+                    f"In training, layers such as dropout change what the decoder's last "
+                    f"{decoder_output.PROBABILITIES[self._activation]} returns, and that is no "
+                    "probability then. Put them in front of it.",
+                    stacklevel=2,
+                )
         if self.likelihood == "gaussian":
             self.log_variance = self.add_weight(
                 name="log_variance",
