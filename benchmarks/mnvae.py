@@ -8,7 +8,8 @@ Learns twice from each seed, with messages from the topic model to the VAE and w
 for both: accuracy of the topic model, cross entropy of the reconstructed images (nats), accuracy of
 k-means on the square roots of what describes an image, and how many images predicted from sounds
 alone resemble their own digit's mean most. --no-speech leaves the sounds out, and then nothing is
-sent to the VAE at all. Labels score and decide nothing.
+sent to the VAE at all; with --echo it is sent the mean of what it sent, which is all that a topic
+model of one input knows. Labels score and decide nothing.
 """
 
 import argparse
@@ -49,6 +50,10 @@ def learn(images, speech, labels, seed, arguments, backward):
         graph.fit(rounds=1, verbose=0)
         if not backward:
             mnvae1.set_backward_msg(None)
+        elif arguments.echo:
+            mnvae1.set_backward_msg(
+                np.tile(mnvae1.model.encode(images).mean(axis=0), (len(images), 1))
+            )
         print(f"  seed {seed} round {number + 1}: {mnvae1.logs}", flush=True)
     means = np.stack([images[labels == label].mean(axis=0) for label in range(CLASSES)])
     described = mnvae1.model.encode(images)
@@ -73,6 +78,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--weight", type=float, nargs="+", default=[1.0], help="KL_param")
     parser.add_argument("--no-speech", action="store_true")
+    parser.add_argument("--echo", action="store_true")
     arguments = parser.parse_args()
     if arguments.data is None:
         parser.error("name the file of the tutorial, or set KSERKET_TUTORIAL")

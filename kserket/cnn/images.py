@@ -10,26 +10,28 @@ from kserket.typing import Array
 
 
 def load_images(
-    paths: Sequence[str | os.PathLike[str]], size: tuple[int, int] | None = None, channels: int = 3
+    paths: Sequence[str | os.PathLike[str] | None],
+    size: tuple[int, int] | None = None,
+    channels: int = 3,
 ) -> Array:
     """Images of one size.
 
     Args:
-        paths: N paths of PNG, JPEG, BMP or GIF files (of these the first frame).
+        paths: N paths of PNG, JPEG, BMP or GIF files (of these the first frame). None stands for an
+            image that is missing.
         size: Height and width to which images are resized. None keeps those of the first, which
             all others must have.
         channels: 1 (gray), 3 (red, green, blue) or 4 (with alpha).
 
     Returns:
-        uint8 array (N, height, width, channels).
+        uint8 array (N, height, width, channels); float32 with rows of NaN if images are missing.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If a file is no image, or sizes differ.
     """
-    images = []
-    for path in paths:
-        path = os.fspath(path)
+    images, is_there = [], np.array([path is not None for path in paths])
+    for path in (os.fspath(one) for one in paths if one is not None):
         if not os.path.isfile(path):
             raise FileNotFoundError(f"There is no image {path}.")
         try:
@@ -48,4 +50,8 @@ def load_images(
                 f"{images[0].shape}. Give a size=, or images of one."
             )
         images.append(image.numpy())
-    return np.stack(images)
+    if is_there.all():
+        return np.stack(images)
+    result = np.full((len(is_there), *images[0].shape), np.nan, "float32")
+    result[is_there] = images
+    return result

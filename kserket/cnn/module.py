@@ -28,9 +28,9 @@ class CNNFeatureExtractor(Module):
     under the name "images". The network learns nothing here.
 
     Args:
-        filenames: List of paths of images (PNG, JPEG, BMP, GIF), or array of images (N, height,
-            width, channels), or (N, height, width) where they are gray. None: `connect` it to an
-            observation.
+        filenames: List of paths of images (PNG, JPEG, BMP, GIF), where None stands for a sample
+            without one; or array of images (N, height, width, channels), or (N, height, width)
+            where they are gray. None instead of the list: `connect` it to an observation.
         name: Module name.
         model: A `keras.Model` of images, or the path of its `.keras` file. Nothing is downloaded.
         layer: Name of the layer whose output the features are; None is the last one.
@@ -211,7 +211,8 @@ def _images(given, network):
         return given
     if not given:
         raise ValueError("`filenames` must name an image at least. Received: []")
-    if not all(isinstance(one, (str, os.PathLike)) for one in given):
+    seen = [one for one in given if one is not None]
+    if not seen or not all(isinstance(one, (str, os.PathLike)) for one in seen):
         return given
     resizing = [one for one in network.layers if isinstance(one, keras.layers.Resizing)]
     size = (resizing[0].height, resizing[0].width) if resizing else None

@@ -10,28 +10,27 @@ from numpy.typing import ArrayLike
 from threadpoolctl import threadpool_limits
 
 from kserket.core.attributes import refuse_change
+from kserket.core.data_export import DataExport
 from kserket.core.host_group import group_of, working_together
 from kserket.core.keywords import KERAS_OPTIONS, check_keywords, keywords
 from kserket.core.options import (
     check_callbacks,
     check_flag,
-    check_format,
     check_needs_no_optimizer,
     check_nonnegative_int,
-    check_path,
     check_positive_int,
     check_seed,
     check_tolerance,
 )
 from kserket.core.progress import showing_sweeps
-from kserket.typing import PathLike, Verbose
+from kserket.typing import Verbose
 
 ROWS_FOR_THREADS = (
     50_000  # from here on the products of a sweep are large enough for several threads
 )
 
 
-class SweepModel(keras.Model):
+class SweepModel(DataExport):
     """Base of the mixtures, chains and topic models: what their `fit` and files have in common.
 
     A sweep stands where Keras has an epoch. Parameters are non-trainable double precision
@@ -165,32 +164,6 @@ class SweepModel(keras.Model):
             f"or {add} where data come in parts."
         )
 
-    def export(
-        self,
-        filepath: PathLike,
-        format: str = "tf_saved_model",
-        input_signature: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        """Exports what `predict` gives, with data as the only inputs.
-
-        Args:
-            filepath: Folder (SavedModel) or file.
-            format: As in `keras.Model.export`.
-            input_signature: By default float32 data of any number of rows.
-            **kwargs: What `keras.Model.export` takes.
-
-        Raises:
-            RuntimeError: If the model has not been fitted yet.
-            TypeError: If `filepath` is no path, or `format` no string.
-        """
-        check_path(filepath=filepath)
-        check_format(format)
-        self._fitted()
-        if input_signature is None:
-            input_signature = self._signature()
-        super().export(filepath, format=format, input_signature=input_signature, **kwargs)
-
     def save_own_variables(self, store: Any) -> None:
         super().save_own_variables(store)
         store["num_fits"] = np.array(self._num_fits)
@@ -237,10 +210,6 @@ class SweepModel(keras.Model):
         """The figure of `evaluate`, a float."""
         raise TypeError(f"{type(self).__name__} must define _mean_log_likelihood(x).")
 
-    def _signature(self):
-        """The inputs of an export: a list of `keras.layers.InputSpec`."""
-        raise TypeError(f"{type(self).__name__} must define _signature().")
-
     def _add_parameters(self, shapes):
         """Weights by name, from their shapes by name; all zero."""
         return {
@@ -264,6 +233,9 @@ class SweepModel(keras.Model):
         if not self.is_fitted:
             raise RuntimeError(f"{self.name} has not been fitted yet. Call fit(x) first.")
         return self.state
+
+    def _check_built(self):
+        self._fitted()
 
     def _make_rng(self):
         return np.random.default_rng(None if self.seed is None else [self.seed, self._num_fits])

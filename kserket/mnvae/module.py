@@ -12,7 +12,7 @@ from kserket import storage
 from kserket.core import messages, tensors
 from kserket.core.attributes import Fixed
 from kserket.core.autoencoder.model import LARGEST
-from kserket.core.autoencoder.module import AutoencoderModule
+from kserket.core.autoencoder.module import FORMER_NAMES, AutoencoderModule
 from kserket.core.inference import Inference
 from kserket.core.options import check_positive, check_positive_int, shown
 from kserket.core.registry import register_module
@@ -113,15 +113,7 @@ class MNVAE(AutoencoderModule):
 
     model_class = MultinomialVAE
     N, tau, rate = Fixed(), Fixed(), Fixed()
-    former_names = {  # noqa: RUF012
-        "epoch": "itr",
-        "KLD_weights": _in_units_of_counts,
-        "RE": {
-            "BCE": {"likelihood": "bernoulli"},
-            "MSE": {"likelihood": "gaussian", "variance": 1.0},
-        },
-        "loss_step": None,  # losses of every epoch are kept
-    }
+    former_names = {**FORMER_NAMES, "KLD_weights": _in_units_of_counts}
     _words = {**AutoencoderModule._words, "num_draws": "N", "temperature": "tau"}  # noqa: RUF012
 
     def __init__(

@@ -25,7 +25,10 @@ class _Operation(keras.layers.Layer):
 
 
 class _AsLayers(tf.__internal__.dispatch.GlobalOpDispatcher):
-    """Operations of TensorFlow on Keras' symbolic tensors, as layers, while a script is read."""
+    """Operations of TensorFlow on Keras' symbolic tensors, as layers, while a script is read.
+
+    `tf.experimental.dispatch_for_api`, which is public, takes one operation at a time.
+    """
 
     def handle(self, op: Any, args: Any, kwargs: Any) -> Any:
         leaves = keras.tree.flatten([args, kwargs])

@@ -13,6 +13,7 @@ from kserket.typing import PathLike
 SAMPLE_RATE = 16000
 _BEAM = 1e-48  # wide enough that words of a list are compared, narrow enough that one wins
 _MOST_PATHS = 300  # looked at for a recording: the same words come by several
+_NOISE = 3e-3  # of the loudest sample: the noise of a quiet room
 _SHIFT = 1024  # scores of PocketSphinx are log likelihoods divided by this (SENSCR_SHIFT = 10)
 
 
@@ -72,7 +73,7 @@ class PocketSphinx:
             recording: Path of a WAV file.
         """
         samples, _ = sound.read(recording, SAMPLE_RATE)
-        samples = np.pad(samples, SAMPLE_RATE // 5)  # words begin and end in silence
+        samples = _in_a_room(samples)
         decoder = self._decoder
         decoder.reinit_feat()  # a recording must not depend on those before it
         decoder.start_utt()
@@ -93,6 +94,18 @@ class PocketSphinx:
 
     def _log_likelihood(self, hypothesis: Any) -> float:
         return math.log(max(hypothesis.score, 1e-300)) * _SHIFT / self.acoustic_scale
+
+
+def _in_a_room(samples):
+    """A recording as a microphone takes it: words between short silences, which are not zero.
+
+    The model was learned from such recordings. The logarithms of exact zeros, as synthesizers and
+    editors write them, would rule the mean that is taken off its features.
+    """
+    least = _NOISE * np.abs(samples).max()
+    loud = np.flatnonzero(np.abs(samples) > least)
+    samples = np.pad(samples[loud[0] : loud[-1] + 1] if len(loud) else loud, SAMPLE_RATE // 5)
+    return samples + least * np.random.default_rng(0).standard_normal(len(samples))
 
 
 def _words(sentence):

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from kserket.core import messages, tensors
-from kserket.core.autoencoder.module import AutoencoderModule
+from kserket.core.autoencoder.module import FORMER_NAMES, AutoencoderModule
 from kserket.core.options import is_whole
 from kserket.core.registry import register_module
 from kserket.typing import Mode, PathLike
@@ -87,15 +87,7 @@ class VAE(AutoencoderModule):
 
     model_class = VariationalAutoencoder
     learns_over_hosts = True
-    former_names = {
-        "epoch": "itr",
-        "KLD_weight": "KL_param",
-        "RE": {
-            "BCE": {"likelihood": "bernoulli"},
-            "MSE": {"likelihood": "gaussian", "variance": 1.0},
-        },
-        "loss_step": None,  # losses of every epoch are kept
-    }
+    former_names = {**FORMER_NAMES, "KLD_weight": "KL_param"}
 
     def __init__(
         self,

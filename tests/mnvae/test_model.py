@@ -11,6 +11,7 @@ from scipy.special import log_softmax, softmax
 from scipy.stats import multinomial
 
 from kserket import MultinomialVAE
+from kserket.core.autoencoder.model import Autoencoder
 from kserket.mnvae.objective import as_counts, kl_divergence, relaxed_counts
 
 L, DRAWS, D = 3, 4, 2
@@ -254,3 +255,11 @@ def test_an_error_changes_nothing():
         model.fit(batches, verbose=0)
     for one, other in zip(model.get_weights(), before, strict=True):
         assert_array_equal(one, other)
+
+
+def test_a_family_states_its_latent_variables():
+    class Half(Autoencoder):
+        """A family that says nothing of them."""
+
+    with pytest.raises(TypeError, match="abstract.*_divergence.*_latent.*_noise"):
+        Half(2)

@@ -64,7 +64,7 @@ def spoken_words():
     say = runpy.run_path(str(ROOT / "benchmarks" / "speech.py"))["speaker"]()
     for kind, word in enumerate(("apple", "orange", "window")):
         for n in range(3):
-            say(word, f"wavs/{kind}{n}.wav", pitch=40 + 10 * n, speed=150)
+            wavfile.write(f"wavs/{kind}{n}.wav", *say(word, pitch=40 + 10 * n))
 
 
 def bag():

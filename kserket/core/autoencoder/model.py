@@ -18,8 +18,6 @@ from kserket.core.autoencoder.standardization import Standardization, array_batc
 from kserket.core.keywords import KERAS_OPTIONS, check_keywords, keywords, suggests
 from kserket.core.options import (
     check_choice,
-    check_format,
-    check_path,
     check_positive,
     check_positive_int,
     check_seed,
@@ -238,29 +236,8 @@ class Autoencoder(Coding):
         with batches.own_errors():
             return super().predict(x, **kwargs)
 
-    def export(
-        self,
-        filepath: PathLike,
-        format: str = "tf_saved_model",
-        input_signature: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        """Exports inference with x as the only input.
-
-        Args:
-            filepath: Folder (SavedModel) or file.
-            format: As in `keras.Model.export`.
-            input_signature: By default `x` of shape (None, ...).
-            **kwargs: What `keras.Model.export` takes.
-        """
-        check_path(filepath=filepath)
-        check_format(format)
-        if not self.built:
-            raise RuntimeError("The model is not built yet: call fit or predict before export.")
-        if input_signature is None:
-            shape = (None, *self.data_shape)
-            input_signature = [keras.layers.InputSpec(shape=shape, dtype="float32", name="x")]
-        super().export(filepath, format=format, input_signature=input_signature, **kwargs)
+    def _signature(self):
+        return [keras.layers.InputSpec(shape=(None, *self.data_shape), dtype="float32", name="x")]
 
     def save(self, filepath: PathLike, *args: Any, **kwargs: Any) -> None:
         """`keras.Model.save`, to a `.keras` file."""

@@ -1,5 +1,6 @@
 """What the modules of all autoencoders have in common: `AutoencoderModule`."""
 
+import abc
 import collections
 import contextlib
 from typing import Any
@@ -22,10 +23,18 @@ from kserket.core.learning_module import LearningModule
 from kserket.core.options import LARGEST_SINGLE, check_positive, check_positive_int
 from kserket.typing import Array, Mode
 
+FORMER_NAMES = {  # what Serket's autoencoders call their options
+    "epoch": "itr",
+    "RE": {
+        "BCE": {"likelihood": "bernoulli"},
+        "MSE": {"likelihood": "gaussian", "variance": 1.0},
+    },
+    "loss_step": None,  # losses of every epoch are kept
+}
 _NETWORKS = "encoder", "decoder"
 
 
-class AutoencoderModule(LearningModule):
+class AutoencoderModule(LearningModule, metaclass=abc.ABCMeta):
     """Base of the modules that own an autoencoder.
 
     A family states `model_class`, what it accepts from above (`_check_prior`, `_read_prior`) and
@@ -156,14 +165,15 @@ class AutoencoderModule(LearningModule):
         parts = self._read_prior(prior, (len(inputs[0]), self.latent_dim))
         return Data(np.asarray(inputs[0]), parts, messages.missing_rows(inputs[0]))
 
+    @abc.abstractmethod
     def _check_prior(self, prior):
         """Raises ValueError if a message from above, or None, cannot be used."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _read_prior(self, prior, shape):
         """A message from above, or None, as arrays of this shape by the model's input names."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _conclude(self, statistics, data):
         """What goes up, and the latent variables (N, L) that x is reconstructed from.
 
@@ -171,7 +181,6 @@ class AutoencoderModule(LearningModule):
             statistics: What the model's `encode` returns.
             data: `Data`.
         """
-        raise NotImplementedError
 
     def check_observed(self, x: ArrayLike, name: str) -> None:
         if self.likelihood == "bernoulli":

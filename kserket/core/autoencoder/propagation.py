@@ -1,5 +1,6 @@
 """The way of a batch through encoder and decoder."""
 
+import abc
 import warnings
 from typing import Any
 
@@ -11,14 +12,15 @@ from keras import ops
 from kserket.core.autoencoder import decoder_output
 from kserket.core.autoencoder.inputs import by_name, is_shape, sample_shape
 from kserket.core.autoencoder.objective import float32, rows
+from kserket.core.data_export import DataExport
 from kserket.core.devices import batch_share
 
 
-class Propagation(keras.Model):
+class Propagation(DataExport, metaclass=abc.ABCMeta):
     """Encoder, one z and decoder of an `Autoencoder`, in TensorFlow operations.
 
-    A family says what its latent variables are by the attributes and methods named here. What its
-    encoder returns are the statistics of q(z|x): a tuple of tensors (N, L).
+    A family says what its latent variables are by these attributes and the abstract methods. What
+    its encoder returns are the statistics of q(z|x): a tuple of tensors (N, L).
 
     Attributes:
         input_names: Names of the inputs, "x" first and then the parts of the prior.
@@ -29,25 +31,25 @@ class Propagation(keras.Model):
     input_names: tuple[str, ...]
     heads: dict[str, str]
 
+    @abc.abstractmethod
     def _statistics(self, outputs):
         """The statistics in single precision, from the list of what the encoder returned."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _noise(self, batch_size):
         """What `_latent` makes z of, for every row of a batch: a tensor (batch_size, ...)."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _latent(self, statistics, noise=None):
         """One z (N, L) from statistics and noise; without noise the expectation of z."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _divergence(self, statistics, prior):
         """KL( q(z|x) || p(z) ) of each sample, (N,); `prior` a dict of tensors (N, L) or None."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _posterior(self, statistics):
         """Dict from what `predict` calls the statistics to tensors (N, L)."""
-        raise NotImplementedError
 
     def build(self, input_shape: Any) -> None:
         self._data_shape = sample_shape(self._by_name(input_shape, is_leaf=is_shape)["x"])
