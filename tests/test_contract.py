@@ -572,9 +572,10 @@ FAMILIES = [
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.__name__)
 def test_docstrings_have_every_section(family):
-    sections = re.findall(r"^ {4}(\w+):$", family.__doc__, re.MULTILINE)
+    text = inspect.getdoc(family)
+    sections = re.findall(r"^(\w+):$", text, re.MULTILINE)
     wanted = ["Args", "Messages", "Files", "Raises", "Reference", "Example"]
     assert [section for section in sections if section in wanted] == wanted
     for name, parameter in inspect.signature(family).parameters.items():
         stars = "**" if parameter.kind is parameter.VAR_KEYWORD else ""
-        assert f"        {stars}{name}: " in family.__doc__.replace("\\*", "*"), name
+        assert f"\n    {stars}{name}: " in text.replace("\\*", "*"), name

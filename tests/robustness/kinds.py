@@ -10,6 +10,7 @@ import datetime
 import decimal
 import importlib
 import itertools
+import sys
 import warnings
 
 import h5py
@@ -303,7 +304,7 @@ WRONG = {
     "sparse tensor": lambda x: tf.sparse.from_dense(x),
     "string tensor": lambda x: tf.constant(["a", "b"]),
     "complex tensor": lambda x: tf.constant(x + 1j),
-    "array module": lambda x: array.array("u", "abc"),
+    "array module": lambda x: array.array("w" if sys.version_info >= (3, 13) else "u", "abc"),
     "pandas strings": lambda x: frame(x).astype(str),
     "pandas dates": lambda x: frame(x).map(lambda _: pandas.Timestamp("2020-01-01")),
     "pandas nullable NA": lambda x: frame(spoiled(np.nan)(x)).astype("Float64"),

@@ -77,7 +77,12 @@ def checked(source, expected):
         TypeError: If it is no source of batches.
     """
     if isinstance(source, tf.data.Dataset):
-        return source.map(lambda *batch: _check_tensors(batch, source.element_spec, expected))
+
+        @tf.autograph.experimental.do_not_convert
+        def check(*batch):
+            return _check_tensors(batch, source.element_spec, expected)
+
+        return source.map(check)
     if isinstance(source, keras.utils.PyDataset):
         return _Checked(source, expected)
     if hasattr(source, "__next__"):
