@@ -16,13 +16,14 @@ import argparse
 import json
 import os
 import pathlib
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 
 import numpy as np
+
+from kserket import hosts
 
 STEPS = 5  # epochs or sweeps of each kind that are measured, fewer where learning has settled
 
@@ -45,37 +46,22 @@ def measure(number, samples):
     """What the first of several processes measured: a list of dicts."""
     with tempfile.TemporaryDirectory() as folder:
         result = pathlib.Path(folder, "result.json")
-        addresses = [f"127.0.0.1:{port}" for port in free_ports(number)]
-        children = []
-        for index in range(number):
-            task = {"type": "worker", "index": index}
-            config = {"cluster": {"worker": addresses}, "task": task}
-            environment = {
-                **os.environ,
-                "TF_CONFIG": json.dumps(config),
-                "TF_NUM_INTRAOP_THREADS": "1",
-                "TF_NUM_INTEROP_THREADS": "2",
-                "OMP_NUM_THREADS": "1",
-                "OPENBLAS_NUM_THREADS": "1",
-                "TF_CPP_MIN_LOG_LEVEL": "3",
-            }
-            command = [sys.executable, __file__, "--host", str(result), str(samples)]
-            children.append(subprocess.Popen(command, env=environment))
+        one_thread = {
+            "TF_NUM_INTRAOP_THREADS": "1",
+            "TF_NUM_INTEROP_THREADS": "2",
+            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+        }
+        command = [sys.executable, __file__, "--host", str(result), str(samples)]
+        children = [
+            subprocess.Popen(command, env={**os.environ, **one_thread, "TF_CONFIG": config})
+            for config in hosts.local_configs(number)
+        ]
         codes = [child.wait() for child in children]
         if any(codes):
             sys.exit(f"A process ended with an error: {codes}")
         return json.loads(result.read_text())
-
-
-def free_ports(number):
-    """Ports that nobody listens at now."""
-    sockets = [socket.socket() for _ in range(number)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 def carried():
@@ -92,7 +78,7 @@ def host(result, samples):
     import keras
 
     import kserket as srk
-    from kserket import gmm, hosts, mlda, mm, vae
+    from kserket import gmm, mlda, mm, vae
 
     strategy = srk.multi_worker_strategy()
     rng = np.random.default_rng(0)

@@ -8,6 +8,8 @@ in which hosts work together, nothing is exchanged: a sum is what it was. Hosts 
 
 import contextlib
 import contextvars
+import json
+import socket
 
 import numpy as np
 
@@ -199,6 +201,32 @@ def check_one_host(who, reason):
     """
     if _GROUP.get().size > 1:
         raise ValueError(f"{who} needs all rows on one host: {reason}")
+
+
+def local_configs(number):
+    """The environment variable TF_CONFIG of each of several processes of this machine.
+
+    Args:
+        number: How many hosts these processes are to be.
+
+    Returns:
+        List of texts, with ports at which nothing listens now.
+
+    Example:
+
+    ```python
+    from kserket import hosts
+
+    first, second = hosts.local_configs(2)
+    ```
+    """
+    with contextlib.ExitStack() as probes:
+        sockets = [probes.enter_context(socket.socket()) for _ in range(number)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        cluster = {"worker": [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]}
+    tasks = [{"type": "worker", "index": index} for index in range(number)]
+    return [json.dumps({"cluster": cluster, "task": task}) for task in tasks]
 
 
 def _leaves(values):

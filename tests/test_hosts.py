@@ -1,5 +1,8 @@
 """Several hosts learn together what one learns from all rows. Hosts are threads here."""
 
+import os
+import pathlib
+
 import numpy as np
 import pytest
 from host_threads import on_hosts
@@ -10,6 +13,7 @@ import kserket as srk
 from kserket import gmm, hosts, metrics, mlda, mm
 from kserket.core import messages
 from kserket.core.host_group import check_agreement
+from kserket.core.saving.data import describe_all_rows
 from kserket.inference.gaussian_mixture import learning
 from kserket.inference.gaussian_mixture.data import Data
 
@@ -336,14 +340,19 @@ def test_more_steps_than_a_start_sees_begin_the_same_everywhere(monkeypatch):
 # Modules -----------------------------------------------------------------------------------
 
 
-def tower(kind, rows, lengths):
+def tower(kind, rows, lengths, points=POINTS, between=()):
     """A mixture, and a chain or topics above it."""
     gmm1 = gmm.GMM(3, itr=5, n_init=2, category=LABELS[rows], save_dir=None, seed=0)
-    gmm1.connect(srk.Observation(POINTS[rows]))
+    below = srk.Observation(points[rows])
+    for make in between:
+        memory = make("memory", learnable=False)
+        memory.connect(below)
+        below = memory
+    gmm1.connect(below)
     if kind == "topics":
         above = mlda.MLDA(3, itr=5, category=LABELS[rows], save_dir=None, seed=0)
         counts = np.nan_to_num(_documents("words")[0][rows])
-        above.connect(gmm1, srk.Observation(counts))
+        above.connect(gmm1, srk.Observation(counts, name="words"))
     else:
         joint = {"joint": True, "n_init": 3} if kind == "joint" else {}
         above = mm.MarkovModel(lengths=lengths, itr=5, save_dir=None, seed=0, **joint)
@@ -367,6 +376,112 @@ def test_modules_send_their_rows_and_report_what_all_have(kind):
         assert_allclose(found, logs, rtol=1e-6, atol=1e-9)
         for posterior, whole in zip(posteriors, one, strict=True):
             assert_allclose(posterior, part(whole, index), atol=1e-6)
+
+
+CUTS_OF = {1: [0, 240], 2: [0, 71, 240], 3: CUTS}  # whole sequences
+SHARES = {1: [sum(LENGTHS, [])], 2: [LENGTHS[0] + LENGTHS[1], LENGTHS[2]], 3: LENGTHS}
+
+
+def run_with_backup(kind, rounds, size, points=POINTS, between=()):
+    """A run on so many hosts, which go on where others have ended: a graph for each."""
+
+    def learn(index):
+        rows = slice(*CUTS_OF[size][index : index + 2])
+        gmm1, above = tower(kind, rows, SHARES[size][index], points, between)
+        graph = srk.Graph(above, seed=0)
+        graph.fit(rounds, verbose=0, backup_dir="backup")
+        return graph
+
+    return on_hosts(learn, size)
+
+
+@pytest.mark.parametrize("kind", ["chain", "joint", "topics"])
+def test_another_number_of_hosts_goes_on(kind):
+    for rounds, size in ((1, 2), (2, 3), (3, 1)):
+        graphs = run_with_backup(kind, rounds, size)
+        assert all(graph.round == rounds for graph in graphs)
+        number = len(list(pathlib.Path("backup").glob("*.kserket")))
+        assert number == size  # those of the hosts before are gone
+    (resumed,) = graphs
+    os.rename("backup", "done")
+    (whole,) = run_with_backup(kind, 3, 1)
+    assert_alike(resumed.get_weights(), whole.get_weights(), rtol=1e-6, atol=1e-8)
+    for mine, theirs in zip(resumed.modules, whole.modules, strict=True):
+        if isinstance(mine, srk.LearningModule):
+            assert_allclose(mine.posterior, theirs.posterior, atol=1e-6)
+    assert_alike(
+        [resumed.history.history[name] for name in sorted(resumed.history.history)],
+        [whole.history.history[name] for name in sorted(whole.history.history)],
+        rtol=1e-5,
+        atol=1e-8,
+    )
+
+
+@srk.register_module("tests")
+class Memory(srk.Module):
+    """Passes on what it reads, and keeps something of the samples that no one knows."""
+
+    def update(self):
+        self.set_forward_msg(self.get_observations()[0])
+
+    def get_state(self):
+        return {**super().get_state(), "seen": np.zeros(3)}
+
+
+def test_another_number_of_hosts_is_refused_where_it_cannot_go_on():
+    run_with_backup("topics", 1, 2)
+    names = os.listdir("backup")
+    with pytest.raises(ValueError, match="another graph or run: modules/obs/data/digest"):
+        run_with_backup("topics", 2, 3, points=POINTS[::-1])
+    os.rename("backup/from0000_round0001_host0of2.kserket", "elsewhere")
+    with pytest.raises(ValueError, match="run on 2 host.* must find all files: share the folder"):
+        run_with_backup("topics", 2, 3)
+    os.rename("elsewhere", "backup/from0000_round0001_host0of2.kserket")
+    assert sorted(os.listdir("backup")) == sorted(names)
+
+    os.rename("backup", "topics")
+    run_with_backup("topics", 1, 2, between=[Memory])
+    with pytest.raises(ValueError, match="what memory keeps of samples cannot be dealt out to 3"):
+        run_with_backup("topics", 2, 3, between=[Memory])
+    run_with_backup("topics", 2, 2, between=[Memory])
+
+
+@pytest.mark.parametrize("cuts", [[0, 240], [0, 100, 240], [0, 1, 2, 240]])
+def test_rows_of_all_hosts_have_one_digest(cuts):
+    for data in (POINTS, POINTS.astype("float32"), (100 * POINTS).astype("int8")):
+        (whole,) = on_hosts(lambda _, data=data: describe_all_rows(data), 1)
+        found = on_hosts(
+            lambda index, data=data: describe_all_rows(part(data, index, cuts)), len(cuts) - 1
+        )
+        assert found == [whole] * len(found)
+        for other in (data[::-1], np.roll(data, 1, axis=1), data[:-1], np.where(data > 1, 0, data)):
+            assert describe_all_rows(other.astype(data.dtype)) != whole
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        POINTS,
+        messages.Categorical(np.random.default_rng(0).dirichlet(np.ones(3), size=240)),
+        messages.Categorical(np.full((240, 2), 0.5), missing=np.arange(240) < 5),
+        messages.Gaussian(POINTS),
+        messages.Gaussian(POINTS, np.where(np.arange(240)[:, None] < 5, np.inf, POINTS**2 + 0.1)),
+        messages.Mixture(np.eye(3)[LABELS], POINTS[:3], np.array([np.eye(3)] * 3)),
+    ],
+    ids=["array", "classes", "missing classes", "means", "missing means", "mixture"],
+)
+def test_messages_of_parts_join(message):
+    def take(rows):
+        return message[rows] if isinstance(message, np.ndarray) else message.take(rows)
+
+    joined = messages.join([take(slice(0, 5)), take(slice(5, 7)), take(slice(7, 240))])
+    assert type(joined) is type(message)
+    if isinstance(message, np.ndarray):
+        assert_array_equal(joined, message)
+        return
+    for name, value in message.to_arrays().items():
+        if value is not None:
+            assert_allclose(joined.to_arrays()[name], value, rtol=1e-12, err_msg=name)
 
 
 def test_a_host_whose_rows_are_all_missing_learns_along():

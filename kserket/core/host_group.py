@@ -134,7 +134,7 @@ def multi_worker_strategy(timeout: float = 300.0) -> tf.distribute.Strategy:
         A `tf.distribute.MultiWorkerMirroredStrategy`, or the default strategy of one host.
 
     Raises:
-        OSError: If the port of this host is taken, or its address is not one of this machine.
+        OSError: If the port of this host is taken.
         RuntimeError: If TensorFlow has started already, or another host does not start in time.
         ValueError: If TF_CONFIG cannot be read.
 
@@ -165,7 +165,7 @@ def multi_worker_strategy(timeout: float = 300.0) -> tf.distribute.Strategy:
         raise RuntimeError(
             f"{len(addresses)} hosts were to start within {timeout:g} s, and not all of them did: "
             f"{', '.join(addresses)}. Look at their logs, check that each can reach the others, "
-            f"and start all of them again. TensorFlow says: {_first_line(error)}"
+            f"and start all of them again. TensorFlow says: {_reason(error)}"
         ) from error
 
 
@@ -289,7 +289,7 @@ def working_together(group):
             f"Host {group.index} of {group.size} cannot go on: another one has ended, or cannot "
             "be reached any more. Its own log says why. Start all of them again; with the same "
             "backup_dir they go on from the last finished round. TensorFlow says: "
-            f"{_first_line(error)}"
+            f"{_reason(error)}"
         ) from error
 
 
@@ -331,5 +331,8 @@ def _difference(first, other, where=""):
     return where, first, other
 
 
-def _first_line(error):
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+def _reason(error):
+    """The line of an error of TensorFlow that says what ended an exchange; else the first one."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    reasons = [line.partition("aborted by: ")[2] for line in lines]
+    return next(filter(None, reasons), lines[0])[:300]

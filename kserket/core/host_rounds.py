@@ -77,7 +77,7 @@ def _common(graph, plan, has_backup, n_init):
     modules = {}
     for module, name in graph.names.items():
         modules[name] = {
-            **describe_config(module, with_rows=False),
+            **describe_config(module),
             "inputs": [graph.names[source] for source in module.inputs] + [module.sends_back],
             "has labels": module.labels is not None,
             "messages from above": len(module.mailbox.backward),

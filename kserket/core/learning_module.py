@@ -77,6 +77,7 @@ class LearningModule(LearningHooks):
         ValueError: If an option is unknown.
     """
 
+    samples_in_state = ("_posterior",)
     text_limit = 10_000_000
     former_names = {"catogory": "category"}  # a misprint of Serket's manual
 

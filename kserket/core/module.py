@@ -67,6 +67,7 @@ class Module(Configurable, Hooks):
         learns_over_hosts: Whether its `update()` learns the same on all of several hosts, from
             what `kserket.hosts` sums over them. One that learns from the rows of its own host is
             refused there.
+        samples_in_state: Names of the entries of `get_state()` that hold a row per sample.
         former_names: Dict from names that arguments of the constructor had in Serket to those
             they have now. They are read, with a warning.
 
@@ -89,6 +90,7 @@ class Module(Configurable, Hooks):
     """
 
     learns_over_hosts = False
+    samples_in_state: tuple[str, ...] = ()
     _is_read = True  # whether a reader may have learned on the parameters that files hold
     _belongs_to: str | None = None  # the fingerprint of the parameters that were loaded
     model: Any = None

@@ -87,6 +87,7 @@ class GMM(LearningModule):
 
     links_samples = False
     learns_over_hosts = True
+    samples_in_state = (*LearningModule.samples_in_state, "groups", "classes")
     model_class = GaussianMixture
     K = FixedOrFound("num_components")
     category = LearningModule.labels

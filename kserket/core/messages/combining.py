@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from kserket import storage
 from kserket.core.messages.kinds import SUM_TOLERANCE, Categorical, Deferred, Gaussian, Message
 from kserket.hosts import mean_over_hosts, sum_over_hosts
-from kserket.typing import Booleans
+from kserket.typing import Array, Booleans
 
 
 def as_categorical(message: ArrayLike, num_classes: int | None = None) -> Categorical:
@@ -112,6 +112,30 @@ def product(messages: Sequence[Message | ArrayLike | None]) -> Message | Any:
     messages = [as_gaussian(message) for message in messages]
     means, variances = zip(*((m.mean, m.variance) for m in messages), strict=True)
     return Gaussian(*storage.apply(_multiply, *means, *variances))
+
+
+def join(parts: Sequence[Message | Array]) -> Message | Array:
+    """Rows of several messages of one kind, or arrays, one after another.
+
+    Args:
+        parts: List of messages or arrays, at least one.
+
+    Returns:
+        One message or array.
+    """
+    kind = type(parts[0])
+    if not issubclass(kind, Message):
+        return np.concatenate(parts)
+    arrays = [part.to_arrays() for part in parts]
+    joined = {}
+    for name in {name for each in arrays for name in each}:
+        values = [each.get(name) for each in arrays]
+        if name == "missing" and any(mask is not None for mask in values):
+            pairs = zip(values, parts, strict=True)
+            values = [np.zeros(len(part), bool) if mask is None else mask for mask, part in pairs]
+        is_shared = name in kind._of_all_rows or values[0] is None
+        joined[name] = values[0] if is_shared else np.concatenate(values)
+    return kind.from_arrays(joined)
 
 
 def missing_rows(message: ArrayLike) -> Booleans | None:

@@ -30,8 +30,9 @@ class Message(np.lib.mixins.NDArrayOperatorsMixin, abc.ABC):
     """
 
     missing: Booleans | None = None
-    # Names of the constructor's arguments among the arrays of `to_arrays`.
+    # Names among the arrays of `to_arrays`: the constructor's arguments; those without samples.
     _arguments: tuple[str, ...] = ()
+    _of_all_rows: tuple[str, ...] = ()
 
     @property
     @abc.abstractmethod

@@ -34,6 +34,7 @@ class Mixture(Message):
     """
 
     _arguments = ("responsibilities", "means", "covariances")
+    _of_all_rows = ("means", "covariances")
 
     def __init__(
         self, responsibilities: ArrayLike, means: ArrayLike, covariances: ArrayLike

@@ -63,18 +63,19 @@ def versions():
     }
 
 
-def describe_config(module, with_rows=True):
-    """Class, arguments and connections in JSON, arrays as digests: equal for equal modules.
+def describe_config(module):
+    """Class and arguments in JSON, arrays as digests: equal for equal modules.
+
+    What belongs to the rows of this host is not there: labels, lengths of sequences, data.
 
     Args:
         module: A `Module`.
-        with_rows: Whether what belongs to its rows counts: data, labels, lengths of sequences.
     """
     packer = Packer()
     config = module.get_config()
-    for place in _PLACES if with_rows else _PLACES + _OF_ROWS:
+    for place in _PLACES + _OF_ROWS:
         config.pop(place, None)
-    described = {
+    return {
         "class": registered_name(type(module)),
         "arguments": packer.pack(config, module.get_name()),
         "arrays": [describe_data(array.reshape(-1)) for array in packer.arrays],
@@ -82,9 +83,20 @@ def describe_config(module, with_rows=True):
         "seed": module.seed,
         "trainable": module.trainable,
     }
-    if with_rows and isinstance(module, Observation):
-        described["data"] = describe_data(module.data)
-    return described
+
+
+def describe_rows(module):
+    """What a module was given for the rows of this host, in JSON, arrays as digests.
+
+    Args:
+        module: A `Module`.
+    """
+    config, packer = module.get_config(), Packer()
+    given = {name: config[name] for name in _OF_ROWS if config.get(name) is not None}
+    packed = packer.pack(given, module.get_name())
+    if isinstance(module, Observation):
+        packed["rows"] = len(module.data)
+    return {**packed, "arrays": [describe_data(array.reshape(-1)) for array in packer.arrays]}
 
 
 def pack_state(graph, packer, written=()):
@@ -125,13 +137,15 @@ def _warn_of_shared(graph):
                 break
 
 
-def restore_state(graph, packed, unpacker):
+def restore_state(graph, packed, unpacker, with_rows=None):
     """Puts a state back; nothing is changed if something in it is wrong.
 
     Args:
         graph: The `Graph`, of the structure that the state was taken from.
         packed: What `pack_state` returned.
         unpacker: `Unpacker`.
+        with_rows: Function from the number of a module and its state to that state with the rows of
+            this host; None where the file is of these rows.
     """
     if len(packed["modules"]) != len(graph.modules):
         raise ValueError("its graph.json holds another number of modules than states.")
@@ -141,7 +155,8 @@ def restore_state(graph, packed, unpacker):
     parts = []
     for module, entry in zip(graph.modules, packed["modules"], strict=True):
         with module.device_scope():
-            parts.append(unpacker.unpack(entry))
+            part = unpacker.unpack(entry)
+        parts.append(part if with_rows is None else with_rows(len(parts), part))
     state = unpacker.unpack({**packed, "modules": None})
     done = loaded.check_whole(state["round"], "the number of rounds")
     loaded.check_history(state["history"], state["epochs"])
