@@ -2,9 +2,9 @@
 
     python benchmarks/predict_speed.py [--graphs gmm vae mlda mm] [--repeats 30] [--seed 0]
 
-Digits of 64 pixels. A line for each graph: milliseconds of predict and of the signature
-`classify` for one row and for all, smallest of the repeats, taken in turns so that other load meets
-both; their ratios; seconds of the first call; the largest difference of a probability; whether
+Digits of 64 pixels. The device is named, and then for each graph: milliseconds of predict and of
+the signature `classify` for one row and for all, smallest of the repeats, taken in turns so that
+other load meets both; their ratios; seconds of the first call; the largest difference of a probability; whether
 another `fit` is answered by the same compiled function.
 """
 
@@ -18,6 +18,7 @@ import kserket as srk  # first, so that TensorFlow prints no start-up lines
 # isort: split
 import numpy as np
 import tensorflow as tf
+from machine import device
 
 from kserket import gmm, mlda, mm, vae
 
@@ -94,6 +95,7 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
+    print(device())
     x = srk.datasets.load_digits()[0]
     words = np.random.default_rng(options.seed).poisson(1.0, (len(x), 20)).astype("float32")
     for kind in options.graphs:

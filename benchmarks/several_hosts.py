@@ -22,6 +22,7 @@ import tempfile
 import time
 
 import numpy as np
+from machine import device
 
 from kserket import hosts
 
@@ -33,7 +34,7 @@ def main():
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--samples", type=int, default=10_000)
     arguments = parser.parse_args()
-    print(f"{arguments.samples} samples, {os.cpu_count()} cores")
+    print(f"{arguments.samples} samples, {device()}")
     print(f"{'':14}{'hosts':>6}{'ms':>9}{'kB':>10}{'kB of a ring':>14}{'exchanges':>11}")
     for number in arguments.processes:
         for row in measure(number, arguments.samples):

@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import signal
-import socket
 import threading
 import weakref
 
@@ -13,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from kserket import hosts
+from kserket.core.host_meeting import meet
 
 _GROUPS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # by strategy
 _TOO_LATE = (
@@ -40,11 +40,10 @@ class HostGroup:
 
     def __init__(self, strategy):
         resolver = strategy.cluster_resolver
-        spec = resolver.cluster_spec().as_dict()
-        has_chief = "chief" in spec
-        self.size = len(spec.get("chief", [])) + len(spec.get("worker", []))
+        has_chief = "chief" in resolver.cluster_spec().as_dict()
+        self.size = _num_hosts(strategy)
         self.index = resolver.task_id + (has_chief and resolver.task_type == "worker")
-        self.local_replicas = strategy.num_replicas_in_sync // self.size
+        self.local_replicas = len(strategy.extended.worker_devices)
         self.num_sums = self.bytes_summed = 0  # of vectors that were given to `sum`
         self._sum = _make_sum(strategy, self.local_replicas)
 
@@ -103,15 +102,17 @@ def group_of(strategy):
     return _GROUPS[strategy]
 
 
+def _num_hosts(strategy):
+    """For how many hosts a strategy was made; its resolver reads TF_CONFIG anew each time."""
+    return strategy.num_replicas_in_sync // len(strategy.extended.worker_devices)
+
+
 def _find_group(strategy):
-    resolver = strategy.cluster_resolver
-    spec = resolver.cluster_spec().as_dict() if resolver is not None else {}
-    number = len(spec.get("chief", [])) + len(spec.get("worker", []))
-    named = _addresses(_read_config())
-    if len(named) > max(1, number):
+    number, named = _num_hosts(strategy), len(_addresses(_read_config()))
+    if named > number:
         raise ValueError(
-            f"TF_CONFIG names {len(named)} hosts, but the strategy was made for {max(1, number)}: "
-            f"it was set too late. {_TOO_LATE}"
+            f"TF_CONFIG names {named} hosts, but the strategy was made for {number}: it was set "
+            f"too late. {_TOO_LATE}"
         )
     return HostGroup(strategy) if number > 1 else hosts.Alone()
 
@@ -136,7 +137,7 @@ def multi_worker_strategy(timeout: float = 300.0) -> tf.distribute.Strategy:
     Raises:
         OSError: If the port of this host is taken.
         RuntimeError: If TensorFlow has started already, or another host does not start in time.
-        ValueError: If TF_CONFIG cannot be read.
+        ValueError: If TF_CONFIG cannot be read, or those of the hosts do not agree.
 
     Example:
 
@@ -152,21 +153,20 @@ def multi_worker_strategy(timeout: float = 300.0) -> tf.distribute.Strategy:
     addresses = _addresses(config)
     if len(addresses) <= 1:
         return tf.distribute.get_strategy()
-    _check_task(config)
+    index = _own_index(config)
     if _has_started():
         raise RuntimeError(f"The hosts cannot be connected any more. {_TOO_LATE}")
-    _check_port(config["cluster"][config["task"]["type"]][config["task"]["index"]])
-    _wait_no_longer_than(timeout, config)
+    meet(addresses, index, timeout)
+    _miss_soon(config)
     try:
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
-        _end_when_asked()
-        return strategy
     except tf.errors.OpError as error:
         raise RuntimeError(
-            f"{len(addresses)} hosts were to start within {timeout:g} s, and not all of them did: "
-            f"{', '.join(addresses)}. Look at their logs, check that each can reach the others, "
-            f"and start all of them again. TensorFlow says: {_reason(error)}"
+            f"The {len(addresses)} hosts could not be connected: {', '.join(addresses)}. Look at "
+            f"their logs, and start all of them again. TensorFlow says: {_reason(error)}"
         ) from error
+    _end_when_asked()
+    return strategy
 
 
 def _read_config():
@@ -191,8 +191,8 @@ def _addresses(config):
     return [*cluster.get("chief", []), *cluster.get("worker", [])]
 
 
-def _check_task(config):
-    """Raises ValueError unless TF_CONFIG says which of its hosts this is."""
+def _own_index(config):
+    """The number of this host; ValueError unless TF_CONFIG says which of its hosts this is."""
     task = config.get("task")
     kind = task.get("type") if isinstance(task, dict) else None
     known = config["cluster"].get(kind, []) if kind in ("chief", "worker") else []
@@ -202,26 +202,7 @@ def _check_task(config):
             'TF_CONFIG needs "task" with "type" ("chief" or "worker") and an "index" in '
             f"that list of the cluster. Received: task={task!r} of cluster={config['cluster']!r}"
         )
-
-
-def _check_port(address):
-    """Raises OSError unless this host can listen at an address."""
-    port = address.rpartition(":")[2]
-    if not port.isdigit():
-        raise ValueError(
-            f"TF_CONFIG needs addresses with a port: 10.0.0.1:12345. Received: {address!r}"
-        )
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("", int(port)))
-        except OSError as error:
-            raise OSError(
-                error.errno,
-                f"Port {port} of this host, which TF_CONFIG gives it, cannot be used: "
-                f"{error.strerror}. Another program listens there, maybe an earlier run. End it, "
-                "or choose another port in TF_CONFIG of all hosts.",
-            ) from error
+    return index + (len(config["cluster"].get("chief", [])) if kind == "worker" else 0)
 
 
 def _has_started():
@@ -234,8 +215,8 @@ def _has_started():
         return False
 
 
-def _wait_no_longer_than(timeout, config):
-    """Sets how long TensorFlow waits for hosts to start, and how soon it misses one."""
+def _miss_soon(config):
+    """Sets how soon TensorFlow misses a host."""
     try:
         from tensorflow.core.protobuf import coordination_config_pb2
         from tensorflow.python.eager import context
@@ -249,7 +230,6 @@ def _wait_no_longer_than(timeout, config):
         context.context().configure_coordination_service(
             service_type="standalone",
             service_leader=f"/job:{leader}/replica:0/task:0",
-            cluster_register_timeout_in_ms=int(1000 * timeout),
             heartbeat_timeout_in_ms=20_000,
             shutdown_barrier_timeout_in_ms=20_000,
             coordinated_jobs=jobs,

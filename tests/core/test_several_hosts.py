@@ -1,5 +1,6 @@
 """Two hosts, which are processes that talk over loopback, learn what one learns."""
 
+import contextlib
 import errno
 import json
 import os
@@ -8,6 +9,8 @@ import socket
 import subprocess
 import sys
 import textwrap
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import kserket as srk
 from kserket import gmm, hosts, vae
+from kserket.core.host_meeting import meet
 
 CUTS = [0, 150, 401]
 X, LABELS = (part[: CUTS[-1]] for part in srk.datasets.load_digits())
@@ -215,8 +219,9 @@ def assert_that_of_one_host():
     num_weights = len(points.get_weights())
     for index, parts in enumerate(saved("points")):
         for place, (mine, whole) in enumerate(zip(parts, result(points), strict=True)):
-            own = slice(*CUTS[index : index + 2]) if place == num_weights else slice(None)
-            assert_allclose(mine, whole[own], rtol=1e-9, atol=1e-9)
+            if place == num_weights:  # a message, which has rows
+                whole = whole[slice(*CUTS[index : index + 2])]
+            assert_allclose(mine, whole, rtol=1e-9, atol=1e-9)
 
     one = make(slice(None))
     one.fit(1, verbose=0)
@@ -290,32 +295,99 @@ def test_two_devices_of_two_hosts_learn_what_one_learns():
 
 # Errors before hosts are connected ----------------------------------------------------------
 
-CONNECT = """
+TOO_LATE = """
     config = os.environ.pop("TF_CONFIG")
-    try:
-        if '"index": 2' in config:  # set too late
-            strategy = tf.distribute.MultiWorkerMirroredStrategy()
-            os.environ["TF_CONFIG"] = config
-            with strategy.scope():
-                srk.Observation([[0.0]])
-        else:  # the other host does not start
-            os.environ["TF_CONFIG"] = config
-            srk.multi_worker_strategy(timeout=3)
-    except (ValueError, RuntimeError) as error:
-        print(error, flush=True)
-        os._exit(3)
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    os.environ["TF_CONFIG"] = config
+    with strategy.scope():
+        srk.Observation([[0.0]])
 """
 
 
 @pytest.mark.slow
-def test_hosts_that_do_not_start_or_come_too_late_are_an_error():
-    configs = [hosts.local_configs(2)[0], hosts.local_configs(2)[1], hosts.local_configs(3)[2]]
-    first, second, late = start(CONNECT, configs)
-    for code, output, error in (first, second):
-        assert code == 3, error[-2000:]
-        assert "2 hosts were to start within 3 s, and not all of them did: 127.0.0.1:" in output
-    assert late[0] == 3, late[2][-2000:]
-    assert "TF_CONFIG names 3 hosts, but the strategy was made for 1" in late[1]
+def test_a_configuration_that_is_set_after_the_strategy_is_an_error():
+    ((code, _, error),) = start(TOO_LATE, hosts.local_configs(3)[2:])
+    assert code == 1
+    assert "ValueError: TF_CONFIG names 3 hosts, but the strategy was made for 1" in error
+
+
+def meet_in_threads(*arguments, delays=(0.0, 0.0, 0.0)):
+    """The error, or None, of each of several hosts that wait for each other."""
+
+    def run(each, delay):
+        time.sleep(delay)
+        try:
+            return meet(*each)
+        except Exception as error:
+            return error
+
+    with ThreadPoolExecutor(len(arguments)) as pool:
+        return list(pool.map(run, arguments, delays))
+
+
+def addresses_of(number):
+    return json.loads(hosts.local_configs(number)[0])["cluster"]["worker"]
+
+
+@pytest.mark.parametrize("delays", [(0.0, 0.0, 0.0), (0.5, 0.0, 0.1)])
+def test_hosts_that_start_one_after_another_meet(delays):
+    addresses = addresses_of(3)
+    errors = meet_in_threads(*((addresses, index, 60) for index in range(3)), delays=delays)
+    assert errors == [None] * 3
+    for address in addresses:  # their ports are free again
+        socket.create_server(("127.0.0.1", int(address.rpartition(":")[2]))).close()
+
+
+def test_hosts_that_do_not_come_are_named():
+    addresses = addresses_of(3)
+    with socket.create_server(("127.0.0.1", 0)) as stranger:  # listens, and never answers
+        addresses[2] = f"127.0.0.1:{stranger.getsockname()[1]}"
+        first, second = meet_in_threads(*((addresses, index, 1.0) for index in range(2)))
+    assert str(first).startswith(
+        f"3 hosts were to start within 1 s. Host 0 waited for {addresses[2]} in vain."
+    )
+    assert f"Host 1 waited for {addresses[0]} in vain." in str(second)
+    assert isinstance(first, RuntimeError) and isinstance(second, RuntimeError)
+
+
+def test_a_host_that_starts_again_meets_the_others():
+    addresses = addresses_of(2)
+    name, port = addresses[0].split(":")
+
+    def come_and_go():
+        while True:
+            with contextlib.suppress(ConnectionRefusedError):
+                with socket.create_connection((name, int(port))) as once:
+                    once.sendall(b"kserket 3 1\n")
+                    return
+
+    addresses.append(addresses_of(1)[0])
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(come_and_go)
+        given = [(addresses, index, 60) for index in range(3)]
+        assert meet_in_threads(*given, delays=(0.0, 0.3, 0.5)) == [None] * 3
+
+
+def test_hosts_that_disagree_about_the_cluster_are_an_error():
+    addresses = addresses_of(3)
+    other = [*addresses[:1], addresses_of(1)[0], addresses[2]]
+    first, second, third = meet_in_threads(
+        (addresses, 0, 1.0), (addresses, 1, 1.0), (other, 1, 1.0), delays=(0.0, 0.0, 0.3)
+    )
+    assert isinstance(first, RuntimeError) and isinstance(second, RuntimeError)
+    assert isinstance(third, ValueError)
+    assert "each its own index: two hosts say that they are host 1." in str(third)
+    addresses = addresses_of(3)
+    _, second = meet_in_threads((addresses, 0, 1.0), (addresses[:2], 1, 1.0))
+    assert "host 0 knows of 3 hosts, and host 1 of 2." in str(second)
+
+
+def test_a_host_waits_no_longer_than_it_was_told(monkeypatch):
+    monkeypatch.setattr("kserket.core.host_group._has_started", lambda: False)
+    for configuration in hosts.local_configs(2):
+        monkeypatch.setenv("TF_CONFIG", configuration)
+        with pytest.raises(RuntimeError, match="2 hosts were to start within 0.5 s"):
+            srk.multi_worker_strategy(timeout=0.5)
 
 
 def config(port, **task):
