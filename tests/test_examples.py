@@ -15,7 +15,9 @@ import kserket as srk
 ROOT = pathlib.Path(__file__).parent.parent
 EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
 # They make what they learn from, or take it from a package.
+NEEDS = {"dask_cluster.py": "distributed"}  # an extra
 OWN_DATA = {
+    "dask_cluster.py",
     *("movements.py", "naming_game.py", "naming_game_processes.py", "new_words.py"),
     "number_recognition.py",
     *("poisson_family.py", "serving.py", "user_module.py", "vae_gmm_nn.py"),
@@ -28,6 +30,8 @@ def test_examples_are_found():
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_example_runs(name, tmp_path):
+    if name in NEEDS:
+        pytest.importorskip(NEEDS[name])
     run = subprocess.run(
         [sys.executable, ROOT / "examples" / name, "--quick"],
         cwd=tmp_path,
@@ -73,6 +77,18 @@ def test_example_takes_other_data(name, capsys):
     np.savez("data.npz", **some_data(name))
     load_example(name).main(["--data", "data.npz", "--quick"])
     assert "60 " in capsys.readouterr().out.splitlines()[0]
+
+
+def test_parts_on_dask_learn_what_one_process_learns(tmp_path):
+    distributed = pytest.importorskip("distributed")
+    example = load_example("dask_cluster")
+    threads = {"threads_per_worker": 1, "processes": False, "dashboard_address": None}
+    with distributed.LocalCluster(n_workers=2, **threads) as cluster:
+        with distributed.Client(cluster) as client:
+            found = example.run(client, tmp_path, 600, epochs=6)
+            assert len(client.scheduler_info()["workers"]) == 1  # one has left
+    assert found.keys() == {"mixture", "topics"}
+    assert max(found.values()) < 1e-9
 
 
 def test_a_hidden_markov_model_of_few_points_and_rounds(capsys):

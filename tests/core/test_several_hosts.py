@@ -275,8 +275,10 @@ def test_two_hosts_learn_what_one_learns_and_go_on_when_one_is_lost():
     first, second = saved("whole")
     num_weights = len(alone.get_weights())
     for place, (mine, *theirs) in enumerate(zip(result(alone), first, second, strict=True)):
-        is_message = num_weights <= place < num_weights + 2
-        assert_array_equal(mine, np.concatenate(theirs) if is_message else theirs[0])
+        if num_weights <= place < num_weights + 2:  # messages, whose rows are normalized again
+            assert_allclose(mine, np.concatenate(theirs), rtol=1e-12)
+        else:
+            assert_array_equal(mine, theirs[0])
     alone = make(slice(None))
     alone.fit(4, verbose=0, backup_dir="chief")
     assert alone.round == 4 and kept("chief") == ["from0000_round0004"]
