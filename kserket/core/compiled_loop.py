@@ -185,10 +185,10 @@ def _steps_function(model, tensors):
     """The compiled steps of this model, made once for each `compile()`."""
     cache = getattr(model, "_compiled_steps", None)
     if cache is None or cache["optimizer"] is not model.optimizer:
-        # traced, not run: makes the variables of the model's metrics, which a loop cannot
-        strategy, row = model.distribute_strategy, tensors(np.zeros(1, int))
-        test = tf.function(lambda: strategy.run(model.test_step, (row,)), autograph=False)
-        test.get_concrete_function()
+        strategy = model.distribute_strategy
+        several = strategy if strategy.num_replicas_in_sync > 1 else None
+        with devices.scope_of(several):  # the variables of metrics, which a loop cannot make
+            model._symbolic_build(data_batch=tensors(np.zeros(1, int)))
         # As Keras traces train_step. TensorFlow knows a partial from those of other models, which
         # it would take for one function that is traced over and over, and warn.
         run = functools.partial(_make_steps(model))
