@@ -4,8 +4,8 @@
 
 Digits of 64 pixels. The device is named, and then for each graph: milliseconds of predict and of
 the signature `classify` for one row and for all, smallest of the repeats, taken in turns so that
-other load meets both; their ratios; seconds of the first call; the largest difference of a probability; whether
-another `fit` is answered by the same compiled function.
+other load meets both; their ratios; seconds of the first call; the largest difference of a
+probability; whether another `fit` is answered by the same compiled function.
 """
 
 import argparse
