@@ -314,5 +314,5 @@ def _difference(first, other, where=""):
 def _reason(error):
     """The line of an error of TensorFlow that says what ended an exchange; else the first one."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    reasons = [line.partition("aborted by: ")[2] for line in lines]
+    reasons = [line.rpartition("aborted by: ")[2] for line in lines if "aborted by: " in line]
     return next(filter(None, reasons), lines[0])[:300]
