@@ -8,8 +8,8 @@ Learns twice from each seed, with messages from the topic model to the VAE and w
 for both: accuracy of the topic model, cross entropy of the reconstructed images (nats), accuracy of
 k-means on the square roots of what describes an image, and how many images predicted from sounds
 alone resemble their own digit's mean most. --no-speech leaves the sounds out, and then nothing is
-sent to the VAE at all; with --echo it is sent the mean of what it sent, which is all that a topic
-model of one input knows. Labels score and decide nothing.
+sent to the VAE at all; with --echo it is sent what a topic model of one input knows without that
+input, the mean of what it heard. Labels score and decide nothing.
 """
 
 import argparse

@@ -11,8 +11,7 @@ def without_echo(module, inputs, prior, downward):
     What is sent to an input rests on the other inputs and on what came from above. Where these say
     nothing of a sample, only the module's own parameters are left: on average, what the input
     itself has said. A classifier below needs that as its class prior. A module that learns toward
-    what it hears would follow its own echo until all samples are described alike, so nothing is
-    sent to it.
+    what it hears would learn from its own echo, so nothing is sent to it.
 
     Args:
         module: The `Module` that sends.
