@@ -16,7 +16,9 @@ _READ_BY_NUMPY = ("__array__", "__array_interface__", "__array_struct__", "__dlp
 _NO_NUMBERS = "Leave it out, or make a column of 0 and 1 of each value, as pandas.get_dummies does."
 
 
-def as_numbers(values: Any, name: str, allow_missing: bool | None = None) -> Array:
+def as_numbers(
+    values: Any, name: str, allow_missing: bool | None = None, allow_gaps: bool = False
+) -> Array:
     """Values as an array of numbers.
 
     Args:
@@ -25,6 +27,7 @@ def as_numbers(values: Any, name: str, allow_missing: bool | None = None) -> Arr
         name: What they are, for errors, such as "`x`" or "module000_obs".
         allow_missing: Whether rows that are masked throughout become NaN. None does not allow it,
             and errors do not mention the option.
+        allow_gaps: Whether single masked values become NaN, too.
 
     Returns:
         NumPy array or memory map, of the type of `values`. Types that only extensions of NumPy
@@ -36,7 +39,7 @@ def as_numbers(values: Any, name: str, allow_missing: bool | None = None) -> Arr
         ValueError: If they are ragged, or masked where nothing may be missing.
     """
     if _holds_mask(values):
-        return _unmasked(np.ma.array(values), name, allow_missing)
+        return _unmasked(np.ma.array(values), name, allow_missing, allow_gaps)
     array = values if type(values) is np.memmap else read_array(values, name)
     if array.dtype.kind not in "fiub":
         array = _converted(values, array, name)
@@ -82,13 +85,16 @@ def read_array(values: Any, name: str, what: str = "numbers") -> Array:
         ) from error
 
 
-def check_finite(array: Array, name: str, allow_missing: bool | None = None) -> None:
+def check_finite(
+    array: Array, name: str, allow_missing: bool | None = None, allow_gaps: bool = False
+) -> None:
     """Raises ValueError unless numbers are finite; reads them in chunks.
 
     Args:
         array: NumPy array (N, ...) of numbers.
         name: What they are, for the error.
         allow_missing: Whether rows that are NaN throughout pass; None as in `as_numbers`.
+        allow_gaps: Whether single values of NaN pass, too.
 
     Raises:
         ValueError: If a value is NaN or infinite.
@@ -101,7 +107,9 @@ def check_finite(array: Array, name: str, allow_missing: bool | None = None) -> 
         wrong = ~np.isfinite(chunk)
         if not wrong.any():
             continue
-        if allow_missing:
+        if allow_gaps:
+            wrong &= ~np.isnan(chunk)
+        elif allow_missing:
             flat = chunk.reshape(len(chunk), -1)
             wrong &= ~np.isnan(flat).all(axis=1).reshape((-1,) + (1,) * (chunk.ndim - 1))
         if wrong.any():
@@ -221,11 +229,12 @@ def _holds_mask(values):
     return isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values)
 
 
-def _unmasked(data, name, allow_missing):
-    """A masked array as a plain one whose masked rows are NaN; ValueError if there may be none."""
+def _unmasked(data, name, allow_missing, allow_gaps=False):
+    """A masked array as a plain one with NaN where it is masked; ValueError if it may not be."""
     mask = np.atleast_1d(np.ma.getmaskarray(data))
     mask = mask.reshape(len(mask), -1)
-    if not allow_missing or (mask.any(axis=1) != mask.all(axis=1)).any():
+    in_part = (mask.any(axis=1) != mask.all(axis=1)).any()
+    if not allow_gaps and (not allow_missing or in_part):
         raise ValueError(
             f"{name} is a masked array with {mask.sum()} masked values, the first in row "
             f"{mask.any(axis=1).argmax()}. Its mask would be lost. Impute "

@@ -287,11 +287,12 @@ def _image_shape(readers, shape):
 
 def _differences(x, probabilities):
     """Means (K, D) of each class, and Cohen's d (K, D) between each class and all others."""
-    sizes = probabilities.sum(axis=0)[:, None]
-    center = x.mean(axis=0)
-    x = x - center
+    seen = ~np.isnan(x)  # each column by the cells that were observed
+    sizes = probabilities.sum(axis=0)[:, None] if seen.all() else probabilities.T @ seen
+    center = x.mean(axis=0) if seen.all() else np.nanmean(x, axis=0)
+    x = np.where(seen, x - center, 0.0)
     sums, squares = probabilities.T @ x, probabilities.T @ x**2
-    others = sizes.sum() - sizes
+    others = sizes.sum(axis=0) - sizes
     inside = sums / np.maximum(sizes, 1e-12)
     outside = (sums.sum(axis=0) - sums) / np.maximum(others, 1e-12)
     rest = squares.sum(axis=0) - squares

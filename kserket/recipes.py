@@ -92,7 +92,7 @@ def table(x: Data, K: int | None = None, seed: int | None = None) -> Graph:
     """A table of measurements: a mixture with curves that take skewness out of each column.
 
     Args:
-        x: Array or DataFrame (N, D) of numbers.
+        x: Array or DataFrame (N, D) of numbers. Cells that are NaN were not observed.
         K: Number of classes; None finds it.
         seed: Integer that determines all randomness.
 
@@ -101,7 +101,7 @@ def table(x: Data, K: int | None = None, seed: int | None = None) -> Graph:
 
     Raises:
         TypeError: If a column holds no numbers.
-        ValueError: If the table has gaps.
+        ValueError: If a number is infinite.
 
     Example:
 
@@ -116,7 +116,7 @@ def table(x: Data, K: int | None = None, seed: int | None = None) -> Graph:
     ```
     """
     top = gmm.GMM(K, name="gmm", power_transform=True, save_dir=None)
-    top.connect(Observation(x, "table"))
+    top.connect(Observation(x, "table", allow_missing=True))
     return Graph(top, seed=seed)
 
 
@@ -157,7 +157,8 @@ def senses(x: Mapping[str, Any], K: int | None = None, seed: int | None = None) 
     What a sense is read by depends on its data: words are counted; images and vectors of many
     features are laid out by their neighbors, and a mixture sorts them; a mixture with curves sorts
     vectors of few features. A topic model joins the senses, learns how far each can be trusted, and
-    tells each what the others say. Rows of NaN are samples that a sense has not observed.
+    tells each what the others say. Rows of NaN are samples that a sense has not observed; of
+    vectors of few features single cells may be NaN, too.
 
     Args:
         x: Dict from the name of a sense to its data of N samples: images (N, H, W) or

@@ -49,6 +49,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         degrees_of_freedom: Degrees of freedom of the Wishart prior.
         power_transform: Whether each feature passes through a curve that takes skewness away,
             learned with the mixture.
+        allow_missing: Whether cells of X may be NaN: what was not observed is integrated out.
         random_state: Integer, `RandomState` or None.
 
     Attributes:
@@ -88,6 +89,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         mean_precision: float | None = None,
         degrees_of_freedom: float | None = None,
         power_transform: bool = False,
+        allow_missing: bool = False,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.n_components = n_components
@@ -101,6 +103,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         self.mean_precision = mean_precision
         self.degrees_of_freedom = degrees_of_freedom
         self.power_transform = power_transform
+        self.allow_missing = allow_missing
         self.random_state = random_state
 
     def fit(self, X: ArrayLike, y: Any = None) -> Self:
@@ -128,6 +131,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
                 mean_precision=self.mean_precision,
                 degrees_of_freedom=self.degrees_of_freedom,
                 power_transform=self.power_transform,
+                allow_missing=self.allow_missing,
                 tolerance=self.tol,
                 seed=seed,
             )
@@ -168,6 +172,11 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     def _validate(self, X):
         check_is_fitted(self)
         return _validated(self, X, reset=False)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = bool(self.allow_missing)
+        return tags
 
 
 class GraphClusterer(
@@ -311,6 +320,8 @@ class GraphClusterer(
 def _validated(estimator, X, **options):
     """`validate_data`, which would read through masks and take text that spells numbers."""
     check_unmasked(X, "X")
+    if getattr(estimator, "allow_missing", False):
+        options["ensure_all_finite"] = "allow-nan"
     if isinstance(X, h5py.Dataset) or _holds_text_or_dates(X):
         X = as_numbers(X, "X")
     return validate_data(estimator, X, dtype=[np.float64, np.float32], **options)

@@ -210,13 +210,18 @@ def moments(array, weight=None):
     """Mean and variance of each column, both (D,) in double precision; NaN if no row counts.
 
     Args:
-        array: Array (N, D).
+        array: Array (N, D); cells of NaN are left out.
         weight: How much each row counts, (N,), or None.
     """
     weight = np.ones(len(array)) if weight is None else np.asarray(weight, "float64")
     size = weight.sum() or np.nan
     mean = total(lambda x, w: w @ np.asarray(x, "float64"), array, weight) / size
-    return mean, total(lambda x, w: w @ np.square(x - mean), array, weight) / size
+    if np.isnan(mean).any() and weight.any():
+        size = total(lambda x, w: w @ ~np.isnan(x), array, weight)
+        size[size == 0] = np.nan
+        mean = total(lambda x, w: w @ np.nan_to_num(np.asarray(x, "float64")), array, weight) / size
+    variance = total(lambda x, w: w @ np.nan_to_num(np.square(x - mean)), array, weight) / size
+    return mean, variance
 
 
 def memory_map(array):

@@ -1,10 +1,13 @@
 """What may be data: finite numbers, one row per sample."""
 
+import numpy as np
+
+from kserket import storage
 from kserket.arrays import as_numbers, check_finite
 from kserket.core.sources import as_array
 
 
-def check_data(data, name, allow_missing=None):
+def check_data(data, name, allow_missing=None, allow_gaps=False):
     """Data as an array of finite numbers with one row per sample.
 
     Args:
@@ -12,6 +15,7 @@ def check_data(data, name, allow_missing=None):
         name: Who holds it, for the error.
         allow_missing: Whether rows that are NaN or masked throughout pass. None is no, and an
             error does not tell of the option.
+        allow_gaps: Whether single cells of data (N, D) may be NaN or masked, too.
 
     Returns:
         The array, or a memory map.
@@ -20,7 +24,7 @@ def check_data(data, name, allow_missing=None):
         TypeError: If `data` are not numbers.
         ValueError: If they are empty, ragged, not finite or masked.
     """
-    data = as_numbers(as_array(data, name), name, allow_missing)
+    data = as_numbers(as_array(data, name), name, allow_missing, allow_gaps)
     if len(data.shape) == 0 or 0 in data.shape:
         raise ValueError(
             f"{name} needs at least one sample and one feature, shape (N, ...). "
@@ -31,5 +35,12 @@ def check_data(data, name, allow_missing=None):
             f"{name} needs one row per sample, shape (N, D). Received: shape {data.shape}. "
             "Use data.reshape(-1, 1) for one feature, data.reshape(1, -1) for one sample."
         )
-    check_finite(data, name, allow_missing)
+    check_finite(data, name, allow_missing, allow_gaps and len(data.shape) == 2)
     return data
+
+
+def has_gaps(data):
+    """Whether single cells of data (N, D) in memory or in a file are NaN, and not whole rows."""
+    if not isinstance(data, np.ndarray) or data.ndim != 2 or data.dtype.kind != "f":
+        return False
+    return not storage.every(lambda x: np.isnan(x).any(axis=1) == np.isnan(x).all(axis=1), data)

@@ -191,7 +191,8 @@ class _Tracer:
             terms[module] = terms[module]._replace(**{entry: tensor})
         unreadable = {}
         for module, part in data.items():
-            rows, number = _unreadable_rows(part), self.row_sets[module]
+            gaps = all(reader.reads_gaps for reader in module.readers)
+            rows, number = _unreadable_rows(part, gaps), self.row_sets[module]
             unreadable[number] = rows | unreadable[number] if number in unreadable else rows
         data = {m: _fill(part, unreadable[self.row_sets[m]]) for m, part in data.items()}
         for module in self.learners:
@@ -208,8 +209,10 @@ class _Tracer:
         return _fill(message, unreadable[self.row_sets[module]])
 
 
-def _unreadable_rows(x):
+def _unreadable_rows(x, allow_gaps):
     """Which rows (N,) of data hold something that is no finite number, and are not missing."""
+    if allow_gaps:
+        x = tf.where(tf.math.is_nan(x), tf.zeros_like(x), x)
     axes = list(range(1, len(x.shape)))
     finite = tf.reduce_all(tf.equal(x - x, tf.zeros_like(x)), axis=axes)
     return ~finite & ~tensors.missing_rows(x)

@@ -23,9 +23,9 @@ class Hooks(Messenger):
     learns_below = False  # whether it learns together with the module that it reads
     links_samples = True
     draws_inputs = True
-    num_rows: tuple[int, int] | None = (
-        None  # how many rows it reads and sends, where these are its own: a pair
-    )
+    reads_gaps = False  # whether it can read rows of data of which single cells are NaN
+    # How many rows it reads and sends, where these are its own.
+    num_rows: tuple[int, int] | None = None
     tensor_decode: Callable[..., list[Any]] | None = None
     _input_shapes: Any = None  # shapes of a sample of each input, from when a model was made
     tensor_generate: Callable[..., list[Any]] | None = None

@@ -128,7 +128,12 @@ class Messenger(Node):
             ValueError: If it is empty, something in it is masked, or not finite where not the whole
                 row is NaN.
         """
-        self.mailbox.forward = _as_message(message, f"The forward message of {self.get_name()}")
+        name = f"The forward message of {self.get_name()}"
+        self.mailbox.forward = _as_message(message, name, self._may_have_gaps())
+
+    def _may_have_gaps(self):
+        """Whether single cells of what it sends may be NaN."""
+        return False
 
     def get_backward_msg(self) -> Any:
         """The product of what the readers sent down, or None while nothing came.
@@ -244,7 +249,7 @@ class Messenger(Node):
         return True
 
 
-def _as_message(message, name):
+def _as_message(message, name, allow_gaps=False):
     """A message unchanged; anything else as an array of numbers that cannot be written to."""
     if not isinstance(message, Message):
         message = as_numbers(message, name)
@@ -256,7 +261,7 @@ def _as_message(message, name):
     if not isinstance(message, Message):
         if 0 in message.shape:
             raise ValueError(f"{name} must not be empty. Received: shape {message.shape}")
-        check_finite(message, name, allow_missing=True)
+        check_finite(message, name, allow_missing=True, allow_gaps=allow_gaps)
     return message
 
 

@@ -60,6 +60,7 @@ class Module(Configurable, Hooks):
             None.
         links_samples: Whether what it concludes of a sample depends on the other samples it reads.
             Where no module does, large data are predicted in blocks.
+        reads_gaps: Whether it can read data (N, D) of which single cells are NaN, not observed.
         draws_inputs: Whether it can draw what it reads. `Graph.generate` passes over a module that
             cannot, where another one draws the same observations.
         waits_for_inputs: Whether an input that has sent nothing yet is an error. Else, and for

@@ -108,6 +108,8 @@ class Node:
                 f"{self.get_name()} was given the same module twice: it would hear what it said "
                 "itself. Only an observation may be read twice."
             )
+        for module in modules:
+            module.check_reader(self)
         self.disconnect()
         for module in modules:
             if not is_data(module):
@@ -115,6 +117,9 @@ class Node:
         for module in modules:
             module._readers.add(self)
         self._inputs, self._sends_back = tuple(modules), bool(backward)
+
+    def check_reader(self, reader: Any) -> None:
+        """Checks whether a module can read this one; raises ValueError if not."""
 
     def disconnect(self) -> None:
         """Stops reading, and takes back the messages sent to the modules below."""

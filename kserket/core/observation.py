@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kserket.core.attributes import Fixed
-from kserket.core.checking import check_data
+from kserket.core.checking import check_data, has_gaps
 from kserket.core.devices import current_strategy
 from kserket.core.host_group import group_of
 from kserket.core.mailbox import DataBox
@@ -26,7 +26,8 @@ class Observation(Module):
             files stay there; datasets are read once.
         name: Name of the module. The key under which `Graph.predict` takes new data.
         allow_missing: Whether rows that are NaN throughout, or masked in a masked array, are taken
-            as samples that were not observed here. Otherwise they are an error.
+            as samples that were not observed here. Single cells (N, D) may be NaN, too, if modules
+            that read them can do without (`reads_gaps`): mixtures. Otherwise NaN is an error.
 
     Messages:
         Forward: the data. Backward: kept, and ignored.
@@ -49,7 +50,7 @@ class Observation(Module):
                 "later give the first of them now, and the others by set_data() or "
                 "set_forward_msg()."
             )
-        data = check_data(data, name, allow_missing=bool(allow_missing))
+        data = check_data(data, name, bool(allow_missing), allow_gaps=bool(allow_missing))
         super().__init__(name, learnable=False)
         self.allow_missing = bool(allow_missing)
         self.set_forward_msg(data)
@@ -82,7 +83,7 @@ class Observation(Module):
                 samples. Then nothing is changed.
         """
         check_flag(same_samples=same_samples)
-        data = check_data(data, self.get_name(), allow_missing=self.allow_missing)
+        data = check_data(data, self.get_name(), self.allow_missing, self._may_have_gaps())
         self._check_readers_take(data)
         if not same_samples:
             self.mailbox.backward.clear()
@@ -131,7 +132,31 @@ class Observation(Module):
         Returns:
             Array (N, ...).
         """
-        return check_data(data, name, allow_missing=True)
+        return check_data(data, name, True, allow_gaps=self._readers_take_gaps())
+
+    def check_reader(self, reader: Module) -> None:
+        """Checks that a module can read the data; called when it is connected.
+
+        Args:
+            reader: The module.
+
+        Raises:
+            ValueError: If single cells were not observed, and it needs whole rows.
+        """
+        if not self.allow_missing or reader.reads_gaps or not has_gaps(self.data):
+            return
+        raise ValueError(
+            f"{self.get_name()} has rows with single cells of NaN, and {reader.get_name()} needs "
+            "rows that are there in full, or not at all. A mixture (gmm.GMM) reads the others. "
+            "Impute the cells, or split the features into observations of what is missing together."
+        )
+
+    def _may_have_gaps(self):
+        return self.allow_missing and self._readers_take_gaps()
+
+    def _readers_take_gaps(self):
+        """Whether all that read the data can do without single cells."""
+        return all(reader.reads_gaps for reader in self._readers)
 
     def _check_readers_take(self, data):
         """Raises ValueError if samples are of another shape than a reader was built for."""

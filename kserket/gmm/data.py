@@ -13,7 +13,16 @@ LARGEST = 1e150  # of a value: squares of larger ones overflow
 LARGEST_WEIGHT = 1e100  # by which squares of ordinary data can be multiplied
 
 
-def read(x, *, num_components, num_features=None, sample_weight=None, missing=None, gibbs=False):
+def read(
+    x,
+    *,
+    num_components,
+    num_features=None,
+    sample_weight=None,
+    missing=None,
+    gibbs=False,
+    allow_missing=False,
+):
     """Inputs, checked once.
 
     Args:
@@ -24,6 +33,7 @@ def read(x, *, num_components, num_features=None, sample_weight=None, missing=No
         missing: Boolean (N,), rows of x that were not observed, or None. Rows of infinite variance
             are missing, too.
         gibbs: Whether they are for the sampler, which takes no weights.
+        allow_missing: Whether rows, and single cells, may be NaN or masked.
 
     Returns:
         `inference.gaussian_mixture.data.Data`.
@@ -33,7 +43,11 @@ def read(x, *, num_components, num_features=None, sample_weight=None, missing=No
         ValueError: If names, shapes or values do not fit.
     """
     parts = named_inputs(x, "variance", "class_prior")
-    data = checked(parts["x"], parts.get("variance"), missing, num_features)
+    values = parts["x"]
+    if allow_missing and not isinstance(values, messages.Gaussian):
+        values = as_numbers(values, "GaussianMixture", allow_missing=True, allow_gaps=True)
+        missing = messages.missing_rows(values) if values.ndim == 2 else None
+    data = checked(values, parts.get("variance"), missing, num_features, allow_missing)
     prior = class_prior(parts.get("class_prior"), num_components, len(data.x), "sample")
     weight = _weight(sample_weight, len(data.x), gibbs)
     return under_prior(data._replace(weight=weight), prior)
@@ -51,7 +65,7 @@ def under_prior(data, prior):
     return data._replace(log_prior=storage.apply(_with_zeros, prior.log_probs))
 
 
-def checked(x, variance=None, missing=None, num_features=None):
+def checked(x, variance=None, missing=None, num_features=None, allow_gaps=False):
     """`read` of x and its variance alone.
 
     Args:
@@ -59,6 +73,7 @@ def checked(x, variance=None, missing=None, num_features=None):
         variance: (N, D), or None.
         missing: As in `read`.
         num_features: As in `read`.
+        allow_gaps: Whether single cells may be NaN.
 
     Returns:
         `inference.gaussian_mixture.data.Data`.
@@ -87,7 +102,7 @@ def checked(x, variance=None, missing=None, num_features=None):
             missing = endless if missing is None else missing | endless
     if missing is not None:
         x, variance = _silenced(x, missing), _silenced(variance, missing)
-    check_finite(x, "GaussianMixture")
+    check_finite(x, "GaussianMixture", allow_gaps=allow_gaps)
     check_size(x, "GaussianMixture")
     return Data(x, variance, missing=missing)
 

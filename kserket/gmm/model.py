@@ -69,6 +69,8 @@ class GaussianMixture(MixtureScoring):
         resolution: How far the values of a feature lie apart where they are recorded on a grid: a
             number or (D,), 0 for exact data. None finds it at the first fit, from data that come
             without a variance. gap^2 / 12 is the variance that each datum then has.
+        allow_missing: Whether cells of x may be NaN or masked: what was not observed is integrated
+            out (variational inference, not by UMAP). Rows that are NaN throughout say nothing.
         weight_concentration: Dirichlet concentration of each mixing weight; None is learned with
             the next two, and 1 where they are given or a class prior replaces the weights.
         mean_precision: How many data the prior mean of a component counts as. If this and the
@@ -114,6 +116,7 @@ class GaussianMixture(MixtureScoring):
         keep_groups: bool | Literal["alone"] = False,
         power_transform: bool = False,
         resolution: ArrayLike | None = None,
+        allow_missing: bool = False,
         weight_concentration: float | None = None,
         mean_precision: float | None = None,
         degrees_of_freedom: float | None = None,
@@ -123,13 +126,19 @@ class GaussianMixture(MixtureScoring):
     ) -> None:
         check_choice("inference", inference, "variational", "gibbs")
         check_choice("init", init, "kmeans", "umap", "prior")
-        check_flag(warm_start=warm_start, power_transform=power_transform, sparse=sparse)
+        flags = {"power_transform": power_transform, "allow_missing": allow_missing}
+        check_flag(warm_start=warm_start, sparse=sparse, **flags)
         if not (isinstance(keep_groups, str) and keep_groups == "alone"):
             check_flag(keep_groups=keep_groups)
         if sparse and init != "kmeans":
             raise ValueError(f"`sparse` needs init='kmeans'. Received: init={init!r}")
         if keep_groups and init != "umap":
             raise ValueError(f"`keep_groups` needs init='umap'. Received: init={init!r}")
+        if allow_missing and (inference != "variational" or init == "umap"):
+            raise ValueError(
+                "`allow_missing` needs inference='variational', and another start than 'umap'. "
+                f"Received: inference={inference!r}, init={init!r}"
+            )
         if power_transform and inference != "variational":
             raise ValueError(
                 "`power_transform` needs inference='variational'. "
@@ -165,6 +174,7 @@ class GaussianMixture(MixtureScoring):
         self.warm_start = bool(warm_start)
         self.keep_groups = keep_groups if keep_groups == "alone" else bool(keep_groups)
         self.learns_powers = bool(power_transform)
+        self.allow_missing = bool(allow_missing)
         self.resolution = resolution
         self.weight_concentration = weight_concentration
         self.mean_precision = mean_precision
@@ -340,6 +350,7 @@ class GaussianMixture(MixtureScoring):
             num_features=self.num_features if self.built else None,
             sample_weight=sample_weight,
             gibbs=self.inference == "gibbs",
+            allow_missing=self.allow_missing,
         )
 
     def _options(self):
@@ -359,5 +370,6 @@ class GaussianMixture(MixtureScoring):
             "keep_groups": self.keep_groups,
             "power_transform": self.learns_powers,
             "resolution": self.resolution,
+            "allow_missing": self.allow_missing,
             **self.hyper_parameters,
         }

@@ -12,6 +12,7 @@ from kserket.core.attributes import FixedOrFound
 from kserket.core.inference import Inference
 from kserket.core.keywords import in_words_of
 from kserket.core.learning_module import LearningModule
+from kserket.core.node import is_data
 from kserket.core.options import check_positive_int
 from kserket.core.registry import register_module
 from kserket.floors import LOG_ZERO
@@ -21,6 +22,7 @@ from kserket.gmm.model import GaussianMixture
 from kserket.inference import mixture_chain
 from kserket.inference.gaussian_mixture import learning, scoring
 from kserket.inference.gaussian_mixture.data import Data
+from kserket.inference.gaussian_mixture.gaps import have as have_gaps
 from kserket.inference.umap_clusters import group_probabilities
 from kserket.typing import Floats, Mode, PathLike
 
@@ -169,7 +171,7 @@ class GMM(LearningModule):
         missing = messages.missing_rows(x)
         x = x if isinstance(x, messages.Gaussian) else np.asarray(x)
         check_size(np.asarray(x), name)
-        return under_prior(checked(x, missing=missing), prior)
+        return under_prior(checked(x, missing=missing, allow_gaps=True), prior)
 
     def build_model(self, data: Any) -> GaussianMixture:
         model = GaussianMixture(self.K, **self._options, name=tensors.identifier(self.name))
@@ -193,6 +195,11 @@ class GMM(LearningModule):
         return {figure: values[-1] for figure, values in history.history.items()}
 
     @property
+    def reads_gaps(self) -> bool:
+        """Whether single cells of the data may be NaN."""
+        return self._options["init"] != "umap" and self._options["inference"] == "variational"
+
+    @property
     def takes_order(self) -> bool:
         """Whether a chain above can learn together with it."""
         return self._options["inference"] == "variational" and not self._options.get("keep_groups")
@@ -211,6 +218,11 @@ class GMM(LearningModule):
                 f"{self.get_name()} can learn together with one reader. {names} ask for it."
             )
         (reader,) = readers
+        if have_gaps(data.x):
+            raise ValueError(
+                f"{reader.get_name()} learns together with {self.get_name()} (joint=True), and the "
+                "two need whole rows, or rows of NaN. Impute single cells, or leave joint=True out."
+            )
         others = self.mailbox.prior(leaving_out=reader)
         log_prior = None if others is None else messages.as_categorical(others).log_probs
         order = reader.order_below(len(data.x), self.K)
@@ -329,7 +341,8 @@ class GMM(LearningModule):
             heard = tf.cast(~x.missing[:, None], x.mean.dtype)
             if variance is not None:
                 variance = tf.where(x.missing[:, None], tf.zeros_like(variance), variance)
-        likelihood = rule.density(terms, x.mean, variance)
+        gaps = is_data(self.inputs[0]) and self.reads_gaps
+        likelihood = rule.density(terms, x.mean, variance, allow_gaps=gaps)
         if prior is not None:
             logs = prior.log_probs
             log_prior = tf.where(logs <= LOG_ZERO, tf.constant(-np.inf, logs.dtype), logs)

@@ -36,7 +36,7 @@ class MixtureScoring(MixtureParameters):
         if "class_prior" in double:
             log_prior = ops.log(double["class_prior"])
         terms = self.terms()
-        likelihood = rule.density(terms, x, variance)
+        likelihood = rule.density(terms, x, variance, self.allow_missing)
         _, log_posterior = rule.conclude(likelihood, terms.log_weights, log_prior, heard)
         return tf.nn.softmax(log_posterior, axis=-1)
 
@@ -123,7 +123,7 @@ class MixtureScoring(MixtureParameters):
             return gaussian_gibbs.log_predictive(state, data.x)
         likelihood = gaussian_gibbs.log_predictive(state, storage.apply(transform.forward, data.x))
         return storage.apply(
-            lambda part, x: part + transform.log_slope(x).sum(axis=1, keepdims=True),
+            lambda part, x: part + np.nansum(transform.log_slope(x), axis=1, keepdims=True),
             likelihood,
             data.x,
         )

@@ -21,6 +21,7 @@ from kserket import storage
 from kserket.inference import gaussian_gibbs_scan as scan
 from kserket.inference import gaussian_mixture
 from kserket.inference import normal_wishart as nw
+from kserket.inference.gaussian_mixture import gaps
 
 
 class GibbsState(NamedTuple):
@@ -116,8 +117,13 @@ def log_predictive(state, x):
 
     Args:
         state: `gaussian_mixture.State`, such as `posterior_state` gives.
-        x: (N, D) data.
+        x: (N, D) data; NaN in cells that were not observed.
     """
+    return gaps.over_patterns(state, x, _log_predictive)
+
+
+def _log_predictive(state, x):
+    """`log_predictive` of data without gaps."""
     components = state.normal_wishart
     factors = nw.cholesky(components.scatter)
     return storage.apply(

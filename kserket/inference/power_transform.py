@@ -41,11 +41,15 @@ class PowerTransform(NamedTuple):
         Args:
             z: (N, D) data at zero mean and unit variance already.
             power: (D,).
-            weight: (N,) how often each datum counts.
+            weight: (N,) how often each datum counts, or (N, D) each cell.
         """
-        curved = yeo_johnson(z, power)
-        mean = weight @ curved / weight.sum()
-        deviation = np.sqrt(weight @ np.square(curved - mean) / weight.sum())
+        curved, size = yeo_johnson(z, power), weight.sum(axis=0)
+
+        def average(values):
+            return (weight @ values if weight.ndim == 1 else (weight * values).sum(axis=0)) / size
+
+        mean = average(curved)
+        deviation = np.sqrt(average(np.square(curved - mean)))
         deviation[deviation < 1e-9] = 1.0  # features that never vary
         return cls.identity(len(power))._replace(power=power, mean=mean, deviation=deviation)
 
@@ -67,8 +71,11 @@ class PowerTransform(NamedTuple):
         return slope - np.log(self.scale * self.deviation)
 
     def spread(self, x, variance):
-        """Variance (N, D) of y, to first order, of data x (N, D) of a variance (N, D)."""
-        return variance * np.exp(2.0 * self.log_slope(x))
+        """Variance (N, D) of y, to first order, of data x (N, D) of a variance (N, D).
+
+        That of cells of NaN, of which nothing is known, stays.
+        """
+        return variance * np.exp(2.0 * np.nan_to_num(self.log_slope(x)))
 
     def _standard(self, x):
         return (np.asarray(x, np.float64) - self.location) / self.scale

@@ -29,7 +29,7 @@ def find(x, counted=None):
     """How far the values of each feature lie apart.
 
     Args:
-        x: (N, D) data, an array in memory or in a file.
+        x: (N, D) data, an array in memory or in a file; cells of NaN are left out.
         counted: Boolean (N,): rows that are looked at, or None for all.
 
     Returns:
@@ -41,12 +41,13 @@ def find(x, counted=None):
         chosen = np.random.default_rng(0).permutation(chosen)[:MAX_SAMPLES]
     gaps = np.zeros(x.shape[1])
     first = storage.gather(x, np.sort(chosen[:FIRST_SAMPLES]))
-    columns = enumerate(first.T)
+    columns = ((number, values[~np.isnan(values)]) for number, values in enumerate(first.T))
     repeats = [number for number, values in columns if _repeats(np.unique(values), values)]
     if repeats and len(chosen) > FIRST_SAMPLES:
         first = storage.gather(x, np.sort(chosen))
     for feature in repeats:
-        gaps[feature] = _gap(first[:, feature])
+        values = first[:, feature]
+        gaps[feature] = _gap(values[~np.isnan(values)])
     return gaps
 
 

@@ -102,8 +102,16 @@ def test_the_gradient_is_that_of_differences_for_uncertain_data_too():
     z, weights = rng.normal(size=(40, 3)), rng.dirichlet(np.ones(2), 40)
     prior = gaussian_mixture.default_prior(np.zeros(3), np.ones(3), 2)
     power = np.array([0.4, 1.0, 1.6])
-    for variance in (None, rng.random((40, 3))):
-        arguments = (z, weights, prior, variance)
+    seen = rng.random((40, 3)) > 0.2
+    hidden = powers.Hidden(
+        np.where(seen, 0.0, rng.normal(size=(2, 40, 3))), np.stack([np.eye(3)] * 2), seen
+    )
+    for variance, gaps in (
+        (None, None),
+        (rng.random((40, 3)), None),
+        (rng.random((40, 3)), hidden),
+    ):
+        arguments = (z if gaps is None else z * seen, weights, prior, variance, gaps)
         steps = 1e-6 * np.eye(3)
         numeric = [
             (powers._loss(power + h, *arguments)[0] - powers._loss(power - h, *arguments)[0]) / 2e-6

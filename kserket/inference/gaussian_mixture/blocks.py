@@ -6,6 +6,7 @@ import numpy as np
 
 from kserket import storage
 from kserket.inference import quadratic_form
+from kserket.inference.gaussian_mixture import gaps
 from kserket.inference.gaussian_mixture.parameters import mean_weights
 
 BLOCK_MEMORY = 512 * 2**20
@@ -20,6 +21,7 @@ class Block(NamedTuple):
     missing: np.ndarray | None  # (C,) bool
     size: int
     total_weight: float
+    gaps: gaps.Gaps | None  # rows of which some cells were not observed; 0 in `data`
 
 
 class Blocks:
@@ -27,7 +29,7 @@ class Blocks:
 
     Args:
         prior: `Prior` whose mean is the origin.
-        x: (N, D), sliced only.
+        x: (N, D), sliced only; NaN in cells that were not observed.
         variance: (N, D) or None.
         log_prior: (N, K) log class probabilities or None.
         sample_weight: (N,) or None.
@@ -54,7 +56,7 @@ class Blocks:
             chunk_size = max(1, -(-len(x) // num_blocks))
         self.chunk_size = chunk_size
         self.memory = memory
-        self.kept = None
+        self.kept = self.filled = None
         self.buffers = {}
         self._check()
 
@@ -91,6 +93,16 @@ class Blocks:
             parts = [None if part is None else take_rows(part, chosen) for part in parts]
             weight = None if weight is None else weight[chosen]
         return Blocks(self.prior, *parts, weight)
+
+    @property
+    def arrays(self):
+        """x, variance and log_prior."""
+        return self.x, self.variance, self.log_prior
+
+    @property
+    def has_gaps(self):
+        """Whether some cells were not observed."""
+        return any(block.gaps is not None for _, block in self.blocks())
 
     @property
     def total_weight(self):
@@ -131,7 +143,7 @@ class Prediction:
     """Expected log densities of new data under a state, block by block."""
 
     def __init__(self, state, variance, chunk_size):
-        self.variance = variance
+        self.variance, self.state = variance, state
         self.origin = mean_weights(state) @ state.mean
         self.form = quadratic_form.for_num_features(state.mean.shape[1])
         self.chunk_size = chunk_size or self.form.chunk_size
@@ -154,7 +166,19 @@ class Prediction:
         density = self.form.log_density(self.terms, block.data)
         if block.missing is not None:
             density[:, block.missing] = 0.0
+        if block.gaps is not None:
+            for rows, features, places in block.gaps.by_pattern():
+                density[:, places] = self._marginal_density(block.gaps, rows, features)
         return density
+
+    def _marginal_density(self, gaps_, rows, features):
+        """What the features that were seen say of some rows of `Gaps`, (K, G)."""
+        origin = self.origin[features]
+        form = quadratic_form.for_num_features(len(features))
+        belief = gaps.marginal(self.state.normal_wishart, features)
+        deviations = np.ascontiguousarray(gaps_.deviations[rows][:, features])
+        variance = None if gaps_.variance is None else gaps_.variance[rows][:, features]
+        return form.log_density(form.terms(belief, origin), form.block(deviations, variance))
 
 
 def make_block(form, origin, x, variance, log_prior, sample_weight, memory=None):
@@ -168,6 +192,12 @@ def make_block(form, origin, x, variance, log_prior, sample_weight, memory=None)
             missing = unknown
             deviations[missing] = 0.0
             variance = np.where(missing[:, None], 0.0, variance)
+    rows_with_gaps = gaps.of_block(deviations, variance)
+    if rows_with_gaps is not None:
+        deviations[rows_with_gaps.rows] = 0.0
+        if variance is not None:
+            variance = variance.copy()
+            variance[rows_with_gaps.rows] = 0.0
     if log_prior is not None:
         log_prior = np.ascontiguousarray(np.asarray(log_prior, np.float64).T)
     weight = None if sample_weight is None else np.array(sample_weight, np.float64)
@@ -176,7 +206,7 @@ def make_block(form, origin, x, variance, log_prior, sample_weight, memory=None)
     size = len(deviations)
     total_weight = float(size if weight is None else weight.sum())
     data = form.block(deviations, variance, memory)
-    return Block(data, log_prior, weight, missing, size, total_weight)
+    return Block(data, log_prior, weight, missing, size, total_weight, rows_with_gaps)
 
 
 def _sliceable(x):

@@ -19,6 +19,7 @@ from kserket.inference.gaussian_mixture.data import (
     resolved,
     transformed,
 )
+from kserket.inference.gaussian_mixture.gaps import have as have_gaps
 from kserket.inference.gaussian_mixture.parameters import (
     State,
     default_prior,
@@ -81,7 +82,7 @@ def learn(data, options, found=None, rng=None, num_sweeps=100, callback=None):
 
     Raises:
         ImportError: If it starts by UMAP, which is not installed.
-        ValueError: If no sample counts, or there are too few degrees of freedom.
+        ValueError: If no sample counts, a column is empty, or there are too few degrees of freedom.
     """
     rng = np.random.default_rng(rng)
     num_samples = len(data.x)
@@ -89,8 +90,17 @@ def learn(data, options, found=None, rng=None, num_sweeps=100, callback=None):
         hosts.check_one_host(
             "The Gibbs sampler", "it draws one sample after another. Take inference='variational'."
         )
+    has_gaps = have_gaps(data.x)
+    if has_gaps:
+        hosts.check_one_host("A mixture of rows with gaps", "their completions are not shared.")
     check_counts(data)
     data, rows = data.seen()
+    empty = np.flatnonzero(np.isnan(storage.moments(data.x, data.weight)[0])) if has_gaps else []
+    if len(empty):
+        raise ValueError(
+            f"Column {empty[0]} holds nothing but NaN in the samples that count, so that nothing "
+            f"is known of it. Leave {'it' if len(empty) == 1 else f'all {len(empty)} such'} out."
+        )
     decides = _decides(data)
     if options.init == "prior" and (found is None or are_alike(found.state)):
         if not decides:

@@ -30,6 +30,7 @@ from kserket.inference.gaussian_mixture.parameters import (
 )
 from kserket.inference.gaussian_mixture.starts import (
     MIN_STARTS,
+    filled,
     initialize,
     max_start_samples,
     num_starts,
@@ -96,7 +97,7 @@ def search(
     best = None
     for _ in range(n_init):
         rows = initialize(
-            data.x, data.variance, groups, rng, None, data.sample_weight, standardize=True
+            filled(data), data.variance, groups, rng, None, data.sample_weight, standardize=True
         )
         partition = find_partition(data, rows)
         if best is None or partition.evidence > best.evidence:

@@ -5,7 +5,8 @@ import numpy as np
 from kserket import hosts, storage
 from kserket.inference import gaussian_gibbs
 from kserket.inference import normal_wishart as nw
-from kserket.inference.gaussian_mixture.data import prepared
+from kserket.inference.gaussian_mixture.data import prepared, transformed
+from kserket.inference.gaussian_mixture.gaps import have as have_gaps
 from kserket.inference.gaussian_mixture.parameters import (
     expected_log_weights,
     mean_weights,
@@ -47,21 +48,24 @@ def mean_log_density(data, found, inference, likelihood):
     """
     state, transform = found.state, found.transform
     components, log_weights = state.normal_wishart, np.log(mean_weights(state))
-    variance = None
-    if inference == "variational":
+    variance, by_arithmetic = None, inference == "variational"
+    if by_arithmetic and have_gaps(data.x):  # not the same constants in each row
+        by_arithmetic = False
+        likelihood = gaussian_gibbs.log_predictive(state, transformed(data, transform).x)
+    if by_arithmetic:
         variance = prepared(data, found).variance
         factors = nw.cholesky(state.scatter)
         precisions = np.diagonal(nw.invert(factors), axis1=1, axis2=2)
         precisions = precisions * state.degrees_of_freedom[:, None]
 
     def total(part, x, variance, prior, missing):
-        if inference == "variational":
+        if by_arithmetic:
             if variance is not None:
                 part = part + 0.5 * variance @ precisions.T
             part = nw.log_predictive_from_expected(components, part, factors)
         densities = np.logaddexp.reduce(part + (log_weights if prior is None else prior), axis=1)
         if transform is not None:
-            densities += transform.log_slope(x).sum(axis=1)
+            densities += np.nansum(transform.log_slope(x), axis=1)
         return densities.sum() if missing is None else densities[~missing].sum()
 
     x = None if transform is None else data.x
@@ -82,7 +86,7 @@ def log_slopes(data, transform):
         return 0.0
 
     def weighted(x, weight):
-        slopes = transform.log_slope(x).sum(axis=1)
+        slopes = np.nansum(transform.log_slope(x), axis=1)
         return slopes.sum() if weight is None else weight @ slopes
 
     return hosts.sum_over_hosts(float(storage.total(weighted, data.x, data.weight)))

@@ -21,6 +21,7 @@ from kserket.inference.gaussian_mixture.parameters import (
 )
 from kserket.inference.gaussian_mixture.sweep import (
     expect,
+    fill,
     statistics_from_responsibilities,
     terms_of,
 )
@@ -246,7 +247,7 @@ def _kmeans_start(data, prior, num_components, standardize, rng, learner):
     """A run from k-means."""
     probabilities = None if data.log_prior is None else storage.apply(np.exp, data.log_prior)
     responsibilities = _clusters(
-        data.x,
+        filled(data),
         data.variance,
         num_components,
         rng,
@@ -321,6 +322,18 @@ def _center_and_scale(x, variance):
         spread = spread + np.asarray(variance, np.float64).mean(axis=0)
     varies = varying(center, spread)
     return center, np.sqrt(np.where(varies, spread, spread[varies].max(initial=0.0) or 1.0))
+
+
+def filled(data):
+    """x (N, D) of `Blocks`, in gaps what is expected where all data are one Gaussian."""
+    if not data.has_gaps:
+        return data.x
+    if data.filled is None:
+        whole = np.ones((len(data.x), 1))
+        parts = data.x, data.variance
+        sums = statistics_from_responsibilities(data.prior, whole, *parts, data.sample_weight)
+        data.filled = fill(maximize(data.prior, sums), *parts)
+    return data.filled
 
 
 def num_starts(num_features):

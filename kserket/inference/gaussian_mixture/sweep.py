@@ -5,6 +5,7 @@ import numpy as np
 from kserket import storage
 from kserket.hosts import any_host, sum_over_hosts
 from kserket.inference import quadratic_form
+from kserket.inference.gaussian_mixture import gaps
 from kserket.inference.gaussian_mixture.blocks import Blocks, Prediction
 from kserket.inference.gaussian_mixture.parameters import (
     Statistics,
@@ -15,6 +16,7 @@ from kserket.inference.gaussian_mixture.parameters import (
 
 NEGLIGIBLE_LOG = -40.0  # a responsibility that vanishes in rounding beside the largest
 LOWEST_LOG = -500.0  # exp of less is slower
+COMPLETIONS = 3  # of gaps by classes that are given, from the prior on
 
 
 def log_likelihood(state, x, variance=None, chunk_size=None):
@@ -24,7 +26,7 @@ def log_likelihood(state, x, variance=None, chunk_size=None):
 
     Args:
         state: `State`.
-        x: (N, D) data, or the means of Gaussian data.
+        x: (N, D) data, or the means of Gaussian data; NaN in cells that were not observed.
         variance: (N, D) or None. Rows that hold an infinite variance say nothing: theirs is 0.
         chunk_size: How many rows to work on at a time.
 
@@ -105,15 +107,26 @@ def statistics_from_responsibilities(
         `Statistics` without log evidence (nan), which only a state has.
     """
     data = Blocks(prior, x, variance, None, sample_weight, chunk_size, memory=0)
-    moments = data.form.no_moments(responsibilities.shape[1])
-    weight = 0.0
-    for rows, block in data.blocks():
-        weighted = np.array(storage.read(responsibilities, rows), np.float64).T
-        if block.weight is not None:
-            weighted *= block.weight
-        data.form.add_moments(moments, weighted, block.data)
-        weight += block.total_weight
-    return Statistics(*data.form.unpack(moments), np.nan, weight)
+    number = responsibilities.shape[1]
+    belief = prior.normal_wishart
+    for _ in range(COMPLETIONS):
+        moments, completed, weight = data.form.no_moments(number), None, 0.0
+        for rows, block in data.blocks():
+            weighted = np.array(storage.read(responsibilities, rows), np.float64).T
+            if block.weight is not None:
+                weighted *= block.weight
+            data.form.add_moments(moments, weighted, block.data)
+            weight += block.total_weight
+            if block.gaps is not None:
+                if len(belief.mean) < number:  # that of all components before data
+                    belief = type(belief)(*(np.repeat(part, number, axis=0) for part in belief))
+                parts = gaps.Completions(block.gaps, belief, prior.mean)
+                completed = _add_completed(completed, weighted, block.gaps, parts)
+        found = Statistics(*_together(data.form.unpack(moments), completed), np.nan, weight)
+        if completed is None:
+            break
+        belief = maximize(prior, found).normal_wishart
+    return found
 
 
 def climb(data, prior, state, num_sweeps, tolerance=None, callback=None):
@@ -152,11 +165,16 @@ def expect(data, prior, state, terms):
     """One pass over the data, of all hosts: `Statistics` under the state, and its bound."""
     log_weights = expected_log_weights(state)
     moments = data.form.no_moments(len(state.mean))
+    completed = None
     log_evidence = weight = 0.0
     for _, block in data.blocks():
         joint = data.form.log_density(terms, block.data, data.buffer(len(state.mean), block))
         if block.missing is not None:
             joint[:, block.missing] = 0.0
+        if block.gaps is not None:
+            parts = gaps.Completions(block.gaps, state.normal_wishart, prior.mean)
+            for part in parts:
+                joint[:, block.gaps.rows[part.rows]] = part.log_density
         joint += log_weights[:, None] if block.log_prior is None else block.log_prior
         peak = joint.max(axis=0)
         joint -= peak
@@ -169,9 +187,12 @@ def expect(data, prior, state, terms):
             log_evidence += (np.log(total) + peak) @ block.weight
             joint *= block.weight / total
         data.form.add_moments(moments, joint, block.data)
+        if block.gaps is not None:
+            completed = _add_completed(completed, joint, block.gaps, parts)
         weight += block.total_weight
     moments, log_evidence, weight = sum_over_hosts((moments, float(log_evidence), float(weight)))
-    sums = Statistics(*data.form.unpack(moments), log_evidence, weight)
+    sums = _together(data.form.unpack(moments), completed)
+    sums = Statistics(*sums, log_evidence, weight)
     divergence = terms.divergence.sum()
     if data.log_prior is None:
         divergence += weight_divergence(prior, state, log_weights)
@@ -181,6 +202,55 @@ def expect(data, prior, state, terms):
 def terms_of(data, before, state):
     """What the E step and the bound need to know of a state; `before` are the `PriorTerms`."""
     return data.form.terms(state.normal_wishart, before.belief.mean[0], before)
+
+
+def fill(state, x, variance=None, log_prior=None):
+    """Data with what is expected in their gaps.
+
+    Args:
+        state: `State`.
+        x: (N, D), NaN in gaps.
+        variance: (N, D) or None.
+        log_prior: (N, K) log class probabilities used instead of the mixing weights, or None.
+
+    Returns:
+        (N, D) float64; `x` itself where it has no gaps.
+    """
+    x = np.asarray(x, np.float64)
+    rows_with_gaps = gaps.of_block(x)
+    if rows_with_gaps is None:
+        return x
+    found, filled = rows_with_gaps.rows, x.copy()
+    parts = (None if part is None else part[found] for part in (variance, log_prior))
+    weights = np.exp(log_responsibilities(state, x[found], *parts)[0]).T
+    origin = np.zeros(x.shape[1])
+    for part in gaps.Completions(rows_with_gaps, state.normal_wishart, origin):
+        expected = np.einsum("kg,kgi->gi", weights[:, part.rows], part.values)
+        places = found[part.rows]
+        filled[places] = np.where(np.isnan(x[places]), expected, x[places])
+    return filled
+
+
+def _add_completed(sums, weights, rows, parts):
+    """Sums (K, D) and scatters (K, D, D), or None before any, with the moments of `Gaps` added.
+
+    Weights are those of the block, (K, C).
+    """
+    num_components, num_features = len(weights), rows.deviations.shape[1]
+    if sums is None:
+        square = (num_components, num_features, num_features)
+        sums = np.zeros(square[:2]), np.zeros(square)
+    for part in parts:
+        gaps.add_moments(*sums, weights[:, rows.rows], rows, part)
+    return sums
+
+
+def _together(whole, completed):
+    """Counts, sums and scatters of rows without gaps, and of those with, if there are any."""
+    if completed is None:
+        return whole
+    counts, sums, scatters = whole
+    return counts, sums + completed[0], scatters + completed[1]
 
 
 def _exponentiate(joint):
