@@ -97,9 +97,14 @@ def _info(args):
 
 
 def _predict(args):
+    from kserket.core.columns import places_of
     from kserket.core.loading import load_graph
 
     graph, data = load_graph(args.file), read_data(args.data)
+    if pathlib.Path(args.data).suffix == ".csv" and len(graph.observations) == 1:
+        ((name, observation),) = graph.observations.items()
+        places = places_of(observation.columns, _header(_lines(args.data)), name)
+        data = data if places is None else data[:, places]
     wanted = args.outputs or [graph.names[top] for top in graph.tops]
     answers = graph.predict(data, outputs=wanted)
     if args.classes:
@@ -153,13 +158,22 @@ def read_data(path: str) -> Any:
     raise ValueError(f"Data are read from .npy, .npz or .csv files. Received: {path}")
 
 
-def _read_csv(path):
+def _lines(path):
+    """The cells of a .csv file, line by line."""
     import csv
 
     with open(path, encoding="utf-8-sig", newline="") as file:
-        rows = [row for row in csv.reader(file) if row]
-    if rows and any(_number(cell) is None for cell in rows[0]):
-        rows = rows[1:]  # the names of the columns
+        return [row for row in csv.reader(file) if row]
+
+
+def _header(rows):
+    """The names of the columns, or None."""
+    return rows[0] if rows and any(_number(cell) is None for cell in rows[0]) else None
+
+
+def _read_csv(path):
+    rows = _lines(path)
+    rows = rows if _header(rows) is None else rows[1:]
     numbers = [[_number(cell) for cell in row] for row in rows]
     for index, row in enumerate(numbers):
         if len(row) != len(numbers[0]) or None in row:

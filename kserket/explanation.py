@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from kserket import bow, cnn, mlda, mm, vae, views
 from kserket.arrays import as_numbers
+from kserket.core.columns import names_of
 from kserket.core.graph import Graph
 from kserket.core.messages import missing_rows
 from kserket.core.options import check_positive_int, shown
@@ -156,10 +157,10 @@ def explain(
     Args:
         graph: A graph that has learned; classes are those of its module at the top.
         observation: Name of the observation to explain them by; needed where there are several.
-        x: Data (N, D), in place of those of the observation: a DataFrame names its columns.
+        x: Data (N, D), in place of those of the observation.
         probabilities: Class probabilities (N, K) of these data. None takes those of the last update
             for the observation's own data, and asks `graph.predict` for others.
-        names: Names of the D features.
+        names: Names of the D features; None takes those of the columns of a DataFrame.
 
     Returns:
         An `Explanation`: print it, `plot()` it, or `to_frame()`.
@@ -191,7 +192,7 @@ def explain(
     source = _observation(graph, observation)
     probabilities = _probabilities(graph, source, x, probabilities)
     if names is None:
-        names = getattr(x, "columns", None)
+        names = source.columns or names_of(x)
     if names is None and isinstance(source, bow.BoW):
         names = source.words
     data = source.data if x is None else source.read_samples(x, graph.names[source])

@@ -53,10 +53,19 @@ class Beliefs:
         if isinstance(module, Observation):
             predictions = list(self.boxes[module].backward.values())
             if not predictions:
-                raise ValueError(f"No module predicts {module.get_name()}: nothing reads it.")
+                raise ValueError(nothing_predicts(module))
             return np.mean([np.asarray(prediction) for prediction in predictions], axis=0)
         inference = self.inferences[module]
         return np.array(inference.evidence if inference.posterior is None else inference.posterior)
+
+
+def nothing_predicts(observation):
+    """Words on an observation of which its readers send nothing down."""
+    readers = ", ".join(sorted(reader.get_name() for reader in observation.readers))
+    return (
+        f"No module predicts {observation.get_name()}: {readers} only reads it. "
+        "Connect a module to it that sends down what it expects, such as a VAE or a mixture."
+    )
 
 
 def pass_messages(graph, data, max_passes, tolerance):

@@ -6,6 +6,7 @@ from typing import Any
 
 from kserket.core.attributes import Fixed
 from kserket.core.checking import check_data, has_gaps
+from kserket.core.columns import in_order, names_of
 from kserket.core.devices import current_strategy
 from kserket.core.host_group import group_of
 from kserket.core.mailbox import DataBox
@@ -29,6 +30,10 @@ class Observation(Module):
             as samples that were not observed here. Single cells (N, D) may be NaN, too, if modules
             that read them can do without (`reads_gaps`): mixtures. Otherwise NaN is an error.
 
+    Attributes:
+        columns: Names of the columns where the data are a DataFrame, else None. DataFrames that
+            come later are read by these names, in whatever order their columns stand.
+
     Messages:
         Forward: the data. Backward: kept, and ignored.
 
@@ -50,15 +55,24 @@ class Observation(Module):
                 "later give the first of them now, and the others by set_data() or "
                 "set_forward_msg()."
             )
+        columns = names_of(data)
         data = check_data(data, name, bool(allow_missing), allow_gaps=bool(allow_missing))
         super().__init__(name, learnable=False)
+        self.columns = columns
         self.allow_missing = bool(allow_missing)
         self.set_forward_msg(data)
-        del self._arguments  # they hold the data
+        self._arguments = (), self._given()  # without the data
 
     def get_config(self) -> dict[str, Any]:
         """Everything but the data, which the constructor takes as `data`."""
         return {"name": self.name, "allow_missing": self.allow_missing}
+
+    def get_state(self) -> dict[str, Any]:
+        return {**super().get_state(), "columns": self.columns}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        super().set_state(state)
+        self.columns = state.get("columns", self.columns)
 
     @property
     def data(self) -> Array:
@@ -83,6 +97,8 @@ class Observation(Module):
                 samples. Then nothing is changed.
         """
         check_flag(same_samples=same_samples)
+        columns = self.columns or names_of(data)
+        data = in_order(data, self.columns, self.get_name())
         data = check_data(data, self.get_name(), self.allow_missing, self._may_have_gaps())
         self._check_readers_take(data)
         if not same_samples:
@@ -95,6 +111,7 @@ class Observation(Module):
                 f"as many. Received: {len(data)}"
             )
         self.set_forward_msg(data)
+        self.columns = columns
 
     def shard(self) -> slice:
         """Keeps the share of the rows that is this host's, where all hosts were given the same.
@@ -132,6 +149,7 @@ class Observation(Module):
         Returns:
             Array (N, ...).
         """
+        data = in_order(data, self.columns, name)
         return check_data(data, name, True, allow_gaps=self._readers_take_gaps())
 
     def check_reader(self, reader: Module) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from kserket import storage
 from kserket.core import messages
-from kserket.core.beliefs import pass_messages
+from kserket.core.beliefs import nothing_predicts, pass_messages
 from kserket.core.learning_module import check_learned
 from kserket.core.observation import Observation
 from kserket.core.options import check_classes
@@ -66,6 +66,9 @@ def _conclude(graph, data, wanted, max_passes, tolerance):
         beliefs = pass_messages(graph, data, max_passes, tolerance)
         return [beliefs.answer(module) for module in wanted], beliefs.change
     answers, change = settled
+    silent = next((module for module in wanted if module not in answers), None)
+    if silent is not None:
+        raise ValueError(nothing_predicts(silent))
     return [answers[module] for module in wanted], change
 
 
