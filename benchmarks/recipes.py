@@ -15,7 +15,7 @@ both of new images where there are some, and a UMAP of gradients (of pixels belo
 scikit-learn's mixture. MNIST is a sample of the training images; new ones are the first 2,000 of
 the test set.
 
-table: the recipe; with --missing that share of the cells, drawn anew for each seed, is left out,
+table: the recipe; with --missing a share of the cells, another one for each seed, is left out,
 and the adjusted Rand index is printed beside those of the recipe and of scikit-learn's mixture of
 the table with its gaps filled in by means, by neighbors and by `IterativeImputer`.
 
