@@ -191,7 +191,7 @@ class _Tracer:
             terms[module] = terms[module]._replace(**{entry: tensor})
         unreadable = {}
         for module, part in data.items():
-            gaps = all(reader.reads_gaps for reader in module.readers)
+            gaps = module.allow_missing and all(reader.reads_gaps for reader in module.readers)
             rows, number = _unreadable_rows(part, gaps), self.row_sets[module]
             unreadable[number] = rows | unreadable[number] if number in unreadable else rows
         data = {m: _fill(part, unreadable[self.row_sets[m]]) for m, part in data.items()}

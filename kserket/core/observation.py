@@ -143,14 +143,14 @@ class Observation(Module):
         """New samples as `Graph.predict` and others read them. Changes nothing.
 
         Args:
-            data: What the constructor takes; rows may be missing.
+            data: What the constructor takes; rows may be missing, cells where `allow_missing`.
             name: What they are called in errors.
 
         Returns:
             Array (N, ...).
         """
         data = in_order(data, self.columns, name)
-        return check_data(data, name, True, allow_gaps=self._readers_take_gaps())
+        return check_data(data, name, True, allow_gaps=self._may_have_gaps())
 
     def check_reader(self, reader: Module) -> None:
         """Checks that a module can read the data; called when it is connected.
@@ -170,11 +170,7 @@ class Observation(Module):
         )
 
     def _may_have_gaps(self):
-        return self.allow_missing and self._readers_take_gaps()
-
-    def _readers_take_gaps(self):
-        """Whether all that read the data can do without single cells."""
-        return all(reader.reads_gaps for reader in self._readers)
+        return self.allow_missing and all(reader.reads_gaps for reader in self._readers)
 
     def _check_readers_take(self, data):
         """Raises ValueError if samples are of another shape than a reader was built for."""
