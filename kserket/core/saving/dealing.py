@@ -6,6 +6,7 @@ from kserket import hosts
 from kserket.core import messages
 from kserket.core.learning_module import LearningModule
 from kserket.core.module import Module
+from kserket.core.observation import Observation
 from kserket.core.saving import archive
 from kserket.core.saving.codec import Unpacker
 
@@ -53,7 +54,8 @@ def dealing_out(graph, paths):
 
 def _can_be_dealt_out(module):
     """Whether a module keeps nothing of samples but messages and `samples_in_state`."""
-    plain = type(module).get_state in (Module.get_state, LearningModule.get_state)
+    known = Module.get_state, LearningModule.get_state, Observation.get_state
+    plain = type(module).get_state in known
     return (plain or module.learns_over_hosts) and not module.holds_data and not module.num_rows
 
 
