@@ -100,10 +100,11 @@ def _predict(args):
     from kserket.core.columns import places_of
     from kserket.core.loading import load_graph
 
-    graph, data = load_graph(args.file), read_data(args.data)
-    if pathlib.Path(args.data).suffix == ".csv" and len(graph.observations) == 1:
+    graph = load_graph(args.file)
+    data, header = _read(args.data)
+    if header is not None and len(graph.observations) == 1:
         ((name, observation),) = graph.observations.items()
-        places = places_of(observation.columns, _header(_lines(args.data)), name)
+        places = places_of(observation.columns, header, name)
         data = data if places is None else data[:, places]
     wanted = args.outputs or [graph.names[top] for top in graph.tops]
     answers = graph.predict(data, outputs=wanted)
@@ -147,33 +148,30 @@ def read_data(path: str) -> Any:
     Raises:
         ValueError: If the file is of another kind or holds no numbers.
     """
+    return _read(path)[0]
+
+
+def _read(path):
+    """What `read_data` returns, and the names of the columns of a .csv file, or None."""
     suffix = pathlib.Path(path).suffix
     if suffix == ".npy":
-        return np.load(path, allow_pickle=False)
+        return np.load(path, allow_pickle=False), None
     if suffix == ".npz":
         with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
+            return dict(arrays), None
     if suffix == ".csv":
         return _read_csv(path)
     raise ValueError(f"Data are read from .npy, .npz or .csv files. Received: {path}")
 
 
-def _lines(path):
-    """The cells of a .csv file, line by line."""
+def _read_csv(path):
     import csv
 
     with open(path, encoding="utf-8-sig", newline="") as file:
-        return [row for row in csv.reader(file) if row]
-
-
-def _header(rows):
-    """The names of the columns, or None."""
-    return rows[0] if rows and any(_number(cell) is None for cell in rows[0]) else None
-
-
-def _read_csv(path):
-    rows = _lines(path)
-    rows = rows if _header(rows) is None else rows[1:]
+        rows = [row for row in csv.reader(file) if row]
+    header = None
+    if rows and any(_number(cell) is None for cell in rows[0]):
+        header, *rows = rows
     numbers = [[_number(cell) for cell in row] for row in rows]
     for index, row in enumerate(numbers):
         if len(row) != len(numbers[0]) or None in row:
@@ -181,7 +179,7 @@ def _read_csv(path):
                 f"{path}: each line needs {len(numbers[0])} numbers separated by commas, as the "
                 f"first has. Sample {index} is: {','.join(rows[index])[:80]}"
             )
-    return np.array(numbers, dtype="float64")
+    return np.array(numbers, dtype="float64"), header
 
 
 def _number(cell):

@@ -9,6 +9,7 @@ import numpy as np
 from kserket import storage
 from kserket.arrays import as_numbers
 from kserket.core import messages
+from kserket.core.checking import has_gaps
 from kserket.core.graph import Graph
 from kserket.core.named_inputs import named_inputs
 from kserket.core.options import check_positive_int, check_seed, shown
@@ -96,7 +97,8 @@ def select_components(
 
     Args:
         x: Array (N, D), a `Gaussian` message, or a dict of `x` and `variance`; or a graph that has
-            learned and holds one `GMM`, or such a module: what its mixture reads is compared then.
+            learned and holds one `GMM`, or such a module: then mixtures of what it reads, with its
+            curves, gaps and priors, are compared.
         components: Numbers of components to compare.
         num_splits: How many random parts, two or more.
         seed: Integer that determines splits and starts.
@@ -118,7 +120,10 @@ def select_components(
             "`components` must hold a number at least, and `num_splits` be 2 or more. "
             f"Received: {shown(components)}, {num_splits}"
         )
-    parts = _read(x)
+    mixture = _mixture(x)
+    parts = _read(x if mixture is None else mixture.get_messages()[0][0])
+    if mixture is not None:
+        options = {"allow_missing": has_gaps(parts["x"]), **_options(mixture), **options}
     size = len(parts["x"])
     if size < 2 * HELD_OUT:
         raise ValueError(f"There must be {2 * HELD_OUT} samples or more. Received: {size}")
@@ -153,8 +158,8 @@ def _compare(parts, number, splits, options):
     )
 
 
-def _read(x):
-    """Dict of x (N, D) and perhaps variance (N, D), rows that say nothing left out."""
+def _mixture(x):
+    """The `GMM` of a graph, or the module itself; None of data."""
     if isinstance(x, Graph):
         mixtures = [module for module in x.modules if isinstance(module, GMM)]
         if len(mixtures) != 1:
@@ -162,8 +167,19 @@ def _read(x):
                 f"The graph must hold one GMM. It holds {len(mixtures)}. Pass one of them."
             )
         (x,) = mixtures
-    if isinstance(x, GMM):
-        (x,), _ = x.get_messages()
+    return x if isinstance(x, GMM) else None
+
+
+def _options(mixture):
+    """The options of a `GMM` that say what data are to it."""
+    model = mixture.model
+    names = ("power_transform", "resolution", *model.hyper_parameters)
+    config = model.get_config()
+    return {name: config[name] for name in names}
+
+
+def _read(x):
+    """Dict of x (N, D) and perhaps variance (N, D), rows that say nothing left out."""
     parts = dict(named_inputs(x, "variance"))
     x, missing = parts["x"], None
     if isinstance(x, messages.Gaussian):

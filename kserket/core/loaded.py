@@ -225,6 +225,7 @@ _OF_FAMILIES = {
     "losses": lambda value: _is_list(value, _is_real),
     "lengths": _or_none(_is_lengths),
     "held": _or_none(_is_message),
+    "columns": _or_none(lambda value: _is_list(value, lambda name: isinstance(name, str))),
     "num_last": is_whole,
 }
 

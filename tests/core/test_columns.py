@@ -73,6 +73,15 @@ def test_the_command_reads_a_csv_by_its_header(path, tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "same.npy"), np.load(tmp_path / "other.npy"))
 
 
+@pytest.mark.parametrize("columns", [5, "abc", [1, 2, 3], ["a", None]])
+def test_a_file_with_other_columns_is_refused(columns, tmp_path):
+    graph = srk.recipes.table(FRAME, K=3, seed=0)
+    graph["table"].columns = columns
+    graph.save(tmp_path / "table.kserket")
+    with pytest.raises(ValueError, match="cannot have columns="):
+        srk.load_graph(tmp_path / "table.kserket")
+
+
 def test_numbered_columns_go_by_their_place():
     observation = srk.Observation(Frame(X, range(3)))
     assert observation.columns is None

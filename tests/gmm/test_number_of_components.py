@@ -185,6 +185,17 @@ def test_select_components(data):
         srk.select_components(data.x, [2], inits=3)
 
 
+def test_select_components_reads_a_graph_as_its_mixture_does(data):
+    x = data.x.copy()
+    x[::9, 1] = np.nan
+    graph = srk.recipes.table(x, K=2, seed=0)
+    graph.fit(1, verbose=0)
+    options = {"num_splits": 2, "seed": 0, "n_init": 1}
+    table = srk.select_components(graph, [2, K], **options)
+    options |= {"power_transform": True, "allow_missing": True}
+    assert repr(table) == repr(srk.select_components(x, [2, K], **options))
+
+
 def test_chain_that_learns_with_the_mixture_needs_the_number(data):
     gmm1, mm1 = gmm.GMM(None, itr=3, save_dir=None), mm.MarkovModel(joint=True, save_dir=None)
     gmm1.connect(srk.Observation(data.x))

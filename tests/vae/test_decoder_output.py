@@ -98,7 +98,7 @@ NOISES = [keras.layers.Dropout(0.3), keras.layers.GaussianNoise(0.1)]
 def test_noise_behind_a_sigmoid_warns(noise):
     layers = [keras.Input((L,)), dense(activation="sigmoid"), noise]
     model = make(keras.Sequential([*layers, keras.layers.Reshape((4, 4, 1))]))
-    with pytest.warns(UserWarning, match="last sigmoid returns.*Put them in front"):
+    with pytest.warns(UserWarning, match="follow the decoder's last sigmoid.*Move them in front"):
         model.build((None, 4, 4, 1))
     before = [keras.Input((L,)), noise, dense(activation="sigmoid")]
     make(keras.Sequential([*before, keras.layers.Reshape((4, 4, 1))])).build((None, 4, 4, 1))

@@ -64,9 +64,9 @@ class Propagation(DataExport, metaclass=abc.ABCMeta):
                 and decoder_output.activation_of(*end, training=True) != self._activation
             ):
                 warnings.warn(
-                    f"In training, layers such as dropout change what the decoder's last "
-                    f"{decoder_output.PROBABILITIES[self._activation]} returns, and that is no "
-                    "probability then. Put them in front of it.",
+                    "Layers such as dropout follow the decoder's last "
+                    f"{decoder_output.PROBABILITIES[self._activation]}, so that in training it "
+                    "returns no probabilities. Move them in front of it.",
                     stacklevel=2,
                 )
         if self.likelihood == "gaussian":
