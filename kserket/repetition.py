@@ -14,6 +14,8 @@ from kserket.core.graph import Graph
 from kserket.core.options import check_nonnegative_int, check_positive_int, shown
 from kserket.typing import Array
 
+_OF_WHOLE = "log_likelihood", "bound"  # figures of a whole graph
+
 
 class Repetition(NamedTuple):
     """What `repeat` found: one entry for each run.
@@ -22,7 +24,8 @@ class Repetition(NamedTuple):
         seeds: List of R seeds.
         histories: List of R dicts, as `Graph.fit` returns them in `history`.
         scores: List of R dicts of the "log_likelihood" of the whole graph, mean log p(x) of the
-            data that were learned from; empty where it is not known, see `Graph.evaluate`.
+            data that were learned from, or its "bound"; empty where neither is known, see
+            `Graph.evaluate`.
         make_graph: The function that made the graphs.
         options: Dict of what `fit` was given.
     """
@@ -43,20 +46,20 @@ class Repetition(NamedTuple):
         names = dict.fromkeys(name for run in runs for name in run)
         return {name: np.array([run.get(name, np.nan) for run in runs]) for name in names}
 
-    def best(self, figure: str = "log_likelihood") -> int:
+    def best(self, figure: str | None = None) -> int:
         """The seed of the run with the highest figure; the first of equal ones.
 
         Args:
-            figure: Name of one of `figures`. "log_likelihood" is that of the whole graph.
+            figure: Name of one of `figures`. None is that of `scores`.
 
         Raises:
             KeyError: If no run has such a figure.
         """
-        figures = self.figures
+        figures, hint = self.figures, ""
+        if figure is None:
+            figure = next((name for name in _OF_WHOLE if name in figures), _OF_WHOLE[0])
+            hint = " It, or its bound, is known of some graphs, see Graph.evaluate."
         if not isinstance(figure, str) or figure not in figures:
-            hint = ""
-            if figure == "log_likelihood":
-                hint = " It is known of graphs of which it is exact, see Graph.evaluate."
             raise KeyError(f"No run has the figure {shown(figure)}.{hint} Known: {list(figures)}")
         values = figures[figure]
         return self.seeds[int(np.argmax(np.where(np.isnan(values), -np.inf, values)))]
@@ -212,11 +215,11 @@ def _run(make_graph, seed, options):
     history = graph.fit(verbose=0, **options).history
     x = {name: module.data for name, module in graph.observations.items()}
     scores, learners = graph.evaluate(x), set(graph.modules) - set(graph.observations.values())
-    names = ["log_likelihood"]
-    if len(learners) == 1:  # then it is that of the whole graph
-        names.append(f"{graph.names[learners.pop()]}/log_likelihood")
-    whole = next((scores[name] for name in names if name in scores), None)
-    return dict(history), {} if whole is None else {"log_likelihood": whole}
+    whole = {name: scores[name] for name in _OF_WHOLE if name in scores}
+    if not whole and len(learners) == 1:  # then its own is that of the whole graph
+        own = scores.get(f"{graph.names[learners.pop()]}/log_likelihood")
+        whole = {} if own is None else {"log_likelihood": own}
+    return dict(history), whole
 
 
 def _checked(graph, make_graph):

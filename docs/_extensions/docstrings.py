@@ -6,9 +6,9 @@ import re
 HOOKS = """
     build_model check check_observed check_options check_parameters class_log_densities evaluate
     extract figures forget_samples generate get_config from_config get_parameters get_state infer
-    infer_learned joint_class_log_densities joint_log_likelihood learn learn_features read
-    read_samples set_parameters set_state settings tensor_decode tensor_generate tensor_infer terms
-    text_files update widen write_below
+    infer_learned joint_class_log_densities joint_log_likelihood latent_bound learn learn_features
+    read read_samples set_parameters set_state settings tensor_decode tensor_generate tensor_infer
+    terms text_files update widen write_below
 """.split()
 # What modules say to graphs, and models to Keras.
 PLUMBING = """

@@ -191,8 +191,9 @@ class Graph(CallbackTarget):
                 kept. A call that had finished returns at once; with more rounds it runs those
                 that are left.
             n_init: Number of runs from different random numbers, before the one that stays: the
-                best of them by log p(x) of the whole graph (`log_likelihood` of `evaluate`), once
-                more. The first has the numbers that the graph has anyway. None is that one alone.
+                best of them by log p(x) of the whole graph (`log_likelihood` of `evaluate`, or
+                `bound` where a VAE takes part), once more. The first has the numbers that the graph
+                has anyway. None is that one alone.
             n_jobs: Number of processes for these runs; None runs them one after another. A script
                 that asks for several needs `if __name__ == "__main__":`.
 
@@ -314,7 +315,9 @@ class Graph(CallbackTarget):
             losses and log-likelihoods are means over samples, in nats. `log_likelihood`, without
             a name before it, is that of the whole graph, log p(x) with all classes and states
             summed out. It is there where it is exact: a Markov
-            model or topics over mixtures, a Markov model over topics.
+            model or topics over mixtures, a Markov model over topics. Where a VAE takes part, it is
+            a lower bound, estimated from draws of z that are the same in every call, and called
+            `bound`.
         """
         check_unchanged(self.tops, self.names)
         check_positive_int(max_passes=max_passes)
@@ -336,8 +339,7 @@ class Graph(CallbackTarget):
                 classes = inference.posterior.classes
                 scores |= metrics.clustering_scores(y_true, classes)
             figures |= {f"{self.names[module]}/{name}": value for name, value in scores.items()}
-        whole = joint.log_likelihood(self, beliefs)
-        return figures if whole is None else {**figures, "log_likelihood": whole}
+        return figures | joint.score(self, beliefs)
 
     def generate(
         self,

@@ -135,12 +135,26 @@ class Hooks(Messenger):
         """
         return None
 
+    @hook
+    def latent_bound(self, *data: Any) -> Floats | None:
+        """E_q[log p(x|z)] + H(q) of a module that sends up q(z|x), for a bound of a whole graph.
+
+        Args:
+            *data: As in `infer`; a prior is not looked at.
+
+        Returns:
+            Float64 array (N,) in nats, 0 where a sample is missing; None (the default) where it is
+            not known.
+        """
+        return None
+
     def joint_class_log_densities(self, data: Any, below: list[Any]) -> Floats | None:
         """log p(everything below | its class), as `class_log_densities` if it reads observations.
 
         Args:
             data: What `read` returned.
-            below: For each input what this hook gives there, (N, K); None of an observation.
+            below: For each input what this hook gives there, (N, K); its `latent_bound`, (N,), of
+                a module that sends up q(z|x); None of an observation.
 
         Returns:
             Float64 array (N, K) in nats; None where it is not known exactly.
@@ -149,11 +163,11 @@ class Hooks(Messenger):
         return call(self.class_log_densities, data) if is_known else None
 
     def joint_log_likelihood(self, data: Any, below: list[Any]) -> Floats | None:
-        """log p(everything below) of a module that reads modules of classes.
+        """log p(everything below) of the module at the top.
 
         Args:
             data: What `read` returned.
-            below: For each input its `joint_class_log_densities`, (N, K); None of an observation.
+            below: As in `joint_class_log_densities`.
 
         Returns:
             Float64 array (N,) in nats, parts whose sum is the log likelihood of all samples; None

@@ -28,6 +28,7 @@ class Module(Configurable, Hooks):
     | `infer()` | `Graph.predict` and `Graph.evaluate` of new data |
     | `evaluate()` | figures of its own in `Graph.evaluate` |
     | `class_log_densities()`, `joint_log_likelihood()` | the likelihood of a whole graph there |
+    | `latent_bound()` | a bound of it, where a module sends up q(z given x) |
     | `generate()` | `Graph.generate` |
     | `tensor_infer()`, `terms()` | `Graph.export`, and `Graph.predict` compiled |
     | `tensor_decode()`, `tensor_generate()` | the signatures `decode` and `generate` of an export |

@@ -1,4 +1,4 @@
-"""Several runs of a graph from other random numbers; the best of them by log p(x) is chosen."""
+"""Several runs of a graph from other random numbers; the best by log p(x), or its bound, stays."""
 
 import copy
 import json
@@ -27,7 +27,7 @@ def choose_start(graph, n_init, n_jobs, backup=None, **options):
         **options: Of `Graph.fit`: `rounds`, `tolerance`, `schedule`.
 
     Raises:
-        ValueError: If nothing says how probable the data are in the whole graph.
+        ValueError: If nothing says how probable the data are in the whole graph, not even a bound.
     """
     if n_init is None or n_init == 1:
         return
@@ -97,21 +97,22 @@ def _copy(graph, data):
 
 
 def _score(graph, start, options):
-    """Mean log p(x) after a run."""
+    """Mean log p(x) after a run, or its bound."""
     for module in graph.modules:
         if isinstance(module, LearningModule):
             module.start = start
     graph.fit(verbose=0, **options)
     x = {name: module.data for name, module in graph.observations.items()}
     figures = graph.evaluate(x)
-    if "log_likelihood" not in figures:
+    score = figures.get("log_likelihood", figures.get("bound"))
+    if score is None:
         raise ValueError(
-            "`n_init` chooses among runs by log p(x) of the whole graph, which evaluate() gives "
-            f"where it is known: see concepts. Received: n_init for {graph!r}. Choose by a figure "
-            "of its modules instead, over graphs of several seeds."
+            "`n_init` chooses among runs by log p(x) of the whole graph or a bound of it, which "
+            f"evaluate() gives where one is known: see concepts. Received: n_init for {graph!r}. "
+            "Choose by a figure of its modules instead, over graphs of several seeds."
         )
     if hosts.num_hosts() == 1:
-        return figures["log_likelihood"]
+        return score
     rows = max(len(part) for part in x.values())
-    total, rows = hosts.sum_over_hosts((rows * figures["log_likelihood"], rows))
+    total, rows = hosts.sum_over_hosts((rows * score, rows))
     return total / rows

@@ -317,10 +317,25 @@ class GMM(LearningModule):
         return {"log_likelihood": float(scores.mean())} if len(scores) else {}
 
     def class_log_densities(self, data: Any) -> Floats | None:
-        log_densities = self.model.component_log_density(data)
-        if data.missing is not None:
-            log_densities[data.missing] = 0.0
-        return log_densities
+        return _where_observed(self.model.component_log_density(data), data.missing)
+
+    def joint_class_log_densities(self, data: Any, below: list[Any]) -> Floats | None:
+        (latent,) = below
+        if latent is None:
+            return self.class_log_densities(data)
+        densities = None
+        if latent.ndim == 1:
+            densities = self.model.expected_component_log_density(data)
+        if densities is None:
+            return None
+        densities = storage.apply(np.add, densities, latent[:, None])
+        return _where_observed(densities, data.missing)
+
+    def joint_log_likelihood(self, data: Any, below: list[Any]) -> Floats | None:
+        densities = self.joint_class_log_densities(data, below)
+        if densities is None:
+            return None
+        return np.logaddexp.reduce(densities + np.log(self.model.mixing_weights), axis=1)
 
     def generate(self, latent: Any, num_samples: int, rng: np.random.Generator) -> list[Any]:
         x, _ = self.model.sample(num_samples, component=latent, seed=rng)
@@ -363,3 +378,10 @@ class GMM(LearningModule):
             "class_{mode}.txt": self.class_names(inference.posterior.classes),
             "mu_{mode}.txt": inference.downward[0],
         }
+
+
+def _where_observed(log_densities, missing):
+    """Log densities (N, K), 0 in rows that are missing."""
+    if missing is not None:
+        log_densities[missing] = 0.0
+    return log_densities

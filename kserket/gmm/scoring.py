@@ -128,6 +128,19 @@ class MixtureScoring(MixtureParameters):
             data.x,
         )
 
+    def expected_component_log_density(self, data: Any) -> Floats | None:
+        """A bound from below of E[log p(z | component)], z a Gaussian with the data's variance.
+
+        Args:
+            data: Checked data with a variance.
+
+        Returns:
+            (N, K) in nats; None where data pass through curves.
+        """
+        if self.power_transform is not None:
+            return None
+        return gaussian_gibbs.expected_log_predictive(self._fitted(), data.x, data.variance)
+
     def log_density(self, data: Any) -> Floats:
         """`log_likelihood` of checked data, (N,); missing rows have no meaning."""
         log_weights = np.log(self.mixing_weights)

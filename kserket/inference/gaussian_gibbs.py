@@ -119,16 +119,27 @@ def log_predictive(state, x):
         state: `gaussian_mixture.State`, such as `posterior_state` gives.
         x: (N, D) data; NaN in cells that were not observed.
     """
-    return gaps.over_patterns(state, x, _log_predictive)
+    return gaps.over_patterns(state, x, expected_log_predictive)
 
 
-def _log_predictive(state, x):
-    """`log_predictive` of data without gaps."""
+def expected_log_predictive(state, x, variance=None):
+    """A lower bound of what `log_predictive` is on average under N(x_n, diag(variance_n)).
+
+    Args:
+        state: As in `log_predictive`.
+        x: (N, D), without gaps.
+        variance: (N, D), or None for 0: then it is no bound, but the density itself.
+
+    Returns:
+        (N, K).
+    """
     components = state.normal_wishart
     factors = nw.cholesky(components.scatter)
-    return storage.apply(
-        lambda part: nw.log_predictive(components, np.asarray(part, np.float64), factors), x
-    )
+
+    def densities(x, variance):
+        return nw.log_predictive(components, np.asarray(x, np.float64), factors, variance)
+
+    return storage.apply(densities, x, variance)
 
 
 def log_joint(prior, x, assignments, num_components, log_prior=None):

@@ -156,20 +156,28 @@ def log_marginal_likelihood(prior, posterior, counts):
     return ratio - 0.5 * num_features * counts * LOG_2PI
 
 
-def log_predictive(stack, x, factors=None):
+def log_predictive(stack, x, factors=None, variance=None):
     """Student-t log density of a new datum, mean and precision integrated out (Bishop 10.81).
+
+    Of a datum that is itself a Gaussian q = N(x_n, diag(variance_n)) it is a lower bound of the
+    density's expectation under q: the Student t falls with log(1 + distance / freedom), which is
+    concave, so that no expectation is below its value at the expected distance.
 
     Args:
         stack: `NormalWishart` of K.
         x: (N, D).
         factors: (K, D, D) Cholesky factors of the scatters, where already known.
+        variance: (N, D), or None for 0.
 
     Returns:
-        (N, K) log p(x_n | component k).
+        (N, K) log p(x_n | component k), or the bound of its expectation.
     """
     if factors is None:
         factors = cholesky(stack.scatter)
-    return _student_t(stack, _distances(stack, x, factors), factors)
+    distances = _distances(stack, x, factors)
+    if variance is not None:
+        distances += variance @ np.diagonal(invert(factors), axis1=1, axis2=2).T
+    return _student_t(stack, distances, factors)
 
 
 def log_predictive_from_expected(stack, expected, factors):

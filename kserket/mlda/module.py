@@ -268,7 +268,9 @@ class MLDA(LearningModule):
 
     def joint_class_log_densities(self, documents: Any, below: list[Any]) -> Floats | None:
         """(N, K), known where a document has one topic, and no likelihood has a power but 1."""
-        if self.model.is_mixed or not np.allclose(self.model.terms().powers, 1.0):
+        if self.model.is_mixed or any(part is not None and part.ndim == 1 for part in below):
+            return None
+        if not np.allclose(self.model.terms().powers, 1.0):
             return None
         return self.model.topic_log_densities(documents, below)
 

@@ -288,6 +288,8 @@ class MarkovModel(LearningModule):
         return self.model.evaluate(data, return_dict=True)
 
     def joint_log_likelihood(self, data: Any, below: list[Any]) -> Floats | None:
+        if below[0].ndim == 1:
+            return None
         state = self.model.state
         evidence = reported_chain.state_evidence(below[0], state.reports)
         return markov_chain.smooth(

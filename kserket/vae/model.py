@@ -185,19 +185,43 @@ class VariationalAutoencoder(Autoencoder):
             ValueError: As in `fit`; or if `num_samples` is not a positive whole number, or `noise`
                 has another shape or is not finite.
         """
-        check_positive_int(num_samples=num_samples)
-        num_samples = int(num_samples)
         inputs = self._checked(x=x, mu=mu, mu_variance=mu_variance)
+        expected, kl = self._expected(inputs, num_samples, noise, seed)
+        return expected - self.kl_weight.numpy() * kl
+
+    def expected_log_likelihood(
+        self, x: ArrayLike, *, num_samples: int = 1, seed: Seed = None
+    ) -> Floats:
+        """Monte Carlo estimate of E_q[log p(x|z)] of each sample.
+
+        Args:
+            x: Array (N, ...).
+            num_samples: Draws of z per sample.
+            seed: Integer or `numpy.random.Generator`.
+
+        Returns:
+            Array (N,), in nats. Under the Bernoulli likelihood a value between 0 and 1 counts as
+            that share of ones: then it is no log density of x, but minus a cross-entropy.
+
+        Raises:
+            TypeError: As in `fit`.
+            ValueError: As in `fit`; or if `num_samples` is not a positive whole number.
+        """
+        return self._expected(self._checked(x=x), num_samples, None, seed)[0]
+
+    def _expected(self, inputs, num_samples, noise, seed):
+        """E_q[log p(x|z)], estimated, and the KL divergence: arrays (N,)."""
+        check_positive_int(num_samples=num_samples)
         shape = (len(inputs["x"]), self.latent_dim)
         if noise is None:
             rng = make_rng(seed)
-            noise = rng.standard_normal((num_samples, *shape)).astype("float32")
+            noise = rng.standard_normal((int(num_samples), *shape)).astype("float32")
         else:
             noise = check_noise(noise, *shape)
         inputs = in_single(inputs, self.likelihood)
-        draws = []
+        outputs, draws = self._propagate(inputs, training=False), []
         for epsilon in noise:
-            outputs = self._propagate(inputs, training=False, noise=epsilon)
-            reconstruction, kl = self._terms(inputs, outputs)
-            draws.append(-ops.convert_to_numpy(reconstruction + self.kl_weight * kl))
-        return np.mean(draws, axis=0)
+            decoded = self.decoder_output(self._latent(outputs["statistics"], epsilon))
+            cost, kl = self._terms(inputs, {**outputs, "decoded": decoded})
+            draws.append(-ops.convert_to_numpy(cost))
+        return np.mean(draws, axis=0), ops.convert_to_numpy(kl)

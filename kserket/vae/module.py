@@ -7,14 +7,17 @@ import keras
 import numpy as np
 from keras import ops
 
+from kserket import storage
 from kserket.core import messages, tensors
+from kserket.core.autoencoder.coding import CHUNK
 from kserket.core.autoencoder.module import FORMER_NAMES, AutoencoderModule
 from kserket.core.options import is_whole
 from kserket.core.registry import register_module
-from kserket.typing import Mode, PathLike
+from kserket.typing import Floats, Mode, PathLike
 from kserket.vae.data import read_prior
 from kserket.vae.model import VariationalAutoencoder
 
+_DRAWS = 10  # of each z, of which a bound of the graph is the mean
 _FORMER_ORDER = (
     *("latent_dim", "epoch", "name", "batch_size", "KLD_weight", "RE", "load_dir", "loss_step"),
 )
@@ -153,6 +156,29 @@ class VAE(AutoencoderModule):
         mean, variance = statistics
         evidence = messages.Gaussian(mean, data.filled(variance, np.float32(np.inf)))
         return evidence, data.filled(mean, data.prior["mu"])  # a missing row by what is expected
+
+    def latent_bound(self, data: Any) -> Floats:
+        x, scores = data.observed()["x"], np.zeros(len(data.x))
+        rng = np.random.default_rng(0)
+
+        def score(part):
+            _, variance = self.model.encode_unchecked(part)
+            entropy = 0.5 * np.log(2 * np.pi * np.e * variance.astype("float64")).sum(axis=1)
+            return entropy + self.model.expected_log_likelihood(part, num_samples=_DRAWS, seed=rng)
+
+        if len(x):
+            observed = slice(None) if data.missing is None else ~data.missing
+            scores[observed] = storage.apply(score, x, chunk_rows=CHUNK)
+        return scores
+
+    def joint_log_likelihood(self, data: Any, below: list[Any]) -> Floats | None:
+        if below[0] is not None:
+            return None
+        mean, variance = self.model.encode_unchecked(data.x)
+        expected = -0.5 * (np.log(2 * np.pi) + mean**2 + variance).sum(axis=1, dtype="float64")
+        if data.missing is not None:
+            expected[data.missing] = 0.0
+        return self.latent_bound(data) + expected
 
     def tensor_infer(self, inputs: list[Any], prior: Any) -> tensors.Inference:
         x = tensors.as_gaussian(inputs[0])
