@@ -1,15 +1,9 @@
-"""Passes along a Markov chain, step by step in logarithms, and in blocks of steps.
+"""Passes along a Markov chain, step by step in logarithms, compiled where numba is installed.
 
-`scans()` are the passes that go step by step, compiled where numba is installed. They are exact
-whatever the probabilities: a state that is excluded has log 0 = -inf, and one that is a thousand
-nats behind is not lost, but comes back when everything else is excluded later.
+They are exact whatever the probabilities: a state that is excluded has log 0 = -inf, and one that
+is a thousand nats behind is not lost, but comes back when everything else is excluded later.
 
-`best_path_in_blocks` is the Viterbi recursion for NumPy alone: all blocks of L steps advance side
-by side, first as (K, K) operators that say how a block's first state is best joined to the next
-block's, then, with what enters each block known, once more for the path itself.
-
-Reference: Rabiner (1989), A tutorial on hidden Markov models, eqs. 18-35; Särkkä and
-García-Fernández (2021), Temporal parallelization of Bayesian smoothers.
+Reference: Rabiner (1989), A tutorial on hidden Markov models, eqs. 18-35.
 """
 
 import functools
@@ -19,7 +13,6 @@ from typing import NamedTuple
 import numpy as np
 
 _UNDERFLOW = 1e-280  # sums below are computed again, term by term in logarithms
-_MAX_CELLS = 200_000  # of all operators of a step together
 
 
 class Scans(NamedTuple):
@@ -155,63 +148,3 @@ def _best_path(log_evidence, starts, log_initial, log_matrix, before, path):
     for t in range(len(log_evidence) - 1, -1, -1):
         path[t] = state
         state = before[t, state]
-
-
-def best_path_in_blocks(log_evidence, starts, log_initial, log_matrix):
-    """Viterbi in array operations on all blocks of steps at once.
-
-    Args:
-        log_evidence: (N, K).
-        starts: (N,) booleans, where a sequence starts.
-        log_initial: (K,) log P(first state).
-        log_matrix: (K, K) log P(next state = column | state = row).
-
-    Returns:
-        (N,) integers.
-    """
-    num_steps, num_states = log_evidence.shape
-    num_blocks = min(math.isqrt(num_steps), max(1, _MAX_CELLS // num_states**3))
-    length = -(-num_steps // num_blocks)
-    num_blocks = -(-num_steps // length)
-    evidence = np.zeros((num_blocks * length, num_states))
-    evidence[:num_steps] = log_evidence
-    evidence = evidence.reshape(num_blocks, length, num_states).swapaxes(0, 1)
-    ends = np.ones(num_blocks * length, bool)  # whether the next step starts a sequence
-    ends[: num_steps - 1] = starts[1:]
-    ends = ends.reshape(num_blocks, length).T
-    ending = [np.flatnonzero(row) for row in ends]
-
-    entering = np.tile(log_initial, (num_blocks, 1))
-    if num_blocks > 1:
-        with np.errstate(divide="ignore"):
-            operators = np.tile(np.log(np.eye(num_states)), (num_blocks, 1, 1))
-        for i in range(length):
-            operators = operators + evidence[i][:, None]
-            anew = operators[ending[i]].max(axis=2, keepdims=True) + log_initial
-            operators = (operators[..., None] + log_matrix).max(axis=2)
-            operators[ending[i]] = anew
-        for b in range(1, num_blocks):
-            entering[b] = (entering[b - 1][:, None] + operators[b - 1]).max(axis=0)
-
-    before = np.empty((length, num_blocks, num_states), np.int32)
-    score = entering
-    for i in range(length):
-        score = score + evidence[i]
-        through = score[..., None] + log_matrix
-        anew = score[ending[i]]
-        before[i] = through.argmax(axis=1)
-        score = np.take_along_axis(through, before[i][:, None], axis=1)[:, 0]
-        before[i][ending[i]] = anew.argmax(axis=1)[:, None]
-        score[ending[i]] = anew.max(axis=1, keepdims=True) + log_initial
-
-    blocks = np.arange(num_blocks)
-    first = np.tile(np.arange(num_states), (num_blocks, 1))
-    for i in reversed(range(length)):  # from each state after a block to the one it began with
-        first = np.take_along_axis(before[i], first, axis=1)
-    state = np.zeros(num_blocks, np.int64)  # after each block
-    for b in reversed(range(1, num_blocks)):
-        state[b - 1] = first[b, state[b]]
-    path = np.empty((length, num_blocks), np.int64)
-    for i in reversed(range(length)):
-        state = path[i] = before[i][blocks, state]
-    return path.T.ravel()[:num_steps]

@@ -26,7 +26,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kserket.inference import chain_passes, chain_scan, chain_smoothing, segment_passes
+from kserket.inference import (
+    chain_blocks,
+    chain_passes,
+    chain_scan,
+    chain_smoothing,
+    segment_passes,
+)
 from kserket.inference.chain_passes import log
 from kserket.inference.sequences import check_lengths, first_and_later
 
@@ -116,16 +122,19 @@ def smooth(log_evidence, initial, transitions, lengths=None, lasting=None):
         initial = np.exp(log_marginals[starts]).sum(axis=0)
         counts, scales = Counts(initial, passes.pairs, passes.counts), passes.log_predictive
         return Smoothed(log_context, log_marginals, counts, float(scales.sum()), scales)
-    both_ways = None if chain_passes.has_zeros(initial, transitions) else chain_smoothing.compiled()
-    if both_ways is None:
-        passes = chain_passes.passes(log_evidence, initial, transitions, lengths)
+    chain = initial, transitions
+    if chain_passes.has_zeros(*chain):
+        passes = chain_passes.by_step(log_evidence, *chain, lengths)
         log_context = normalize(passes.log_predicted + passes.log_future)
         log_marginals = normalize(log_context + log_evidence)
         pairs, log_predictive = passes.pairs, passes.log_predictive
     else:
-        log_context, log_marginals, pairs, log_predictive = chain_smoothing.run(
-            both_ways, log_evidence, _are_starts(lengths), initial, transitions
-        )
+        both_ways = chain_smoothing.compiled()
+        if both_ways is None:
+            passes = chain_blocks.smooth(log_evidence, *chain, lengths)
+        else:
+            passes = chain_smoothing.run(both_ways, log_evidence, _are_starts(lengths), *chain)
+        log_context, log_marginals, pairs, log_predictive = passes
     counts = Counts(np.exp(log_marginals[starts]).sum(axis=0), pairs)
     return Smoothed(log_context, log_marginals, counts, float(log_predictive.sum()), log_predictive)
 
@@ -157,7 +166,11 @@ def sample_paths(log_evidence, initial, transitions, num_paths, *, lengths=None,
         if not isinstance(paths, np.ndarray):
             raise chain_passes.no_path(paths, lengths)
         return paths
-    log_filtered = chain_passes.passes(log_evidence, initial, transitions, lengths).log_filtered
+    chain = initial, transitions
+    if chain_passes.has_zeros(*chain) or chain_scan.scans().compiled:
+        log_filtered = chain_passes.by_step(log_evidence, *chain, lengths).log_filtered
+    else:
+        log_filtered = chain_blocks.log_filtered(log_evidence, *chain, lengths)
     into = log(transitions).T
     last = np.zeros(len(log_evidence), dtype=bool)
     last[np.cumsum(lengths) - 1] = True
@@ -235,14 +248,14 @@ def most_likely_path(log_evidence, initial, transitions, lengths=None, lasting=N
         before = np.empty(log_evidence.shape, np.int8 if small else np.int32)
         scans.best_path(log_evidence, starts, log_initial, log_transitions, before, path)
     else:
-        path = chain_scan.best_path_in_blocks(log_evidence, starts, log_initial, log_transitions)
+        path = chain_blocks.best_path(log_evidence, starts, log_initial, log_transitions)
     num_steps, num_states = log_evidence.shape
     entered = np.empty(num_steps)
     entered[1:] = log_transitions.ravel().take(path[:-1] * num_states + path[1:])
     entered[first] = log_initial[path[first]]
     log_joint = log_evidence.ravel().take(np.arange(num_steps) * num_states + path) + entered
     if (log_joint == -np.inf).any():  # raises
-        chain_passes.passes(log_evidence, initial, transitions, lengths)
+        chain_passes.by_step(log_evidence, initial, transitions, lengths)
     return path, float(log_joint.sum())
 
 

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from kserket.inference import chain_passes, chain_scan, chain_smoothing, markov_chain
+from kserket.inference import chain_blocks, chain_passes, chain_scan, chain_smoothing, markov_chain
 from kserket.inference.sequences import check_lengths
 
 
@@ -59,15 +59,16 @@ def test_context_is_the_posterior_without_the_steps_own_evidence():
         np.testing.assert_allclose(context[step], marginals[step], atol=1e-12)
 
 
-def test_chunks_change_nothing(monkeypatch):
+def test_blocks_change_nothing(monkeypatch):
     rng = np.random.default_rng(1)
     initial, transitions = make_chain(rng, 4)
     log_evidence = 5.0 * rng.normal(size=(300, 4))
     lengths = [150, 1, 40, 109]
-    monkeypatch.setattr(chain_passes, "_chunk_length", lambda lengths, num_states: 150)
+    monkeypatch.setattr(chain_smoothing, "compiled", lambda: None)
+    monkeypatch.setattr(chain_blocks, "_block_length", lambda lengths, num_states: 150)
     whole = markov_chain.smooth(log_evidence, initial, transitions, lengths)
     for size in (1, 7, 64):
-        monkeypatch.setattr(chain_passes, "_chunk_length", lambda *_, size=size: size)
+        monkeypatch.setattr(chain_blocks, "_block_length", lambda *_, size=size: size)
         chunked = markov_chain.smooth(log_evidence, initial, transitions, lengths)
         np.testing.assert_allclose(chunked.log_marginals, whole.log_marginals, atol=1e-9)
         np.testing.assert_allclose(chunked.log_context, whole.log_context, atol=1e-9)
@@ -217,12 +218,16 @@ def test_ways_to_pass_agree(scans, num_states, lengths):
     initial, transitions = make_chain(rng, num_states)
     log_evidence = 2.0 * rng.normal(size=(sum(lengths), num_states)) - 1000.0
     checked = check_lengths(lengths)
-    chunks = chain_passes.in_chunks(log_evidence, initial, transitions, checked)
-    by_step = chain_passes.by_step(log_evidence, initial, transitions, checked, chain_scan.scans())
-    for one, other in zip(chunks, by_step, strict=True):
-        if one is chunks.log_future:  # up to a constant a row
-            one, other = markov_chain.normalize(one), markov_chain.normalize(other)
-        np.testing.assert_allclose(one, other, atol=1e-9)
+    chain = log_evidence, initial, transitions, checked
+    blocks, by_step = chain_blocks.smooth(*chain), chain_passes.by_step(*chain)
+    context = markov_chain.normalize(by_step.log_predicted + by_step.log_future)
+    np.testing.assert_allclose(blocks.log_context, context, atol=1e-9)
+    marginals = markov_chain.normalize(context + log_evidence)
+    np.testing.assert_allclose(blocks.log_marginals, marginals, atol=1e-9)
+    np.testing.assert_allclose(blocks.pairs, by_step.pairs, atol=1e-9)
+    np.testing.assert_allclose(blocks.log_predictive, by_step.log_predictive, atol=1e-9)
+    filtered = chain_blocks.log_filtered(*chain)
+    np.testing.assert_allclose(filtered, by_step.log_filtered, atol=1e-9)
     path, score = markov_chain.most_likely_path(log_evidence, initial, transitions, lengths)
     best = np.empty_like(path)
     starts = np.isin(np.arange(len(path)), np.cumsum(lengths) - lengths)
