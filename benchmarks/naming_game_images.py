@@ -14,7 +14,8 @@ the agents alone for as many rounds. Adjusted Rand index of the signs, of the pr
 and of what each sees by itself, on samples that they have seen; Cohen's kappa of the agents after
 they heard the sign, and by themselves; the share of proposals that were accepted. With --missing
 also the ARI of the signs on what an agent has seen, and on what it has not and another one has.
-Labels only score.
+"everybody" is "accept_all" where agents speak of images that they have not seen, too. Labels only
+score.
 
 --combine plays no game: it compares ways to combine what the agents know before they talk. Learned
 confusions are p(class | sign) of every agent and its groups, by EM from the product; by labels they
@@ -36,6 +37,13 @@ from kserket.inference.umap_clusters import group_probabilities
 from kserket.metrics import adjusted_rand_index
 
 PROTOCOLS = ("none", "metropolis", "accept_all")
+
+
+class EverybodySpeaks(tt.NamingGame):
+    """Agents propose a sign of every image, also of those that they have not seen."""
+
+    def learn(self, data, rng):
+        return super().learn(data._replace(seen=np.ones_like(data.seen)), rng)
 
 
 def views(arguments, seed):
@@ -106,7 +114,10 @@ def play(files, images, labels, protocol, arguments, seed):
         Dict from heading to figure, after the last round.
     """
     srk.Module.reset_names()
-    naming = tt.NamingGame(10, arguments.itr, protocol, category=labels, save_dir=None)
+    game, rule = tt.NamingGame, protocol
+    if protocol == "everybody":
+        game, rule = EverybodySpeaks, "accept_all"
+    naming = game(10, arguments.itr, rule, category=labels, save_dir=None)
     below = []
     for angle, file in files.items():
         graph = srk.load_graph(file, {f"images_{angle}": images[angle]})
@@ -195,7 +206,12 @@ def main(argv=None):
     parser.add_argument("--itr", type=int, default=20)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--combine", action="store_true", help="no game; needs --missing 0")
-    parser.add_argument("--protocols", nargs="+", default=PROTOCOLS, choices=naming_game.PROTOCOLS)
+    parser.add_argument(
+        "--protocols",
+        nargs="+",
+        default=PROTOCOLS,
+        choices=(*naming_game.PROTOCOLS, "everybody"),
+    )
     arguments = parser.parse_args(argv)
     arguments.folder.mkdir(parents=True, exist_ok=True)
     results = collections.defaultdict(list)

@@ -2,6 +2,7 @@
 
     python benchmarks/recipes.py images digits
     python benchmarks/recipes.py images mnist --path mnist.npz --samples 5000
+    python benchmarks/recipes.py images fashion --path fashion.npz --samples 5000
     python benchmarks/recipes.py images tutorial --path serket_tutorial.npz
     python benchmarks/recipes.py table wine breast_cancer iris
     python benchmarks/recipes.py table wine --missing 0.1
@@ -13,7 +14,7 @@ Prints mean, standard deviation and every seed of clustering accuracy.
 images: all that the recipe knows ("joint"), the VAE and its mixture without the view ("alone"),
 both of new images where there are some, and a UMAP of gradients (of pixels below 16 x 16) under
 scikit-learn's mixture. MNIST is a sample of the training images; new ones are the first 2,000 of
-the test set.
+the test set. Fashion images are read alike, from a file with the arrays of Keras' `mnist.npz`.
 
 table: the recipe; with --missing a share of the cells, another one for each seed, is left out,
 and the adjusted Rand index is printed beside those of the recipe and of scikit-learn's mixture of
@@ -200,7 +201,7 @@ if __name__ == "__main__":
     parser.add_argument("kind", choices=["images", "table", "senses"])
     parser.add_argument("data", nargs="+")
     parser.add_argument("--path", help="of data that are not bundled")
-    parser.add_argument("--samples", type=int, default=5000, help="images of MNIST")
+    parser.add_argument("--samples", type=int, default=5000, help="images of MNIST, Fashion")
     parser.add_argument(
         "--missing", type=float, default=0.0, help="share of rows of a sense, or cells"
     )
