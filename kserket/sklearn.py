@@ -27,7 +27,7 @@ from kserket.core.graph import Graph
 from kserket.core.keywords import in_words_of
 from kserket.core.module import Module
 from kserket.core.observation import Observation
-from kserket.core.options import check_nonnegative_int, check_positive_int, shown
+from kserket.core.options import check_flag, check_nonnegative_int, check_positive_int, shown
 from kserket.typing import Floats, Integers
 
 
@@ -117,6 +117,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             The estimator.
         """
         check_positive_int(max_iter=self.max_iter)
+        check_flag(allow_missing=self.allow_missing)
         X = _validated(self, X, ensure_min_samples=2)
         words = {"num_components": "n_components", "tolerance": "tol", "seed": "random_state"}
         seed = _draw_seed(self.random_state)

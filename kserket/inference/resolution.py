@@ -8,6 +8,10 @@ Values that follow each other at the smallest gap are numbers, counted or rounde
 that lie far apart are clusters. Values that stand alone are codes or doses, such as 1, 2 and 9 or
 1, 2, 5 and 10: each stands for what lies nearer to it than to the others, however wide that is.
 
+A value that very many share among continuous ones is where a scale ends or a thing is absent: zeros
+of a column of amounts, readings beyond a limit. It stands for more than one number, too, and is
+taken to be as wide as a grid of two values that vary as the others do.
+
 Reference:
     W. F. Sheppard, On the calculation of the most probable values of frequency-constants for data
     arranged according to equidistant divisions of a scale, Proceedings of the London Mathematical
@@ -23,6 +27,9 @@ FIRST_SAMPLES = 1000  # that show whether a feature repeats its values at all
 MIN_REPEATS = 3  # how often a value occurs on average, on a grid
 COMMON = 0.95  # share of the data whose values make up the grid; the rest may lie between
 MIN_RUN = 4  # so many values that follow each other are numbers on a grid; fewer may be codes
+SHARED = 0.05  # share of the data that have one value, if very many share it
+TIMES = 5  # how often such a value occurs for one time of the commonest other
+FINE = 0.05  # of their width; a finer grid of the others is as good as none
 
 
 def find(x, counted=None):
@@ -34,7 +41,7 @@ def find(x, counted=None):
 
     Returns:
         (D,) gaps, 0 for a feature that is constant or continuous: one whose values hardly ever
-        repeat.
+        repeat, none of them very often.
     """
     chosen = np.arange(len(x)) if counted is None else np.flatnonzero(counted)
     if len(chosen) > MAX_SAMPLES:
@@ -42,28 +49,41 @@ def find(x, counted=None):
     gaps = np.zeros(x.shape[1])
     first = storage.gather(x, np.sort(chosen[:FIRST_SAMPLES]))
     columns = ((number, values[~np.isnan(values)]) for number, values in enumerate(first.T))
-    repeats = [number for number, values in columns if _repeats(np.unique(values), values)]
+    repeats = [number for number, values in columns if _may_repeat(values)]
     if repeats and len(chosen) > FIRST_SAMPLES:
         first = storage.gather(x, np.sort(chosen))
     for feature in repeats:
         values = first[:, feature]
-        gaps[feature] = _gap(values[~np.isnan(values)])
+        grid, counts = np.unique(values[~np.isnan(values)], return_counts=True)
+        gaps[feature] = _width_of_shared(grid, counts) or _gap(grid, counts)
     return gaps
 
 
-def _gap(values):
-    """The gap between values (N,) that make up a grid; 0 if they do not lie on one.
+def _width_of_shared(grid, counts):
+    """The width of values that very many share among continuous ones; 0 if there are none."""
+    total, often = counts.sum(), counts >= SHARED * counts.sum()
+    often &= counts >= TIMES * counts[~often].max(initial=1)
+    others, weights = grid[~often].astype(np.float64), counts[~often]
+    if not often.any() or weights.sum() <= (1.0 - COMMON) * total:
+        return 0.0
+    mean = np.average(others, weights=weights)
+    width = 2.0 * float(np.sqrt(np.average((others - mean) ** 2, weights=weights)))
+    on_grid = _repeats(others, weights.sum()) and np.diff(others).min(initial=width) > FINE * width
+    return 0.0 if on_grid else width
+
+
+def _gap(grid, counts):
+    """The gap between values (G,) that make up a grid; 0 if they do not lie on one.
 
     It is the smallest between common values at which nearly all data lie in runs of `MIN_RUN`
     values or more, or all in a single run. In a run, one value in a row may be missing.
     """
-    grid, counts = np.unique(values, return_counts=True)
-    if len(grid) < 2 or not _repeats(grid, values):
+    if len(grid) < 2 or not _repeats(grid, counts.sum()):
         return 0.0
     order = np.argsort(-counts, kind="stable")
-    number = max(2, 1 + np.searchsorted(np.cumsum(counts[order]), COMMON * len(values)))
+    number = max(2, 1 + np.searchsorted(np.cumsum(counts[order]), COMMON * counts.sum()))
     common = np.sort(grid[order[:number]]).astype(np.float64)
-    precision = np.finfo(values.dtype if values.dtype.kind == "f" else np.float64).eps
+    precision = np.finfo(grid.dtype if grid.dtype.kind == "f" else np.float64).eps
     rounding = 4.0 * precision * np.abs(common).max()  # what is nearer is one value
     gaps = np.diff(common)
     gaps = np.sort(gaps[gaps > rounding])
@@ -72,11 +92,17 @@ def _gap(values):
         starts = np.r_[0, 1 + np.flatnonzero(steps > 2.0 * gap + rounding)]
         lengths = np.add.reduceat(np.r_[True, steps > rounding], starts)
         in_runs = np.add.reduceat(counts, starts)[lengths >= MIN_RUN].sum()
-        if len(starts) == 1 or in_runs >= COMMON * len(values):
+        if len(starts) == 1 or in_runs >= COMMON * counts.sum():
             return float(gap)
     return float(gaps.max(initial=0.0))
 
 
-def _repeats(grid, values):
-    """Whether so few different values, `grid`, make up the data."""
-    return MIN_REPEATS * len(grid) <= len(values)
+def _may_repeat(values):
+    """Whether values (N,) can lie on a grid, or one of them be shared by very many."""
+    grid, counts = np.unique(values, return_counts=True)
+    return _repeats(grid, len(values)) or counts.max(initial=0) >= SHARED * len(values) > 1
+
+
+def _repeats(grid, number):
+    """Whether so few different values, `grid`, make up so many data."""
+    return MIN_REPEATS * len(grid) <= number

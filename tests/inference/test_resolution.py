@@ -1,4 +1,4 @@
-"""Data recorded on a grid."""
+"""Data recorded on a grid, and values that very many share."""
 
 import numpy as np
 import pytest
@@ -62,6 +62,26 @@ def test_rounded_numbers_lie_on_their_grid_however_many_are_missing_at_the_ends(
         np.testing.assert_array_equal(resolution.find(np.round(spread * x)), 1.0)
 
 
+AMOUNTS = np.random.default_rng(3).gamma(2.0, size=300)
+SHARED = {
+    "absent in most": np.where(np.arange(300) < 250, 0.0, AMOUNTS),
+    "absent in few": np.where(np.arange(300) < 20, 0.0, AMOUNTS),
+    "beyond a limit": np.minimum(AMOUNTS, 2.0),
+    "beyond two": np.clip(AMOUNTS, 1.0, 3.0).astype("float32"),
+    "to cents": np.where(np.arange(300) < 150, 0.0, np.round(30 * AMOUNTS, 2)),
+}
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_a_value_that_many_share_is_as_wide_as_the_others_vary(name):
+    x = SHARED[name]
+    values, counts = np.unique(x, return_counts=True)
+    others = x[~np.isin(x, values[counts >= 15])]
+    for unit, origin in ((1.0, 0.0), (1e-9, 0.0), (86400.0, 1.7e9)):
+        found = resolution.find((unit * x + origin)[:, None])
+        np.testing.assert_allclose(found, 2.0 * unit * others.std(), rtol=1e-4)
+
+
 def test_rows_drawn_again_make_no_difference():
     x = np.repeat(np.random.default_rng(1).normal(size=(100, 1)), 5, axis=0)
     assert np.square(resolution.find(x)) / 12 < 0.001 * x.var()
@@ -94,11 +114,15 @@ BESIDE = {
     "dummies": lambda rng, n: np.eye(3)[rng.integers(0, 3, n)],
     "codes": lambda rng, n: rng.choice([1, 1000, 1003], n),
     "rare codes": lambda rng, n: rng.choice([0, 1, 10], n, p=[0.1, 0.1, 0.8]),
+    "absent": lambda rng, n: np.where(rng.random(n) < 0.8, 0.0, rng.gamma(2.0, size=n)),
+    "two absent": lambda rng, n: np.where(rng.random((n, 2)) < 0.8, 0, rng.gamma(2, size=(n, 2))),
+    "beyond a limit": lambda rng, n: np.minimum(rng.normal(size=n), -0.8),
+    "beyond two": lambda rng, n: np.clip(rng.normal(size=n), -0.1, 0.1),
 }
 
 
 @pytest.mark.parametrize("name", BESIDE)
-def test_columns_on_a_grid_do_not_take_a_mixture_over(name):
+def test_columns_of_values_that_repeat_do_not_take_a_mixture_over(name):
     x, classes = beside(BESIDE[name], 300)
     model = GaussianMixture(3, n_init=6, seed=0)
     model.fit(x, epochs=30, verbose=0)
