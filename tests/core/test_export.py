@@ -9,9 +9,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from grouped_views import summed_views, views_and_words
 
 import kserket as srk
-from kserket import gmm, mlda, mm, utils, vae
+from kserket import gmm, mlda, mm, vae
 from kserket.core import tensors
 from kserket.core.beliefs import pass_messages
 
@@ -395,22 +396,8 @@ def test_wrong_options(path, options, said):
 # Groups -----------------------------------------------------------------------------------
 
 
-def views_and_words():
-    """A graph of three views of each of 30 things, summed up, beside words; both data."""
-    points = srk.datasets.make_mixture(90, 3, 2, separation=5.0, seed=0)
-    words = 1.5 * np.eye(3)[points.y[::3]] + 1.0
-    gmm1, groups = gmm.GMM(3, itr=5, n_init=1, save_dir=None), utils.GroupSum(np.arange(90) // 3)
-    top = mlda.MLDA(3, itr=5, n_init=1, save_dir=None)
-    gmm1.connect(srk.Observation(points.x, name="views"))
-    groups.connect(gmm1)
-    top.connect(groups, srk.Observation(words, name="words"))
-    graph = srk.Graph(top, seed=0)
-    graph.fit(2, verbose=0)
-    return graph, points.x, words
-
-
 def test_groups_come_with_the_data_and_each_call_has_its_own():
-    graph, x, words = views_and_words()
+    graph, (x, words), _ = views_and_words()
     classify, encode = serve(graph), serve(graph, "encode")
     for rows, group_idx in ((slice(None), np.arange(90) // 3), (slice(12), [0, 0, 1, 1, 2, 2] * 2)):
         graph["groupsum"].group_idx = group_idx
@@ -427,7 +414,7 @@ def test_groups_come_with_the_data_and_each_call_has_its_own():
 
 
 def test_a_view_that_cannot_be_read_leaves_its_group_without_an_answer():
-    graph, x, words = views_and_words()
+    graph, (x, words), _ = views_and_words()
     encode, x = serve(graph, "encode"), x.copy()
     x[4, 0] = np.inf
     answers = encode(views=x, words=words, groupsum_group_idx=np.arange(90) // 3)
@@ -436,7 +423,7 @@ def test_a_view_that_cannot_be_read_leaves_its_group_without_an_answer():
 
 
 def test_groups_on_a_phone():
-    graph, x, words = views_and_words()
+    graph, (x, words), _ = views_and_words()
     graph.export("graph.tflite")
     runner = tf.lite.Interpreter("graph.tflite").get_signature_runner("classify")
     data = {"views": x.astype("float32"), "words": words.astype("float32")}
@@ -445,11 +432,8 @@ def test_groups_on_a_phone():
 
 
 def test_a_chain_of_groups():
-    points = srk.datasets.make_mixture(60, 3, 2, separation=5.0, seed=0)
-    gmm1, groups = gmm.GMM(3, itr=5, n_init=1, save_dir=None), utils.GroupSum(np.arange(60) // 3)
+    points, groups = summed_views(20)
     mlda1, mm1 = mlda.MLDA(3, itr=5, n_init=1, save_dir=None), mm.MarkovModel(save_dir=None)
-    gmm1.connect(srk.Observation(points.x))
-    groups.connect(gmm1)
     mlda1.connect(groups)
     mm1.connect(mlda1)
     graph = srk.Graph(mm1, seed=0)

@@ -9,9 +9,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from grouped_views import summed_views, views_and_words
 
 import kserket as srk
-from kserket import gmm, metrics, mlda, mm, utils, vae
+from kserket import gmm, metrics, mlda, mm, vae
 from kserket.core import program, tensors
 from kserket.core.beliefs import pass_messages
 from kserket.core.prediction import read_data
@@ -428,35 +429,23 @@ def test_what_cannot_be_predicted_is_refused_as_in_an_update(chain, sequence):
 
 
 def test_groups_beside_another_sense_may_be_missing():
-    points = srk.datasets.make_mixture(90, 3, 2, separation=9.0, seed=0)
-    groups = np.arange(90) // 3
-    words = 5.0 * np.eye(3)[points.y[::3]] + 1.0
-    gmm1, sums = gmm.GMM(3, itr=5, n_init=1, save_dir=None), utils.GroupSum(groups)
-    mlda1 = mlda.MLDA(3, itr=5, n_init=1, save_dir=None)
-    gmm1.connect(srk.Observation(points.x, name="views"))
-    sums.connect(gmm1)
-    mlda1.connect(sums, srk.Observation(words, name="words"))
-    graph = srk.Graph(mlda1, seed=0)
-    graph.fit(1, verbose=0)
-    nothing = np.full(points.x.shape, np.nan)
+    graph, (x, words), labels = views_and_words()
     alone = graph.predict({"words": words})
+    nothing = np.full(x.shape, np.nan)
     np.testing.assert_array_equal(alone, graph.predict({"views": nothing, "words": words}))
-    assert graph.predict({"views": points.x}).shape == (30, 3)
-    both = graph.predict({"views": points.x, "words": words})
+    assert graph.predict({"views": x}).shape == (30, 3)
+    both = graph.predict({"views": x, "words": words})
     assert np.abs(both - alone).max() > 1e-4
     with pytest.raises(ValueError, match="same number of samples.*'words': 29"):
-        graph.predict({"views": points.x, "words": words[1:]})
-    scores = graph.evaluate({"views": points.x, "words": words}, points.y)
+        graph.predict({"views": x, "words": words[1:]})
+    scores = graph.evaluate({"views": x, "words": words}, labels)
     assert "gmm/accuracy" in scores and "mlda/accuracy" not in scores
-    assert "mlda/accuracy" in graph.evaluate({"views": points.x, "words": words}, points.y[::3])
+    assert "mlda/accuracy" in graph.evaluate({"views": x, "words": words}, labels[::3])
 
 
 def test_other_data_have_groups_of_their_own(tmp_path):
-    points = srk.datasets.make_mixture(60, 2, 2, separation=9.0, seed=0)
-    gmm1, sums = gmm.GMM(2, itr=5, n_init=1, save_dir=None), utils.GroupSum(np.arange(60) // 3)
-    mlda1 = mlda.MLDA(2, itr=5, n_init=1, save_dir=None)
-    gmm1.connect(srk.Observation(points.x))
-    sums.connect(gmm1)
+    points, sums = summed_views(20)
+    mlda1 = mlda.MLDA(3, itr=5, n_init=1, save_dir=None)
     mlda1.connect(sums)
     graph = srk.Graph(mlda1, seed=0)
     graph.fit(1, verbose=0)
