@@ -25,7 +25,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import kserket as srk
-from kserket import bow, gmm, mlda, vae
+from kserket import bow, gmm, mlda, plotting, vae
 
 images, labels = srk.datasets.load_digits()
 upper, lower = images[:, :32].copy(), images[:, 32:].copy()
@@ -96,6 +96,22 @@ for name in ("gmm_upper", "gmm_lower", "mlda"):
 # Each eye sees half of an image and is often wrong by itself. With messages it hears what the other
 # eye and the words say, and learns to see better.
 #
+# ## What each sense says
+#
+# How often each sense, alone, comes to the class that all find together, and how much it says, in
+# bits.
+
+# %%
+ax = plotting.plot_modalities(graph)
+
+# %% [markdown]
+# The classes of the eyes, and the words, that belong to each topic, their probability below them.
+# Nobody told an eye the names of its classes.
+
+# %%
+axes = plotting.plot_topics(graph, num_words=3)
+
+# %% [markdown]
 # ## New things, with senses missing
 #
 # `predict` takes what there is. Leave out a sense, or give None.

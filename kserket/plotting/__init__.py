@@ -14,6 +14,7 @@ from kserket.plotting.images import plot_generated, plot_reconstructions
 from kserket.plotting.latent import plot_active_units, plot_latent
 from kserket.plotting.scores import plot_history
 from kserket.plotting.sequences import plot_durations, plot_states, plot_transitions
+from kserket.plotting.topics import plot_modalities, plot_topics
 
 __all__ = [
     "plot_active_units",
@@ -22,8 +23,10 @@ __all__ = [
     "plot_generated",
     "plot_history",
     "plot_latent",
+    "plot_modalities",
     "plot_reconstructions",
     "plot_signs",
     "plot_states",
+    "plot_topics",
     "plot_transitions",
 ]

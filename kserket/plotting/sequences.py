@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _LEAST = 0.05  # probability of the transitions that are written and drawn
+_BEND = 0.18  # of arrows, as a share of their length
 
 
 def plot_transitions(
@@ -265,28 +266,38 @@ def _names(names, number):
     return list(names)
 
 
+def _on_arc(start, end, share):
+    """The point (2,) at a share of the arrow between two, a quadratic curve in matplotlib."""
+    way = end - start
+    control = (start + end) / 2 + _BEND * np.array([way[1], -way[0]])
+    return (1 - share) ** 2 * start + 2 * share * (1 - share) * control + share**2 * end
+
+
 def _draw_graph(matrix, names, title, ax):
     """States on a circle, arrows between them as wide as they are probable."""
     ax = new_axes(ax, (5.6, 4.2), title)
     angles = np.pi / 2 - 2 * np.pi * np.arange(len(matrix)) / len(matrix)
     places = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    radius = max(13.0, 2.8 * max(map(len, names)) + 3)  # of a state, in points: its name fits in
     for (row, column), value in np.ndenumerate(matrix):
         if row == column or value < _LEAST:
             continue
         arrow = {"arrowstyle": "-|>", "lw": 0.5 + 3 * value, "color": color_of(row)}
-        arrow |= {"alpha": 0.85, "shrinkA": 15, "shrinkB": 16, "mutation_scale": 9 + 5 * value}
-        arrow["connectionstyle"] = "arc3,rad=0.18"
+        arrow |= {"alpha": 0.85, "shrinkA": radius + 1, "shrinkB": radius + 2}
+        arrow |= {"mutation_scale": 9 + 5 * value, "connectionstyle": f"arc3,rad={_BEND}"}
         ax.annotate("", places[column], places[row], arrowprops=arrow)
-        middle, way = places[[row, column]].mean(axis=0), places[column] - places[row]
-        middle = middle + 0.13 * np.array([way[1], -way[0]])
         text = f"{value:.2f}".lstrip("0")
-        ax.text(*middle, text, fontsize=7.5, ha="center", va="center", color=INK)
+        behind = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none"}
+        place = _on_arc(places[row], places[column], 0.38)
+        ax.text(*place, text, fontsize=7.5, ha="center", va="center", color=INK, bbox=behind)
     for state, (place, name) in enumerate(zip(places, names, strict=True)):
-        ax.scatter(*place, s=560, color=color_of(state), zorder=3)
-        ax.text(*place, name, ha="center", va="center", fontsize=9, zorder=4)
+        color = color_of(state)
+        ax.scatter(*place, s=(2 * radius) ** 2, color=color, zorder=3)
+        ink = "white" if color[:3] @ (0.299, 0.587, 0.114) < 0.5 else "black"
+        ax.text(*place, name, ha="center", va="center", fontsize=9, zorder=4, color=ink)
         stays = f"stays {matrix[state, state]:.2f}" if matrix[state, state] else ""
         side = "center" if abs(place[0]) < 0.1 else "left" if place[0] > 0 else "right"
-        ax.text(*(1.28 * place), stays, ha=side, va="center", fontsize=8, color=INK)
+        ax.text(*((1.12 + radius / 80) * place), stays, ha=side, va="center", fontsize=8, color=INK)
     ax.set_xlim(-2.1, 2.1)
     ax.set_ylim(-1.5, 1.5)
     ax.set_aspect("equal")

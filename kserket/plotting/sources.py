@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from kserket.core.messages import missing_rows
 from kserket.core.options import make_rng
 
 
@@ -122,6 +123,55 @@ def scores_of(source):
         "No module here has both labels and a posterior. Pass category= when the module is made, "
         "and call update() or fit() first."
     )
+
+
+def topics_of(source):
+    """P(word | class) (K, V) of each modality, weights of the classes (K,), words and names.
+
+    Of arrays there are neither weights nor names.
+    """
+    if not is_source(source) and not hasattr(source, "topics"):
+        return (source if isinstance(source, (list, tuple)) else [source]), None, None, None
+    model, names = source, None
+    if is_source(source):
+        module = _topic_module(source)
+        model, names = module.model, [_name_of(each, source) for each in module.inputs]
+        words = [getattr(each, "words", getattr(each, "columns", None)) for each in module.inputs]
+    else:
+        columns = model.columns or []
+        words = [*columns, *[None] * (model.num_modalities - len(columns))]
+    return list(model.topics), model.topic_weights, words, names
+
+
+def opinions_of(source):
+    """Class probabilities (N, K) of each modality alone, those of all together, and names.
+
+    Samples that were not observed in a modality are NaN there.
+    """
+    module = _topic_module(source)
+    inputs, _ = module.get_messages()
+    opinions = []
+    for number, message in enumerate(inputs):
+        alone = [message if m == number else None for m in range(len(inputs))]
+        opinion, missing = np.array(module.model.predict(alone)), missing_rows(message)
+        if missing is not None:
+            opinion[missing] = np.nan
+        opinions.append(opinion)
+    return opinions, module.posterior, [_name_of(each, source) for each in module.inputs]
+
+
+def _topic_module(source):
+    """The first module with topics that has learned."""
+    return find_module(
+        source,
+        lambda m: getattr(m, "posterior", None) is not None and hasattr(m.model, "topics"),
+        missing="There are no topics: no mlda.MLDA here has learned. Call fit() first.",
+    )
+
+
+def _name_of(module, source):
+    """The name of a module in a graph, or its own."""
+    return getattr(source, "names", {}).get(module) or module.name
 
 
 def observed(message):
