@@ -97,15 +97,10 @@ def _info(args):
 
 
 def _predict(args):
-    from kserket.core.columns import places_of
     from kserket.core.loading import load_graph
 
     graph = load_graph(args.file)
-    data, header = _read(args.data)
-    if header is not None and len(graph.observations) == 1:
-        ((name, observation),) = graph.observations.items()
-        places = places_of(observation.columns, header, name)
-        data = data if places is None else data[:, places]
+    data = _data_for(graph, args.data)
     wanted = args.outputs or [graph.names[top] for top in graph.tops]
     answers = graph.predict(data, outputs=wanted)
     if args.classes:
@@ -149,6 +144,18 @@ def read_data(path: str) -> Any:
         ValueError: If the file is of another kind or holds no numbers.
     """
     return _read(path)[0]
+
+
+def _data_for(graph, path):
+    """What `read_data` returns, the columns of a table in the order that a graph learned from."""
+    from kserket.core.columns import places_of
+
+    data, header = _read(path)
+    if header is None or len(graph.observations) != 1:
+        return data
+    ((name, observation),) = graph.observations.items()
+    places = places_of(observation.columns, header, name)
+    return data if places is None else data[:, places]
 
 
 def _read(path):
@@ -214,14 +221,17 @@ def write_csv(file: Any, answers: dict[str, Any]) -> None:
 def _serve_check(args):
     import tensorflow as tf
 
-    import kserket.core.backend  # noqa: F401
+    from kserket.core.loading import load_graph
 
     if not pathlib.Path(args.folder, "saved_model.pb").is_file():
         raise ValueError(f"{args.folder} is not what Graph.export wrote: no saved_model.pb in it.")
     signatures = tf.saved_model.load(args.folder).signatures
-    data = None if args.data is None else read_data(args.data)
-    if data is None and args.file is not None:
+    if args.data is None and args.file is not None:
         raise ValueError("`--file` compares answers on samples: give them by --data.")
+    graph = None if args.file is None else load_graph(args.file)
+    data = None
+    if args.data is not None:
+        data = read_data(args.data) if graph is None else _data_for(graph, args.data)
     for name, signature in signatures.items():
         request = _request(signature, data)
         signature(**request)  # traced and warmed up
@@ -234,8 +244,8 @@ def _serve_check(args):
         if bad:
             raise ValueError(f"{name} answers numbers that are not finite: {', '.join(bad)}.")
         print(f"{name}: {takes} -> {shapes} in {1000 * seconds:.1f} ms")
-    if args.file is not None:
-        _compare(signatures["classify"], args.file, data)
+    if graph is not None:
+        _compare(signatures["classify"], graph, args.file, data)
 
 
 def _request(signature, data):
@@ -256,12 +266,10 @@ def _request(signature, data):
     return request
 
 
-def _compare(classify, path, data):
-    """Raises ValueError unless a signature answers what the saved graph predicts."""
+def _compare(classify, graph, path, data):
+    """Raises ValueError unless a signature answers what the graph in a file predicts."""
     from kserket.core.export import served_names
-    from kserket.core.loading import load_graph
 
-    graph = load_graph(path)
     served = {graph.names[module]: name for module, name in served_names(graph.names).items()}
     expected = graph.predict(data, outputs=[graph.names[top] for top in graph.tops])
     request = {served.get(name, name): x for name, x in data.items()} if _named(data) else data

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from kserket import bow, cnn, mlda, mm, vae, views
 from kserket.arrays import as_numbers
 from kserket.core.columns import names_of
+from kserket.core.frames import import_pandas
 from kserket.core.graph import Graph
 from kserket.core.messages import missing_rows
 from kserket.core.options import check_positive_int, shown
@@ -72,10 +73,7 @@ class Explanation(NamedTuple):
         Raises:
             ImportError: If pandas is not installed.
         """
-        try:
-            import pandas
-        except ImportError as error:
-            raise ImportError("A DataFrame needs pandas: `pip install pandas`.") from error
+        pandas = import_pandas()
         rows = [range(len(self.sizes)), self.features]
         index = pandas.MultiIndex.from_product(rows, names=["class", "feature"])
         columns = {"profile": self.profile.ravel(), "effect": self.effects.ravel()}

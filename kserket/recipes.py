@@ -271,6 +271,8 @@ def _is_text(x):
     """Whether these are sentences; None stands for one that was not observed."""
     if isinstance(x, (str, bytes)) or not hasattr(x, "__iter__") or hasattr(x, "tocsr"):
         return False
+    if hasattr(x, "columns"):  # of a DataFrame one would see the names
+        return False
     first = next((one for one in x if one is not None), None)
     return isinstance(first, str)
 

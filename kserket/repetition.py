@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kserket.core.frames import import_pandas
 from kserket.core.graph import Graph
 from kserket.core.options import check_nonnegative_int, check_positive_int, shown
 from kserket.typing import Array
@@ -128,10 +129,7 @@ def as_frame(columns: dict[str, Any], index: Any, name: str) -> Any:
     Raises:
         ImportError: If pandas is not installed.
     """
-    try:
-        import pandas
-    except ImportError as error:
-        raise ImportError("A DataFrame needs pandas: `pip install pandas`.") from error
+    pandas = import_pandas()
     return pandas.DataFrame(columns, index=pandas.Index(index, name=name))
 
 

@@ -10,6 +10,7 @@ from kserket import storage
 from kserket.arrays import as_numbers
 from kserket.core import messages
 from kserket.core.checking import has_gaps
+from kserket.core.columns import in_order, names_of
 from kserket.core.graph import Graph
 from kserket.core.named_inputs import named_inputs
 from kserket.core.options import check_positive_int, check_seed, shown
@@ -188,7 +189,11 @@ def _read(x):
             parts.setdefault("variance", x.variance)
     else:
         missing = messages.missing_rows(x)
-    parts = {name: as_numbers(part, f"`{name}`") for name, part in parts.items()}
+    names = names_of(parts["x"])
+    parts = {
+        name: as_numbers(in_order(part, names, f"`{name}`"), f"`{name}`")
+        for name, part in parts.items()
+    }
     if missing is not None and missing.any():
         parts = _rows(parts, np.flatnonzero(~missing))
     return parts

@@ -16,6 +16,7 @@ from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     ClusterMixin,
     DensityMixin,
+    OneToOneFeatureMixin,
     TransformerMixin,
 )
 from sklearn.utils import check_random_state
@@ -307,6 +308,21 @@ class GraphClusterer(
                 f"module. Received: {len(top.inputs)}. Use graph_.predict(X, outputs=...)."
             )
         return top.inputs[0]
+
+    def get_feature_names_out(self, input_features: Any = None) -> Any:
+        """Names of the columns of `transform`.
+
+        Args:
+            input_features: Names of the columns of X, or None for those of `fit`.
+
+        Returns:
+            Array of strings: the names of X where the top module reads X itself, else numbered
+            after the class.
+        """
+        check_is_fitted(self)
+        reads_x = isinstance(self._source, Observation)
+        named = OneToOneFeatureMixin if reads_x else ClassNamePrefixFeaturesOutMixin
+        return named.get_feature_names_out(self, input_features)
 
     @property
     def _n_features_out(self):

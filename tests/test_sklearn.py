@@ -84,13 +84,29 @@ def test_unfitted_graph_is_told(method):
         getattr(GraphClusterer(), method)(np.zeros((2, 2)))
 
 
-@pytest.mark.parametrize("build, width", [(None, 64), (vae_graph, 10)])
-def test_columns_of_a_transform_have_names(build, width):
+@pytest.mark.parametrize(
+    "build, width, prefix", [(None, 64, "x"), (vae_graph, 10, "graphclusterer")]
+)
+def test_columns_of_a_transform_have_names(build, width, prefix):
     x, _ = datasets.load_digits()
     clusterer = GraphClusterer(build, n_clusters=3, rounds=1, random_state=0).fit(x[:60])
     names = pickle.loads(pickle.dumps(clusterer)).get_feature_names_out()
-    assert names.tolist() == [f"graphclusterer{column}" for column in range(width)]
+    assert names.tolist() == [f"{prefix}{column}" for column in range(width)]
     assert clusterer.set_output(transform="default").transform(x[:5]).shape == (5, width)
+
+
+def test_frames_in_and_out():
+    pandas = pytest.importorskip("pandas")
+    x, *_ = datasets.make_mixture(60, 3, 2, seed=0)
+    frame = pandas.DataFrame(x, columns=["width", "height"], index=[f"row {n}" for n in range(60)])
+    clusterer = GraphClusterer(n_clusters=3, rounds=1, random_state=0).fit(frame)
+    mixture = GaussianMixture(3, random_state=0).fit(frame)
+    for estimator in (clusterer, mixture):
+        assert estimator.feature_names_in_.tolist() == ["width", "height"]
+        with pytest.raises(ValueError, match="must be in the same order"):
+            estimator.predict(frame[["height", "width"]])
+    found = clusterer.set_output(transform="pandas").transform(frame)
+    pandas.testing.assert_frame_equal(found, frame)
 
 
 def two_mixtures_graph(X, n_clusters, seed):

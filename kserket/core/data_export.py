@@ -2,13 +2,12 @@
 
 from typing import Any
 
-import keras
-
+from kserket.core.named_columns import NamedColumns
 from kserket.core.options import check_format, check_path
 from kserket.typing import PathLike
 
 
-class DataExport(keras.Model):
+class DataExport(NamedColumns):
     """Base of the models whose `export` gives what `predict` gives of data.
 
     A subclass writes `_check_built` and `_signature`.

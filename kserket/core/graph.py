@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import keras
 from numpy.typing import ArrayLike
@@ -33,7 +33,7 @@ from kserket.core.options import (
     make_rng,
     shown,
 )
-from kserket.core.prediction import generate, predict, read_data, warn_unless_settled
+from kserket.core.prediction import framing, generate, predict, read_data, warn_unless_settled
 from kserket.core.rounds import Plan, run_rounds
 from kserket.core.saving import save_graph
 from kserket.labels import as_labels
@@ -222,6 +222,7 @@ class Graph(CallbackTarget):
         batch_size: int | None = None,
         max_passes: int = 50,
         tolerance: float = 1e-6,
+        as_frame: Literal[False] = False,
     ) -> Array: ...
 
     @overload
@@ -233,6 +234,7 @@ class Graph(CallbackTarget):
         batch_size: int | None = None,
         max_passes: int = 50,
         tolerance: float = 1e-6,
+        as_frame: Literal[False] = False,
     ) -> dict[str, Array]: ...
 
     @overload
@@ -244,7 +246,20 @@ class Graph(CallbackTarget):
         batch_size: int | None = None,
         max_passes: int = 50,
         tolerance: float = 1e-6,
+        as_frame: Literal[False] = False,
     ) -> Array | Any: ...  # a dict where the graph has several tops
+
+    @overload
+    def predict(
+        self,
+        x: Data,
+        outputs: str | list[str] | tuple[str, ...] | None = None,
+        *,
+        batch_size: int | None = None,
+        max_passes: int = 50,
+        tolerance: float = 1e-6,
+        as_frame: bool,
+    ) -> Any: ...
 
     def predict(
         self,
@@ -254,7 +269,8 @@ class Graph(CallbackTarget):
         batch_size: int | None = None,
         max_passes: int = 50,
         tolerance: float = 1e-6,
-    ) -> Array | dict[str, Array]:
+        as_frame: bool = False,
+    ) -> Any:
         """What the graph concludes of new data, with messages passed until they settle.
 
         Nothing learned, sent or written before is changed. Observations left out, None, and
@@ -270,12 +286,15 @@ class Graph(CallbackTarget):
                 as a Markov model, see no further than this.
             max_passes: Most passes over the graph.
             tolerance: Messages have settled when none changes by more than this.
+            as_frame: Whether each array comes as a pandas DataFrame, with the index of that in x,
+                and columns "gmm/0", "gmm/1", ...; those of an observation keep their names.
 
         Returns:
             The top module's probabilities (N, K), or what `outputs` names; a dict by name if
             `outputs` is a list or there are several tops.
 
         Raises:
+            ImportError: If `as_frame` needs pandas, and it is not installed.
             KeyError: If `outputs` names something unknown.
             RuntimeError: If a module has learned nothing yet.
             ValueError: If data do not fit.
@@ -286,9 +305,13 @@ class Graph(CallbackTarget):
         )
         check_positive(tolerance=tolerance, allow_zero=True)
         names = None if outputs is None else check_names("outputs", outputs)
+        check_flag(as_frame=as_frame)
         wanted = [self[name] for name in names] if names is not None else self.tops
+        framed = framing(self, x) if as_frame else None
         with hosts.alone():
             answers = predict(self, x, wanted, batch_size, max_passes, tolerance)
+        if framed is not None:
+            answers = [framed(*pair) for pair in zip(wanted, answers, strict=True)]
         if isinstance(outputs, str) or (outputs is None and len(wanted) == 1):
             return answers[0]
         return {self.names[module]: answer for module, answer in zip(wanted, answers, strict=True)}

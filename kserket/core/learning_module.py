@@ -19,6 +19,7 @@ from kserket.core.learning_hooks import LearningHooks, is_wider
 from kserket.core.loaded import check_state
 from kserket.core.messenger import Received, call
 from kserket.core.module import Module
+from kserket.core.named_columns import NamedColumns
 from kserket.core.node import is_data
 from kserket.core.options import check_choice, check_flag, check_labels, check_path, check_seed
 from kserket.core.parameters import has_finite_weights, rolled_back_on_error
@@ -162,6 +163,7 @@ class LearningModule(LearningHooks):
         if self.model is not None:
             if shapes != self._input_shapes:
                 self._take_shapes(shapes)
+            self._name_columns()
             return self.model
         must_load = self.mode == "recog" or not self.trainable or self.load_dir is not None
         found = result_folder.read_parameters(self, shapes) if must_load else None
@@ -175,6 +177,7 @@ class LearningModule(LearningHooks):
                 raise
             self.fingerprint = self._belongs_to = found.fingerprint
         self._input_shapes = shapes
+        self._name_columns()
         return self.model
 
     def _take_shapes(self, shapes):
@@ -199,6 +202,11 @@ class LearningModule(LearningHooks):
         """
         self.model = self._build(self.read(*self.get_messages()))
         self.set_parameters(arrays)
+
+    def _name_columns(self):
+        """Gives a Keras model the names of the columns that observations below have."""
+        if isinstance(self.model, NamedColumns):
+            self.model.take_columns([getattr(source, "columns", None) for source in self.inputs])
 
     def _learn(self, data):
         """`learn`; FloatingPointError if it diverges."""

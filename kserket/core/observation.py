@@ -183,6 +183,10 @@ class Observation(Module):
                     "make new modules for these."
                 )
 
+    def set_forward_msg(self, message: Data) -> None:
+        """As `set_data`, without checks of the readers; what is known of the samples stays."""
+        super().set_forward_msg(in_order(message, self.columns, self.get_name()))
+
     def get_backward_msg(self) -> Any:
         """What the readers predict of the data, or None; nothing here acts on it."""
         return self.mailbox.backward.get(next(iter(self.mailbox.backward), None))

@@ -7,11 +7,12 @@ import numpy as np
 from kserket import storage
 from kserket.core import messages
 from kserket.core.beliefs import nothing_predicts, pass_messages
+from kserket.core.frames import as_frame, import_pandas, index_of
 from kserket.core.learning_module import check_learned
 from kserket.core.observation import Observation
 from kserket.core.options import check_classes
 from kserket.core.program import program_of
-from kserket.core.row_counts import count_rows
+from kserket.core.row_counts import count_rows, row_sets
 
 
 def predict(graph, x, wanted, batch_size, max_passes, tolerance):
@@ -102,6 +103,30 @@ def warn_unless_settled(change, max_passes, tolerance):
             f"{change:.2g}, above tolerance={tolerance:g}. Raise max_passes, or accept the answer.",
             stacklevel=4,
         )
+
+
+def framing(graph, x):
+    """How the answers to new data become DataFrames.
+
+    Args:
+        graph: The `Graph`.
+        x: As in `Graph.predict`.
+
+    Returns:
+        Function from a module and its answer (N, D) to a DataFrame.
+    """
+    import_pandas()
+    given = x if isinstance(x, dict) else dict.fromkeys(graph.observations, x)
+    sets, together = row_sets(graph.modules), {}
+    for name, observation in graph.observations.items():
+        together.setdefault(sets[observation], []).append(given.get(name))
+    indexes = {number: index_of(parts) for number, parts in together.items()}
+
+    def framed(module, answer):
+        columns = module.columns if isinstance(module, Observation) else None
+        return as_frame(answer, graph.names[module], indexes.get(sets[module]), columns)
+
+    return framed
 
 
 def generate(graph, start, num_samples, component, rng):

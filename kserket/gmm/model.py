@@ -213,10 +213,11 @@ class GaussianMixture(MixtureScoring):
         """
         found = self.found
         new = self.finds_number and (found is None or not self.warm_start)
-        data = self._read(x, sample_weight)
-        history, _ = self.sweep(
-            data, found, epochs, callbacks, verbose, self._make_rng(), finds_number=new
-        )
+        with self.learning_columns(x):
+            data = self._read(x, sample_weight)
+            history, _ = self.sweep(
+                data, found, epochs, callbacks, verbose, self._make_rng(), finds_number=new
+            )
         return history
 
     def sweep(
@@ -295,7 +296,8 @@ class GaussianMixture(MixtureScoring):
             self.fit(x, sample_weight=sample_weight, epochs=1, verbose=0)
             return self
         before = gaussian_mixture.statistics_of(self.prior, self._fitted())
-        return self.merge(before, self.statistics(x, sample_weight=sample_weight))
+        with self.learning_columns(x):
+            return self.merge(before, self.statistics(x, sample_weight=sample_weight))
 
     def statistics(self, x: Any, *, sample_weight: ArrayLike | None = None) -> Any:
         """What one sweep over these data adds up, under the parameters as they are.
@@ -345,7 +347,7 @@ class GaussianMixture(MixtureScoring):
     def _read(self, x, sample_weight=None):
         """Checked inputs, `inference.gaussian_mixture.data.Data`."""
         return read(
-            x,
+            self.by_columns(x),
             num_components=self.num_components,
             num_features=self.num_features if self.built else None,
             sample_weight=sample_weight,

@@ -47,24 +47,32 @@ class MixtureScoring(MixtureParameters):
 
     @suggests
     def predict(
-        self, x: Any, batch_size: int | None = None, verbose: Any = 0, **kwargs: Any
-    ) -> Floats:
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: Any = 0,
+        *,
+        as_frame: bool = False,
+        **kwargs: Any,
+    ) -> Floats | Any:
         """Responsibilities of data.
 
         Args:
             x: As in `fit`.
             batch_size: Not needed; data are read in chunks.
             verbose: Not used.
+            as_frame: Whether the answer is a pandas DataFrame with the index of that in x.
             **kwargs: Ignored.
 
         Returns:
-            Float64 array (N, K).
+            Float64 array (N, K), or a DataFrame with columns "component/0", "component/1", ...
         """
         self._fitted()
+        framed = self.framing(x, as_frame)
         data = self._read(x)
         log_weights = scoring.log_weights(self.state, self.inference)
         posterior = rule.conclude_rows(data, self.likelihood(data), log_weights)[1]
-        return storage.apply(_probabilities, posterior)
+        return framed(storage.apply(_probabilities, posterior), "component")
 
     def component_log_likelihood(self, x: ArrayLike, variance: ArrayLike | None = None) -> Floats:
         """log p(x | component), up to a constant of the datum: what the data alone say.

@@ -88,6 +88,7 @@ class MultimodalLDA(TopicScoring):
     """
 
     _has_new_words = False
+    _reads_several = True
 
     def __init__(
         self,
@@ -152,7 +153,8 @@ class MultimodalLDA(TopicScoring):
         Raises:
             ValueError: If shapes do not agree or values are negative or not finite.
         """
-        return self.learn(self.read(x), epochs, callbacks, verbose, self._make_rng())
+        with self.learning_columns(x):
+            return self.learn(self.read(x), epochs, callbacks, verbose, self._make_rng())
 
     def learn(
         self,
@@ -248,7 +250,8 @@ class MultimodalLDA(TopicScoring):
             self.fit(x, epochs=1, verbose=0)
             return self
         before = document_classes.Statistics(self.state, 0.0)
-        return self.merge(before, self.statistics(x))
+        with self.learning_columns(x):
+            return self.merge(before, self.statistics(x))
 
     def statistics(self, x: Any) -> Any:
         """What one sweep over these documents adds up, under the topics as they are.

@@ -44,20 +44,28 @@ class TopicScoring(TopicParameters):
 
     @suggests
     def predict(
-        self, x: Any, batch_size: int | None = None, verbose: Any = 0, **kwargs: Any
-    ) -> Floats:
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: Any = 0,
+        *,
+        as_frame: bool = False,
+        **kwargs: Any,
+    ) -> Floats | Any:
         """P(topic | document).
 
         Args:
             x: As in `fit`; a modality may be None.
             batch_size: Not needed.
             verbose: Not used.
+            as_frame: Whether the answer is a pandas DataFrame with the index of that in x.
             **kwargs: Ignored.
 
         Returns:
-            Float64 array (N, K).
+            Float64 array (N, K), or a DataFrame with columns "topic/0", "topic/1", ...
         """
-        return rule.probabilities(self.beliefs(x).posterior)
+        framed = self.framing(x, as_frame)
+        return framed(rule.probabilities(self.beliefs(x).posterior), "topic")
 
     def beliefs(self, x: Any) -> Any:
         """All that messages are made of: what documents, parts of them, and the prior say.
@@ -269,4 +277,4 @@ class TopicScoring(TopicParameters):
             ValueError: If inputs do not fit each other or the model.
         """
         known = (self.vocabulary_sizes, self.reports) if self.built else ()
-        return data.read(x, self.name, self.num_topics, self.weigh, *known)
+        return data.read(self.by_columns(x), self.name, self.num_topics, self.weigh, *known)

@@ -176,13 +176,19 @@ class MarkovChain(ChainScoring):
         Raises:
             ValueError: If shapes do not agree or rows are not probabilities.
         """
-        data = self._read(x, lengths)
+        with self.learning_columns(x):
+            data = self._read(x, lengths)
+            rng = self._make_rng() if rng is None else rng
+            return self._learn(data, epochs, callbacks, verbose, rng)
+
+    def _learn(self, data, epochs, callbacks, verbose, rng):
+        """`fit` of `Data`."""
         options = {
             "max_sweeps": epochs,
             "tolerance": self.tolerance,
             "num_paths": self.num_paths,
             "prior": self.prior,
-            "rng": self._make_rng() if rng is None else rng,
+            "rng": rng,
             **data._asdict(),
         }
 
@@ -224,7 +230,8 @@ class MarkovChain(ChainScoring):
                 f"{self.name} has parameters that were set by hand, and nothing is known of data "
                 "that they come from. Call fit(x) first."
             )
-        return self.merge(counted, self.statistics(x, lengths=lengths))
+        with self.learning_columns(x):
+            return self.merge(counted, self.statistics(x, lengths=lengths))
 
     def statistics(self, x: Any, *, lengths: ArrayLike | None = None) -> Any:
         """What one sweep over these sequences adds up, under the parameters as they are.

@@ -130,8 +130,9 @@ class ChainScoring(SweepModel):
         verbose: Any = 0,
         *,
         lengths: ArrayLike | None = None,
+        as_frame: bool = False,
         **kwargs: Any,
-    ) -> Floats:
+    ) -> Floats | Any:
         """P(state | all steps of its sequence).
 
         Args:
@@ -139,12 +140,14 @@ class ChainScoring(SweepModel):
             batch_size: Not used: a sequence is one piece.
             verbose: Not used.
             lengths: As in `fit`.
+            as_frame: Whether the answer is a pandas DataFrame with the index of that in x.
             **kwargs: Ignored.
 
         Returns:
-            Float64 array (N, K).
+            Float64 array (N, K), or a DataFrame with columns "state/0", "state/1", ...
         """
-        return np.exp(self.smooth(x, lengths=lengths).log_marginals)
+        framed = self.framing(x, as_frame)
+        return framed(np.exp(self.smooth(x, lengths=lengths).log_marginals), "state")
 
     def smooth(self, x: Any, *, lengths: ArrayLike | None = None) -> Any:
         """Everything that one pass of forward-backward says.
@@ -278,7 +281,7 @@ class ChainScoring(SweepModel):
         """`Data` of what was given as x."""
         if isinstance(x, Data):
             return x
-        parts = named_inputs(x, "class_prior")
+        parts = named_inputs(self.by_columns(x), "class_prior")
         prior = parts.get("class_prior")
         return read(parts["x"], prior, lengths, self.num_states, name="x of MarkovChain")
 

@@ -67,7 +67,9 @@ def plot_topics(
         raise ValueError(f"{len(topics)} modalities need as many Axes. Received: {len(axes)}")
     for ax, part, own, name, number in zip(axes, topics, words, names, shown, strict=False):
         _draw_words(ax, part, weights, own, number)
-        finish(ax, str(name), "rank", "class" if ax is axes[0] else None, grid=False)
+        place = ax.get_subplotspec()
+        is_left = place is None or place.is_first_col()
+        finish(ax, str(name), "rank", "class" if is_left else None, grid=False)
     return axes[: len(topics)]
 
 

@@ -7,6 +7,7 @@ import tensorflow as tf
 from kserket import storage
 from kserket.arrays import as_numbers, check_finite
 from kserket.core.checking import check_data
+from kserket.core.columns import names_of
 from kserket.core.named_inputs import named_inputs
 from kserket.core.sources import as_array
 
@@ -116,7 +117,8 @@ def check(expected, x, y=None, sample_weight=None, place="The second argument"):
         TypeError: If inputs are not numbers.
         ValueError: If lengths differ, values do not suit the likelihood, or a prior stands for y.
     """
-    given = by_name(x, expected.input_names)
+    given = by_name(expected.by_columns(x), expected.input_names)
+    y = y if names_of(y) is None else expected.by_columns({"x": y})["x"]
     given = {name: part for name, part in given.items() if part is not None}
     if "x" not in given:
         raise TypeError("`x` needs an array, or a dict or list of arrays. Received: None")

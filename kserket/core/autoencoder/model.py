@@ -139,10 +139,11 @@ class Autoencoder(Coding):
         Raises:
             ValueError: If values are not finite, or too large or small for single precision.
         """
-        parts, _, sample_weight = check(self, x, None, sample_weight)
-        self.build_for(parts["x"])
-        if self.likelihood == "gaussian":
-            self.standardization.adapt(array_batches(parts["x"], sample_weight))
+        with self.learning_columns(x):
+            parts, _, sample_weight = check(self, x, None, sample_weight)
+            self.build_for(parts["x"])
+            if self.likelihood == "gaussian":
+                self.standardization.adapt(array_batches(parts["x"], sample_weight))
 
     @suggests
     def fit(
@@ -185,9 +186,10 @@ class Autoencoder(Coding):
                 likelihood, or the prior stands where Keras reads y. After every error the model
                 is what it was before.
         """
-        return fitting.fit(
-            self, x, y, sample_weight, validation_data, validation_split, class_weight, kwargs
-        )
+        with self.learning_columns(x):
+            return fitting.fit(
+                self, x, y, sample_weight, validation_data, validation_split, class_weight, kwargs
+            )
 
     @suggests
     def evaluate(
@@ -217,24 +219,31 @@ class Autoencoder(Coding):
             return super().evaluate(x, y, sample_weight=sample_weight, **kwargs)
 
     @suggests
-    def predict(self, x: Any, **kwargs: Any) -> Any:
+    def predict(self, x: Any, *, as_frame: bool = False, **kwargs: Any) -> Any:
         """Posterior and reconstruction.
 
         Args:
             x: As in `fit`; only x is used.
+            as_frame: Whether each array comes as a pandas DataFrame with the index of that in x.
             **kwargs: What `keras.Model.predict` takes.
 
         Returns:
-            Dict of what describes q(z|x), arrays (N, L), and `reconstruction` (N, ...).
+            Dict of what describes q(z|x), arrays (N, L), and `reconstruction` (N, ...). Columns of
+            DataFrames are named "z_mean/0", ...; those of a reconstruction as in x.
 
         Raises:
             TypeError: As in `fit`.
             ValueError: As in `fit`: data must be finite. The model as a function, `model(x)`, and
                 an exported one do not raise. They answer NaN for a row that is not finite.
         """
+        framed = self.framing(x, as_frame)
         x, _, _ = fitting.for_keras(self, x)
         with batches.own_errors():
-            return super().predict(x, **kwargs)
+            answers = super().predict(x, **kwargs)
+        if not as_frame:
+            return answers
+        names = {"reconstruction": self.columns}
+        return {name: framed(part, name, names.get(name)) for name, part in answers.items()}
 
     def _signature(self):
         return [keras.layers.InputSpec(shape=(None, *self.data_shape), dtype="float32", name="x")]

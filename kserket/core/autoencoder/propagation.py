@@ -200,6 +200,12 @@ class Propagation(DataExport, metaclass=abc.ABCMeta):
         """The statistics of q(z|x), from what `_encoder_input` returns."""
         return self._statistics(keras.tree.flatten(self.encoder(x, training=training)))
 
+    def _parts(self, inputs):
+        if not isinstance(inputs, (list, tuple)):
+            return super()._parts(inputs)
+        fits = len(inputs) <= len(self.input_names)  # else an error, where inputs are read
+        return dict(zip(self.input_names, inputs, strict=False)) if fits else {}
+
     def _by_name(self, inputs, is_leaf=None):
         """Inputs by name; None where not given."""
         return by_name(inputs, self.input_names, is_leaf)
