@@ -13,7 +13,10 @@ from kserket import storage
 from kserket.typing import Array
 
 _READ_BY_NUMPY = ("__array__", "__array_interface__", "__array_struct__", "__dlpack__")
-_NO_NUMBERS = "Leave it out, or make a column of 0 and 1 of each value, as pandas.get_dummies does."
+_NO_NUMBERS = (
+    "Leave it out, make numbers of text by pandas.to_numeric, or make a column of 0 and 1 of each "
+    "value, as pandas.get_dummies does."
+)
 
 
 def as_numbers(
