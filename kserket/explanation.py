@@ -6,19 +6,23 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 from numpy.typing import ArrayLike
 
 from kserket import bow, cnn, mlda, mm, vae, views
 from kserket.arrays import as_numbers
+from kserket.core.checking import check_data
 from kserket.core.columns import names_of
 from kserket.core.frames import import_pandas
 from kserket.core.graph import Graph
 from kserket.core.messages import missing_rows
 from kserket.core.options import check_positive_int, shown
+from kserket.preprocessing import image_shape_of
 from kserket.typing import Floats
 
 _SHOWN = 5  # features of each class in a printout
+_LARGEST_UNNAMED = 6  # root of how many columns without names a table may have to be no image
 
 
 class Explanation(NamedTuple):
@@ -130,20 +134,28 @@ class Explanation(NamedTuple):
         return ax
 
     def __repr__(self) -> str:
+        if self.image_shape is not None:
+            height, width, _ = self.image_shape
+            sizes = ", ".join(f"{number} ({size:.0f})" for number, size in enumerate(self.sizes))
+            return f"prototypes of {height} x {width} pixels, drawn by plot(): class {sizes}"
         lines = []
         for number, (size, features) in enumerate(zip(self.sizes, self.top(), strict=True)):
             listed = ", ".join(f"{feature} {effect:+.1f}" for feature, effect in features)
             lines.append(f"class {number} ({size:.0f}): {listed}")
+        side = math.isqrt(len(self.features))
+        if self.features == list(range(side**2)) and side > _LARGEST_UNNAMED:
+            lines.append(f"(If these are images, pass image_shape=({side}, {side}).)")
         return "\n".join(lines)
 
 
 def explain(
-    graph: Graph,
+    graph: Any,
     observation: str | None = None,
     *,
     x: Any = None,
     probabilities: ArrayLike | None = None,
     names: Sequence[Any] | None = None,
+    image_shape: tuple[int, ...] | None = None,
 ) -> Explanation:
     """What distinguishes the classes of a graph, in the terms of an observation.
 
@@ -152,21 +164,29 @@ def explain(
     there is none); other data by means of each feature and standardized differences to all other
     classes. Samples count by the probability of their class.
 
+    A model alone, such as a `GaussianMixture`, and an estimator of scikit-learn are explained by
+    data `x`, in the units that these have: those of the table where a pipeline scales it.
+
     Args:
-        graph: A graph that has learned; classes are those of its module at the top.
+        graph: A graph that has learned; classes are those of its module at the top. Or a model, an
+            estimator or a pipeline that gives class probabilities of `x`.
         observation: Name of the observation to explain them by; needed where there are several.
         x: Data (N, D), in place of those of the observation.
         probabilities: Class probabilities (N, K) of these data. None takes those of the last update
-            for the observation's own data, and asks `graph.predict` for others.
+            for the observation's own data, and asks the graph (the model, the estimator) for
+            others.
         names: Names of the D features; None takes those of the columns of a DataFrame.
+        image_shape: `(H, W)` or `(H, W, C)` of flat images. None knows images by their shape, by
+            a module that describes their strokes, and square ones of which a VAE or a CNN reads.
 
     Returns:
         An `Explanation`: print it, `plot()` it, or `to_frame()`.
 
     Raises:
         KeyError: If there is no such observation.
-        ValueError: If nothing has learned, the module at the top states no classes, or data do not
-            fit.
+        TypeError: If `graph` is nothing that gives class probabilities.
+        ValueError: If nothing has learned, the module at the top states no classes, a model or an
+            estimator comes without `x`, or data do not fit.
 
     Reference:
         J. Cohen, Statistical Power Analysis for the Behavioral Sciences, 1988; B. Monroe,
@@ -185,43 +205,106 @@ def explain(
     print(srk.explain(graph, names=wine.feature_names))
     ```
     """
+    graph = getattr(graph, "graph_", graph)  # of a `GraphClusterer`
+    probabilities = None if probabilities is None else _checked(probabilities, "`probabilities`")
     if not isinstance(graph, Graph):
-        raise TypeError(f"`graph` must be a Graph. Received: {shown(graph)}")
+        return _explain_model(graph, observation, x, probabilities, names, image_shape)
     source = _observation(graph, observation)
-    probabilities = _probabilities(graph, source, x, probabilities)
+    if probabilities is None:
+        probabilities = _probabilities(graph, source, x)
     if names is None:
         names = source.columns or names_of(x)
     if names is None and isinstance(source, bow.BoW):
         names = source.words
     data = source.data if x is None else source.read_samples(x, graph.names[source])
+    readers = [module for module in graph.modules if source in module.inputs]
+    is_words = isinstance(source, bow.BoW) or any(isinstance(one, mlda.MLDA) for one in readers)
+    if image_shape is None and not is_words:
+        image_shape = _image_shape(readers, np.shape(data)[1:])
+    found = _compared(
+        data,
+        probabilities,
+        names,
+        "words" if is_words else "table",
+        image_shape,
+        _transitions(graph.tops[0]),
+        graph.names[source],
+    )
+    decoder = next((one for one in readers if isinstance(one, vae.VAE)), None)
+    if found.kind != "images" or decoder is None:
+        return found
+    latents = graph.predict({graph.names[source]: data}, outputs=graph.names[decoder])
+    means = probabilities.T @ latents / np.maximum(found.sizes, 1e-12)[:, None]
+    prototypes = np.asarray(decoder.model.decode(means), "float64")
+    return found._replace(profile=prototypes.reshape(len(means), -1))
+
+
+def _explain_model(model, observation, x, probabilities, names, image_shape):
+    """`explain` of a model or an estimator, which hold no data."""
+    predict = getattr(model, "predict_proba", None)
+    if predict is None and isinstance(model, keras.Model):
+        predict = model.predict
+    name = type(model).__name__
+    if predict is None and probabilities is None:
+        raise TypeError(
+            "`graph` must be a Graph, or a model or estimator that gives class probabilities. "
+            f"Received: {shown(model)}"
+        )
+    if observation is not None:
+        raise ValueError(
+            f"`observation` names data of a Graph, and {name} holds none. Pass them as `x`."
+        )
+    if x is None:
+        raise ValueError(f"{name} holds no data. Pass those to explain its classes by as `x`.")
+    if probabilities is None:
+        answer = predict(x)
+        if isinstance(answer, (dict, list, tuple)):
+            raise TypeError(
+                f"`graph` must give class probabilities (N, K). {name} answers with several arrays."
+            )
+        probabilities = _checked(answer, f"What {name} answers")
+    names = names_of(x) if names is None else names
+    kind = "words" if isinstance(model, mlda.MultimodalLDA) else "table"
+    data = check_data(x, "`x`", allow_missing=True, allow_gaps=True)
+    if image_shape is None:
+        image_shape = _image_shape([], np.shape(data)[1:])
+    return _compared(data, probabilities, names, kind, image_shape, _transitions(model), "`x`")
+
+
+def _compared(data, probabilities, names, kind, image_shape, transitions, place):
+    """An `Explanation` by the data themselves.
+
+    Args:
+        data: Array (N, ...).
+        probabilities: (N, K).
+        names: Names of the features, or None.
+        kind: "table" or "words".
+        image_shape: Shape of images, if these are some.
+        transitions: (K, K), or None.
+        place: What holds the data, for errors.
+    """
     if len(data) != len(probabilities):
         raise ValueError(
-            f"{graph.names[source]} holds {len(data)} samples, and there are classes of "
+            f"{place} holds {len(data)} samples, and there are classes of "
             f"{len(probabilities)}. Both need one row per sample."
         )
-    readers = [module for module in graph.modules if source in module.inputs]
+    shape = np.shape(data)[1:]
+    if kind == "words" and image_shape is not None:
+        raise ValueError("`image_shape` is for images, and these are counts of words.")
+    if image_shape is not None:
+        image_shape = image_shape_of((len(probabilities), *shape), image_shape)
     missing = missing_rows(data)
     if missing is not None:
         data, probabilities = np.asarray(data)[~missing], probabilities[~missing]
-    transitions = _transitions(graph)
-    shape = np.shape(data)[1:]
     names = _names(names, math.prod(shape))
-    sizes = probabilities.sum(axis=0)
-    if isinstance(source, bow.BoW) or any(isinstance(module, mlda.MLDA) for module in readers):
+    if kind == "words":
         profile, effects = _words(data, probabilities)
-        return Explanation("words", names, sizes, profile, effects, None, transitions)
-    flat = np.asarray(data, "float64").reshape(len(data), -1)
-    profile, effects = _differences(flat, probabilities)
-    image_shape = _image_shape(readers, shape)
-    if image_shape is None:
-        return Explanation("table", names, sizes, profile, effects, None, transitions)
-    for module in readers:
-        if isinstance(module, vae.VAE):
-            latents = graph.predict({graph.names[source]: data}, outputs=graph.names[module])
-            means = probabilities.T @ latents / np.maximum(sizes, 1e-12)[:, None]
-            profile = np.asarray(module.model.decode(means), "float64").reshape(len(sizes), -1)
-            break
-    return Explanation("images", names, sizes, profile, effects, image_shape, transitions)
+    else:
+        kind = "table" if image_shape is None else "images"
+        flat = np.asarray(data, "float64").reshape(len(data), -1)
+        profile, effects = _differences(flat, probabilities)
+    sizes = probabilities.sum(axis=0)
+    return Explanation(kind, names, sizes, profile, effects, image_shape, transitions)
 
 
 def _observation(graph, name):
@@ -235,16 +318,19 @@ def _observation(graph, name):
     return graph.observations[name]
 
 
-def _probabilities(graph, source, x, given):
+def _checked(given, name):
+    """Class probabilities (N, K), checked."""
+    given = as_numbers(given, name)
+    if given.ndim != 2 or not np.isfinite(given).all() or (given < 0).any():
+        raise ValueError(
+            f"{name} must be class probabilities (N, K), finite and not negative. "
+            f"Received: shape {given.shape}"
+        )
+    return np.asarray(given, "float64")
+
+
+def _probabilities(graph, source, x):
     """Class probabilities (N, K) of the data that are explained."""
-    if given is not None:
-        given = as_numbers(given, "`probabilities`")
-        if given.ndim != 2 or not np.isfinite(given).all() or (given < 0).any():
-            raise ValueError(
-                "`probabilities` must hold class probabilities (N, K), finite and not negative. "
-                f"Received: shape {given.shape}"
-            )
-        return np.asarray(given, "float64")
     top = graph.tops[0]
     found = top.posterior
     if found is None:
@@ -257,10 +343,10 @@ def _probabilities(graph, source, x, given):
     return np.asarray(graph.predict({graph.names[source]: x}, outputs=graph.names[top]), "float64")
 
 
-def _transitions(graph):
-    """Transition matrix (K, K) of the Markov model at the top, or None."""
-    top = graph.tops[0]
-    return np.asarray(top.model.transition_matrix) if isinstance(top, mm.MarkovModel) else None
+def _transitions(top):
+    """Transition matrix (K, K) of a Markov model, or None."""
+    chain = top.model if isinstance(top, mm.MarkovModel) else top
+    return np.asarray(chain.transition_matrix) if isinstance(chain, mm.MarkovChain) else None
 
 
 def _names(names, number):
@@ -279,9 +365,8 @@ def _image_shape(readers, shape):
         if isinstance(module, views.OrientedGradients):
             return module._image_shape((1, *shape))
     side = math.isqrt(shape[0])
-    is_image = side * side == shape[0] and side > 3
     reads_images = any(isinstance(module, (vae.VAE, cnn.CNNFeatureExtractor)) for module in readers)
-    return (side, side, 1) if is_image and reads_images else None
+    return (side, side, 1) if side > 3 and side * side == shape[0] and reads_images else None
 
 
 def _differences(x, probabilities):

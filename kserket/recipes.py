@@ -1,8 +1,9 @@
 """Graphs that are good to begin with: one line for a kind of data.
 
 Each function returns a connected `Graph` that has learned nothing yet. `graph.fit()` without
-arguments does what is recommended. The graph is made of public modules: print it, plot it, or copy
-the function and change it. Settings depend on the size and kind of the data alone, never on labels.
+arguments does what is recommended. The graph is made of public modules: print it, plot it, or write
+it out, as the guide "Recipes" does, and change it. Settings depend on the size and kind of the data
+alone, never on labels.
 
 Each takes `(data, K, seed)`, so that `kserket.sklearn.GraphClusterer(recipes.table)` makes an
 estimator of it.
@@ -13,10 +14,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import keras
 import numpy as np
 from numpy.typing import ArrayLike
 
 from kserket import bow, gmm, mlda, mm, storage, vae, views
+from kserket.core.autoencoder.networks import latent_dim_of
 from kserket.core.graph import Graph
 from kserket.core.observation import Observation
 from kserket.preprocessing import image_shape_of
@@ -28,7 +31,14 @@ _TRAINING = 40_000  # images that a VAE sees in one round
 _MANY_FEATURES = 25  # from which on a sense is read by its neighbors
 
 
-def images(x: Data, K: int | None = None, seed: int | None = None) -> Graph:
+def images(
+    x: Data,
+    K: int | None = None,
+    seed: int | None = None,
+    *,
+    encoder: keras.Model | None = None,
+    decoder: keras.Model | None = None,
+) -> Graph:
     """Images: neighbors find the classes, and a variational autoencoder learns them.
 
     One view leads. The images' oriented gradients (below 16 x 16 pixels, the pixels) are laid out
@@ -42,12 +52,16 @@ def images(x: Data, K: int | None = None, seed: int | None = None) -> Graph:
         K: Number of classes. None counts the groups in the embedding, of which a class may have
             several, and leaves the VAE out.
         seed: Integer that determines all randomness.
+        encoder: Keras model from a sample of x to what a VAE needs, see `vae.VAE`; None makes one.
+            Networks that were made for a number of latent variables decide it.
+        decoder: Keras model from latent variables to a sample of x; None makes one.
 
     Returns:
         A `Graph` of "images"; its classes are those of "mlda" ("gmm_view" without K).
 
     Raises:
-        ValueError: If these are no images, or values lie between 0 and more than 1.
+        ValueError: If these are no images, values lie between 0 and more than 1, or a network does
+            not fit, or is given without K.
 
     Example:
 
@@ -66,16 +80,20 @@ def images(x: Data, K: int | None = None, seed: int | None = None) -> Graph:
     view = gmm.GMM(K, name="gmm_view", save_dir=None)
     view.connect(_neighbors_of_images(observation, shape))
     if K is None:
+        if encoder is not None or decoder is not None:
+            raise ValueError("`encoder` and `decoder` need K: without it there is no VAE.")
         return Graph(view, seed=seed)
     num_images, is_large = len(observation.data), np.prod(shape) >= _LARGE_SIDE**2
     units = 300 if is_large else 100
     vae1 = vae.VAE(
-        18 if is_large else 10,
+        latent_dim_of(encoder, decoder) or (18 if is_large else 10),
         itr=int(np.clip(_TRAINING // num_images, 2, 40)),
         batch_size=min(128, num_images),
         hidden_encoder_dim=units,
         hidden_decoder_dim=units,
         KL_param=1.0 if is_large else 1 / 16,
+        encoder=encoder,
+        decoder=decoder,
         likelihood=likelihood,
         learning_rate=0.001,
         save_dir=None,
@@ -191,30 +209,35 @@ def senses(x: Mapping[str, Any], K: int | None = None, seed: int | None = None) 
         raise TypeError(
             f"`x` must be a dict from the name of a sense to its data. Received: {type(x).__name__}"
         )
-    if not x:
-        raise ValueError("`x` must hold one sense at least. Received: {}")
-    readers = [_reader(name, data, K) for name, data in x.items()]
-    top = mlda.MLDA(K, save_dir=None)
-    top.connect(*readers)
-    return Graph(top, seed=seed)
+    return Graph(_joined(x, K), seed=seed)
 
 
 def sequence(
-    x: Data, K: int | None = None, seed: int | None = None, *, lengths: ArrayLike | None = None
+    x: Data | Mapping[str, Any],
+    K: int | None = None,
+    seed: int | None = None,
+    *,
+    lengths: ArrayLike | None = None,
 ) -> Graph:
-    """A sequence: a mixture and a Markov model learn states and their order together.
+    """A sequence: a Markov model learns in which order states follow each other.
+
+    Over one array it learns together with the mixture that sorts the steps. Over several senses it
+    reads the topic model that joins them, as `senses` makes it, and tells each of them what comes
+    before and after.
 
     Args:
-        x: Array (N, D): N steps in time.
-        K: Number of states. None lets the mixture find it first, without knowing the order.
+        x: Array (N, D): N steps in time; or a dict of several senses, as `senses` takes it, of
+            which each sample is a step.
+        K: Number of states. None finds it first, without knowing the order.
         seed: Integer that determines all randomness.
         lengths: Lengths (S,) of the sequences in the steps; None is one sequence.
 
     Returns:
-        A `Graph` of "sequence" under "gmm" under "mm", whose states are those of each step.
+        A `Graph` of "sequence" under "gmm" under "mm", whose states are those of each step; of
+        several senses, these under "mlda" under "mm".
 
     Raises:
-        ValueError: If `lengths` do not add up to N.
+        ValueError: If `lengths` do not add up to N, or numbers of steps differ.
 
     Example:
 
@@ -230,11 +253,23 @@ def sequence(
     print(graph.predict(x).argmax(axis=1)[:40])
     ```
     """
-    gmm1 = gmm.GMM(K, save_dir=None)
-    mm1 = mm.MarkovModel(lengths=lengths, joint=K is not None, save_dir=None)
-    gmm1.connect(Observation(x, "sequence"))
-    mm1.connect(gmm1)
+    if isinstance(x, Mapping):
+        below, joint = _joined(x, K), False
+    else:
+        below, joint = gmm.GMM(K, save_dir=None), K is not None
+        below.connect(Observation(x, "sequence"))
+    mm1 = mm.MarkovModel(lengths=lengths, joint=joint, save_dir=None)
+    mm1.connect(below)
     return Graph(mm1, seed=seed)
+
+
+def _joined(x, K):
+    """A topic model over senses, by name."""
+    if not x:
+        raise ValueError("`x` must hold one sense at least. Received: {}")
+    top = mlda.MLDA(K, save_dir=None)
+    top.connect(*[_reader(name, data, K) for name, data in x.items()])
+    return top
 
 
 def _likelihood_of_images(observation):

@@ -110,11 +110,12 @@ class Repetition(NamedTuple):
         width = max([len(name) for name in figures] + [6])
         lines = [f"{'figure':{width}} {'mean':>10} {'sd':>10}  " + _row(self.seeds, "seed {}")]
         for name, values in figures.items():
-            # The change of a first message is infinite, which has no spread.
-            spread = values.std() if np.isfinite(values).all() else np.nan
-            lines.append(
-                f"{name:{width}} {values.mean():>10.4g} {spread:>10.3g}  " + _row(values, "{:.4g}")
-            )
+            if np.isinf(values).all():  # the change of first messages: nothing came before them
+                continue
+            known = np.isfinite(values).all()
+            mean = f"{values.mean():.4g}" if known else "-"
+            spread = f"{values.std():.3g}" if known and len(values) > 1 else "-"
+            lines.append(f"{name:{width}} {mean:>10} {spread:>10}  " + _row(values, "{:.4g}"))
         return "\n".join(lines)
 
 
@@ -235,4 +236,5 @@ def _checked(graph, make_graph):
 
 
 def _row(values, form):
-    return " ".join(f"{form.format(value):>9}" for value in values)
+    texts = [form.format(value) if np.isfinite(value) else "-" for value in values]
+    return " ".join(f"{text:>9}" for text in texts)

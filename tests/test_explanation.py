@@ -123,6 +123,62 @@ def test_prototypes_of_images_are_decoded():
     assert len(ax.get_xticks()) == 2
 
 
+def test_flat_images_need_their_shape_where_nothing_knows_it(halves):
+    _, classes = halves
+    x = np.random.default_rng(0).random((40, 64))
+    graph = graph_of(x, classes)
+    found = srk.explain(graph)
+    assert found.kind == "table" and "image_shape=(8, 8)" in repr(found)
+    found = srk.explain(graph, image_shape=(4, 16))
+    assert found.kind == "images" and found.image_shape == (4, 16, 1)
+    assert_allclose(found.profile[1], x[20:].mean(axis=0))
+    assert repr(found) == "prototypes of 4 x 16 pixels, drawn by plot(): class 0 (20), 1 (20)"
+    with pytest.raises(ValueError, match="image_shape"):
+        srk.explain(graph, image_shape=(4, 4))
+
+
+def test_models_and_estimators_are_explained_by_a_table_in_its_units(halves):
+    from sklearn.cluster import KMeans
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    from kserket.sklearn import GaussianMixture, GraphClusterer
+
+    x = halves[0][:, :3]
+    model = srk.GaussianMixture(2, n_init=1, seed=0)
+    model.fit(x, epochs=20, verbose=0)
+    estimator = GaussianMixture(2, n_init=1, max_iter=20, random_state=0)
+    pipeline = make_pipeline(StandardScaler(), estimator).fit(x)
+    kmeans = KMeans(2, n_init=1, random_state=0).fit(x)
+    clusterer = GraphClusterer(n_clusters=2, rounds=1, random_state=0).fit(x)
+    classes = {model: model.predict(x), pipeline: pipeline.predict_proba(x)}
+    for given, expected in classes.items():
+        found = srk.explain(given, x=x, names=["a", "b", "c"])
+        assert_allclose(found.profile, expected.T @ x / expected.sum(axis=0)[:, None])
+        assert found.kind == "table" and found.features == ["a", "b", "c"]
+    assert_allclose(srk.explain(clusterer).sizes, clusterer.predict_proba(x).sum(axis=0))
+    found = srk.explain(kmeans, x=x, probabilities=np.eye(2)[kmeans.labels_])
+    assert_allclose(found.sizes, np.bincount(kmeans.labels_))
+    with pytest.raises(ValueError, match="Pipeline holds no data.*`x`"):
+        srk.explain(pipeline)
+    with pytest.raises(ValueError, match="holds none. Pass them as `x`"):
+        srk.explain(model, "obs")
+    with pytest.raises(TypeError, match="gives class probabilities"):
+        srk.explain(kmeans, x=x)
+    with pytest.raises(TypeError, match="answers with several arrays"):
+        encoder = srk.VariationalAutoencoder(2, likelihood="gaussian", seed=0)
+        encoder.adapt(x)
+        srk.explain(encoder, x=x)
+
+
+def test_a_topic_model_alone_is_explained_by_words():
+    counts = np.repeat([[9, 1, 0, 2], [0, 1, 8, 2]], 6, axis=0)
+    model = srk.MultimodalLDA(2, seed=0)
+    model.fit(counts, epochs=10, verbose=0)
+    found = srk.explain(model, x=counts, names=["ball", "is", "dog", "the"])
+    assert found.kind == "words" and {words[0][0] for words in found.top()} == {"ball", "dog"}
+
+
 def test_transitions():
     x = np.random.default_rng(0).normal(size=(60, 2)) + 4.0 * (np.arange(60)[:, None] // 10 % 2)
     graph = srk.recipes.sequence(x, K=2, seed=0)
@@ -142,7 +198,7 @@ def test_pictures_hold_what_distinguishes_most(halves):
 def test_what_cannot_be_explained(halves):
     x, classes = halves
     graph = graph_of(x, classes)
-    with pytest.raises(TypeError, match="must be a Graph"):
+    with pytest.raises(TypeError, match="must be a Graph, or a model or estimator"):
         srk.explain(x)
     with pytest.raises(KeyError, match="one of .'x'"):
         srk.explain(graph, "y")

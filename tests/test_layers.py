@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "views": {"views", "preprocessing"} | FAMILY_MAY_IMPORT,
     "recipes": {"core", "preprocessing", "views", *FAMILIES} | GROUND,  # whole graphs
     "repetition": {"core", "plotting"} | GROUND,
-    "explanation": {"core", "cnn", "views", "plotting", *FAMILIES} | GROUND,
+    "explanation": {"core", "cnn", "preprocessing", "views", "plotting", *FAMILIES} | GROUND,
     "selection": {"core", "gmm", "metrics", "plotting"} | GROUND,  # compares whole models
     "sklearn": {"core", "gmm", "vae"} | GROUND,  # scikit-learn's front door
     "demo": {"core", "datasets", "gmm", "metrics", "mlda", "plotting"},  # whole graphs

@@ -177,6 +177,8 @@ def test_wrong_targets_and_networks_are_refused():
             head(y, loss=loss)
     with pytest.raises(ValueError, match="network. must return .None, 2."):
         head(network=linear(np.ones((K, 5), "float32")))
+    with pytest.raises(ValueError, match=r"network. must take class.*one that takes .None, 9."):
+        head(network=linear(np.ones((9, 2), "float32")))
     with pytest.raises(TypeError, match="network"):
         nn.NN(network="dense")
     with pytest.raises(ValueError, match="no_such_loss"):

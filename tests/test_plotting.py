@@ -243,6 +243,13 @@ def test_reconstructions_of_a_module_and_of_a_graph():
         plotting.plot_reconstructions(vae)
 
 
+@pytest.mark.parametrize("columns", [1, 8])
+def test_names_of_rows_lie_inside_the_picture(columns):
+    ax = plotting.plot_generated(np.ones((10, columns, 28, 28)))
+    ax.figure.canvas.draw()
+    assert min(label.get_window_extent().x0 for label in ax.get_yticklabels()) >= 0
+
+
 def test_images_of_all_shapes():
     for shape in ((9,), (3, 3), (3, 3, 1)):
         ax = plotting.plot_generated(np.ones((2, 4, *shape)))

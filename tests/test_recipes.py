@@ -1,5 +1,9 @@
 """Graphs that are good to begin with."""
 
+import pathlib
+import re
+
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -78,6 +82,50 @@ def test_images_of_any_shape_are_taken(shape):
     assert graph.round == 0 and graph["mlda"].model is None
 
 
+def written_out():
+    """`sort_images` of the guide."""
+    text = (pathlib.Path(__file__).parent.parent / "docs/guides/recipes.md").read_text("utf-8")
+    (code,) = re.findall(r"```python\n((?:(?!```).)*def sort_images.*?)```", text, re.DOTALL)
+    namespace = {"srk": srk}
+    exec(code.partition("\nsame = ")[0], namespace)
+    return namespace["sort_images"]
+
+
+@pytest.mark.parametrize("shape", [(60, 64), (4000, 28, 28), (40, 20, 24, 3)])
+def test_the_guide_writes_the_recipe_out(shape):
+    x = np.random.default_rng(0).random(shape)
+    networks = {"encoder": keras.layers.Flatten()} if len(shape) == 4 else {}
+    described = []
+    for make in (recipes.images, written_out()):
+        srk.Module.reset_names()
+        graph = make(x, 10, seed=3, **networks)
+        modules = [
+            (type(module), module.get_config(), [graph.names[one] for one in module.inputs])
+            for module in graph.modules
+        ]
+        described.append((list(graph.names.values()), modules, graph.seed))
+    assert described[0] == described[1]
+
+
+def test_images_with_networks_of_ones_own(digits):
+    pytest.importorskip("umap")
+    x = digits[0][:100].reshape(-1, 8, 8, 1)
+    encoder = keras.Sequential(
+        [keras.Input((8, 8, 1)), keras.layers.Conv2D(4, 3, 2), keras.layers.Flatten()]
+    )
+    decoder = keras.Sequential([keras.Input((6,)), keras.layers.Dense(64)])
+    with pytest.raises(ValueError, match=r"vae: `decoder`.*\(None, 8, 8, 1\).*Reshape\(\(8, 8, 1"):
+        recipes.images(x, K=4, encoder=encoder, decoder=decoder).fit(verbose=0)
+    decoder.add(keras.layers.Reshape((8, 8, 1)))
+    graph = recipes.images(x, K=4, seed=0, encoder=encoder, decoder=decoder)
+    assert graph["vae"].latent_dim == 6 and graph["vae"].encoder is encoder
+    graph.fit(rounds=1, verbose=0)
+    assert accuracy(graph, digits[1][:100]) > 0.9
+    assert graph.generate(2, component=[0, 1], seed=0).shape == (2, 8, 8, 1)
+    with pytest.raises(ValueError, match="need K"):
+        recipes.images(x, encoder=encoder)
+
+
 def test_images_that_are_none_are_refused():
     rng = np.random.default_rng(0)
     with pytest.raises(ValueError, match="values in .0, 1..*by 255"):
@@ -152,6 +200,31 @@ def test_a_sequence():
     graph.fit(verbose=0)
     assert accuracy(graph, states) > 0.95
     assert recipes.sequence(x)["gmm"].K is None
+
+
+def test_time_joins_several_senses():
+    rng = np.random.default_rng(0)
+    states = np.arange(300) // 15 % 3
+    x = {
+        "light": states[:, None] + rng.normal(size=(300, 1)),
+        "sound": np.eye(3)[states] + rng.normal(size=(300, 3)),
+        "words": [["red", "blue", "green"][k] if rng.random() < 0.2 else None for k in states],
+    }
+    x["light"][rng.random(300) < 0.2] = np.nan
+    apart = recipes.senses(x, K=3, seed=0)
+    graph = recipes.sequence(x, K=3, seed=0, lengths=[150, 150])
+    for one in (apart, graph):
+        one.fit(rounds=3, verbose=0)
+    assert accuracy(graph, states) > accuracy(apart, states) + 0.1
+    assert accuracy(graph, states) > 0.9
+    told = metrics.clustering_accuracy(states, graph["mlda"].posterior.argmax(axis=1))
+    assert told > accuracy(apart, states) + 0.1  # the chain tells what is below
+    graph["mm"].lengths = None
+    light = graph.predict({"light": x["light"][:45]}, outputs="words")
+    assert light.shape == (45, 3)
+    assert not recipes.sequence(x, K=3)["mm"].joint
+    with pytest.raises(ValueError, match="one sense"):
+        recipes.sequence({}, K=3)
 
 
 def test_recipes_are_estimators(digits):

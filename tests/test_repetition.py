@@ -1,6 +1,7 @@
 """Several seeds of one graph."""
 
 import functools
+import re
 
 import numpy as np
 import pytest
@@ -48,6 +49,12 @@ def test_the_table_shows_mean_spread_and_each_run(runs):
     assert_allclose(numbers, [values.mean(), values.std(), *values], rtol=1e-2, atol=1e-3)
     pandas = pytest.importorskip("pandas")
     assert isinstance(runs.to_frame(), pandas.DataFrame)
+
+
+def test_one_run_of_one_round_has_no_spread():
+    found = srk.repeat(functools.partial(make, X), seeds=1, rounds=1)
+    assert "gmm/accuracy" in repr(found)
+    assert not re.search(r"\b(inf|nan)\b|message_change", repr(found))
 
 
 def test_curves_have_bands(runs):

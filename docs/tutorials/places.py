@@ -124,3 +124,9 @@ print(
     [ROOMS[room] for room in room_of[graph.predict(new)[left - 11 : left + 3 : 2].argmax(axis=1)]]
 )
 print([ROOMS[room] for room in rooms[left - 11 : left + 3 : 2]])
+
+# %% [markdown]
+# ## Next
+#
+# Cameras, sounds and words of the same moments: [Time over several
+# senses](../guides/time_and_senses.md). The formulas: [Markov model](../modules/markov_model.md).

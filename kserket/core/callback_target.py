@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -29,8 +30,17 @@ class CallbackTarget:
         self._history = keras.callbacks.History()
         self._history.set_model(self)
         self._history.epoch = []
-        self.stop_training = self.interrupted = False
+        self.stop_training = self.interrupted = self._is_running = False
         self.optimizer = self.train_function = None  # what Keras callbacks look for in a model
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """While rounds run, in which callbacks are called."""
+        before, self._is_running = self._is_running, True
+        try:
+            yield
+        finally:
+            self._is_running = before
 
     @property
     def history(self) -> keras.callbacks.History:

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from kserket.core import files, rules, tensors
 from kserket.core.learning_module import check_learned
-from kserket.core.options import check_choice
+from kserket.core.options import check_choice, foreign_ending
 from kserket.core.passing import Passing, conclude, source_of
 from kserket.core.row_counts import row_sets
 
@@ -24,6 +24,9 @@ def export(graph, path, format=None, dtype="float32"):
         raise ValueError(f"A LiteRT file's path must end in '.tflite'. Received: {path}")
     if format == "litert":
         return _write_litert(path, _Tracer(graph, "float32", "float32"))
+    foreign = foreign_ending(path, "the folder of a SavedModel", "Give it another name.")
+    if foreign:
+        raise ValueError(foreign)
     return _write_signatures(path, _Tracer(graph, dtype, "float64"))
 
 

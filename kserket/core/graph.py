@@ -30,6 +30,7 @@ from kserket.core.options import (
     check_positive,
     check_positive_int,
     check_seed,
+    foreign_ending,
     make_rng,
     shown,
 )
@@ -442,7 +443,8 @@ class Graph(CallbackTarget):
         data and messages of the rows that it has.
 
         Args:
-            path: The file, "digits.kserket". Replaced only when the new one is complete.
+            path: The file, "digits.kserket". Replaced only when the new one is complete. An ending
+                of others, such as ".keras", is warned of.
             include_data: Whether data in memory are written too. Data in files never are, but for
                 what a `utils.Buffer` collected of them.
             overwrite: Whether a file of that name may be replaced.
@@ -458,6 +460,14 @@ class Graph(CallbackTarget):
         check_flag(include_data=include_data, overwrite=overwrite)
         if not overwrite and os.path.exists(path):
             raise FileExistsError(f"{path} is there already. Pass overwrite=True to replace it.")
+        foreign = foreign_ending(
+            path,
+            "a file of kserket",
+            "kserket.load_graph reads it, and nothing else does: let it end in .kserket. For one "
+            "module's Keras model there is graph[name].model.save(), for serving graph.export().",
+        )
+        if foreign and not self._is_running:  # Keras' ModelCheckpoint knows no other ending
+            warnings.warn(foreign, stacklevel=2)
         if hosts_of(self).index == 0:
             save_graph(self, path, include_data)
 

@@ -104,7 +104,7 @@ def in_words_of(cls, model, **names):
         text = str(error).replace(model.__name__, cls.__name__)
         for option, name in names.items():
             text = re.sub(rf"\b{option}\b", name, text)
-        raise type(error)(text) from None
+        raise type(error)(text) from error.__cause__
 
 
 def _parameters(function):

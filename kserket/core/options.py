@@ -12,6 +12,7 @@ from kserket.labels import as_labels
 
 _EXACT = 2**53  # above it not every whole number is a float
 _LARGEST = 2**63 - 1
+_FOREIGN = {".keras", ".h5", ".hdf5", ".tflite", ".onnx", ".pb", ".pkl", ".pickle", ".joblib"}
 LARGEST_SINGLE = float(np.finfo(np.float32).max)
 
 
@@ -173,6 +174,23 @@ def check_path(**options):
             raise TypeError(f"`{option}` must be a path. Received: {shown(value)}")
         if not os.fspath(value):
             raise ValueError(f"`{option}` must be a path. Received: an empty string")
+
+
+def foreign_ending(path, wanted, cure):
+    """What to say of a path that ends as files do which others write and read; "" of any other.
+
+    Args:
+        path: String or `os.PathLike`.
+        wanted: What is written there.
+        cure: What helps.
+    """
+    ending = os.path.splitext(os.fspath(path))[1]
+    if ending.lower() not in _FOREIGN:
+        return ""
+    return (
+        f"`path` ends in {ending}, but what is written is {wanted}. {cure} "
+        f"Received: {os.fspath(path)}"
+    )
 
 
 def check_flag(**options):

@@ -25,10 +25,11 @@ class Line:
         shows_steps: Whether steps are shown.
         rewrites: Whether a line may be overwritten: on a terminal, in a notebook.
         patience: Seconds before the first step is shown.
+        of: What the time left of these steps is the time left of, where that may be unclear.
     """
 
-    def __init__(self, shows_steps, rewrites, patience=0.0):
-        self.shows_steps, self.rewrites = shows_steps, rewrites
+    def __init__(self, shows_steps, rewrites, patience=0.0, of=""):
+        self.shows_steps, self.rewrites, self.of = shows_steps, rewrites, of
         interval = MIN_INTERVAL if rewrites else LOG_INTERVAL
         self.due = time.monotonic() + max(interval, patience)
         self.width = 0
@@ -53,7 +54,7 @@ class Line:
         self.due = now + (MIN_INTERVAL if self.rewrites else LOG_INTERVAL)
         if left is None and done > self.first_done:
             each = (now - self.work_begin) / (done - self.first_done)
-            left = f"{format_seconds(each * (total - done))} left"
+            left = f"{format_seconds(each * (total - done))} left{self.of}"
         place = f"{name} {bar(done / total)}" if self.rewrites else name
         self.put(f"{place} {unit} {done}/{total}" + (f" - {left}" if left else ""))
 
@@ -106,13 +107,14 @@ class Progress:
         check_verbose(verbose)
         self.total, self.first = total, first
         self.verbose = verbose
-        self.line = Line(bool(verbose) and verbose != 2, verbose != 2 and _can_rewrite())
+        shows_steps, rewrites = bool(verbose) and verbose != 2, verbose != 2 and _can_rewrite()
+        self.line = Line(shows_steps, rewrites, of=" in this update")
         self.begin = self.round_begin = time.monotonic()
         self.seconds = []  # of each round of this run
 
     def step(self, round_index, name, done, total, unit):
         """Shows a step inside a round, if the last report is long enough ago."""
-        left = self._left(round_index) if round_index > self.first else None
+        left = self._left(round_index)
         place = f"Round {round_index + 1}/{self.total} - {name}"
         self.line.step(place, done, total, unit, left)
 
@@ -134,15 +136,16 @@ class Progress:
             parts.append(f"messages changed by {max(changes):.2g}")
         if round_index + 1 < self.total:
             parts.append(self._left(round_index + 1))
-        self.line.put(" - ".join(parts), ends=True)
+        self.line.put(" - ".join(filter(None, parts)), ends=True)
 
     def _left(self, rounds_done):
-        """The time left, a bound after the first round, which compiles."""
-        usual = statistics.median(self.seconds[1:] or self.seconds)
+        """The time left, None before it is known: the first round compiles, the next one may."""
+        usual = self.seconds[1:][-5:]
+        if len(usual) < 2:
+            return None
         running = time.monotonic() - self.round_begin
-        seconds = max(0.0, usual * (self.total - rounds_done) - running)
-        bound = "" if len(self.seconds) > 1 else "less than "
-        return f"{bound}{format_seconds(seconds)} left"
+        left = statistics.median_low(usual) * (self.total - rounds_done) - running
+        return f"{format_seconds(max(0.0, left))} left"
 
 
 @contextlib.contextmanager

@@ -132,7 +132,7 @@ def _run(graph, plan, backup=None):
     finally:  # one history over all calls of fit
         graph.history.history, graph.history.epoch = kept
     figures = {}
-    with stopping_on_interrupt(graph):
+    with stopping_on_interrupt(graph), graph.running():
         for _ in range(plan.rounds):
             observers.on_epoch_begin(graph.round)
             _check_modules(graph, plan.schedule)

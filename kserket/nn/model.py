@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras import ops
 
 from kserket.core.attributes import Fixed
+from kserket.core.given_networks import call, shapes_of
 from kserket.core.options import check_positive_int, check_seed, shown
 from kserket.nn import losses
 
@@ -128,15 +129,8 @@ class SupervisedHead(keras.Model):
 
     def _check_network(self):
         """Raises ValueError unless the network reads classes and returns what the loss needs."""
-        classes = (None, self.num_classes)
-        try:
-            output = self.network(keras.Input(classes[1:]))
-            returns = keras.tree.map_structure(lambda part: tuple(part.shape), output)
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"`network` must take class probabilities {classes}. Called with them it raises "
-                f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
-            ) from error
+        x = keras.Input((self.num_classes,))
+        returns = shapes_of(call("network", self.network, x, "class probabilities"))
         wanted = (None, *(self.target_shape or (1,)))
         if self.is_sparse:  # a number on the last axis stands for scores of each class
             wanted = wanted[:-1] if wanted[-1] == 1 else wanted

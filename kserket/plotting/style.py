@@ -30,7 +30,7 @@ def new_axes(ax, figsize, title=None):
     if ax is not None and not isinstance(ax, pyplot().Axes):
         raise TypeError(f"`ax` must be a matplotlib Axes, or None. Received: {shown(ax)}")
     if ax is None:
-        _, ax = pyplot().subplots(figsize=figsize, layout="constrained", dpi=150)
+        _, ax = pyplot().subplots(figsize=figsize, layout="compressed", dpi=150)
     return ax
 
 

@@ -138,6 +138,10 @@ def test_model_checkpoint_writes_graphs(tmp_path):
     assert np.array_equal(loaded.predict(x), graph.predict(x))
     with pytest.raises(FileExistsError):
         graph.save(tmp_path / "graph-2.keras", overwrite=False)
+    with pytest.warns(UserWarning, match=r"ends in .keras.*load_graph.*end in .kserket"):
+        graph.save(tmp_path / "graph-2.keras")
+    with pytest.raises(ValueError, match=r"ends in .keras.*SavedModel"):
+        graph.export(tmp_path / "graph-2.keras")
 
 
 def test_csv_logger_writes_a_line_a_round(tmp_path):
@@ -389,8 +393,8 @@ def test_progress_speaks_and_is_silent(capsys):
     graph = make_graph()
     graph.fit(1, verbose=0)
     assert capsys.readouterr().out == ""
-    graph.fit(2, verbose=1)
+    graph.fit(4, verbose=1)
     out = capsys.readouterr().out
-    assert "Round 2/3" in out and "left" in out and "gmm/accuracy" in out
+    assert "Round 2/5" in out and "left" in out and "gmm/accuracy" in out
     with pytest.raises(ValueError, match="verbose"):
         graph.fit(1, verbose="loud")

@@ -211,7 +211,7 @@ class TestRounds:
         graph.fit(2, verbose=2)
         lines = capsys.readouterr().out.splitlines()
         assert len(lines) == 2
-        assert "Round 2/3" in lines[0] and "gmm/log_likelihood" in lines[0] and "left" in lines[0]
+        assert "Round 2/3" in lines[0] and "gmm/log_likelihood" in lines[0]
         assert "Round 3/3" in lines[1] and "left" not in lines[1]
 
 

@@ -60,22 +60,31 @@ def test_one_short_update_is_silent_and_a_long_one_speaks(clock, capsys):
         keras.utils.enable_interactive_logging()
 
 
-def test_the_first_round_compiles_and_is_not_extrapolated(monkeypatch, capsys):
+def test_rounds_that_compile_are_not_extrapolated(monkeypatch, capsys):
     now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-    rounds = progress.Progress(total=4, verbose=2)
+    rounds = progress.Progress(total=100)
     lines = []
-    for index, seconds in enumerate([20.0, 1.0, 1.0, 1.0]):
+    for index, seconds in enumerate([4.0, 3.0, 0.1, 0.1]):
+        rounds.step(index, "vae", 1, 8, "epoch")
         now[0] += seconds
         rounds.end_round(index, {"vae/loss": 1.0})
         lines += capsys.readouterr().out.splitlines()
-    assert lines[0].endswith(" - less than 1 min 0 s left")
-    assert [line.rpartition(" - ")[2] for line in lines[1:]] == [
-        "2 s left",
-        "1 s left",
+    assert [line.rpartition(" - ")[2] for line in lines] == [
         "vae/loss: 1",
+        "vae/loss: 1",
+        "10 s left",
+        "10 s left",
     ]
-    assert "20.0s" in lines[0] and "1.0s" in lines[1]
+    assert "4.0s" in lines[0] and "0.1s" in lines[2]
+
+
+def test_steps_say_whose_time_is_left(clock, capsys):
+    rounds = progress.Progress(total=4, verbose=1)
+    for done in range(1, 60):
+        rounds.step(0, "vae", done, 100, "epoch")
+    shown = capsys.readouterr().out.splitlines()
+    assert shown and all(line.endswith(" s left in this update") for line in shown)
 
 
 def test_a_notebook_has_one_output_that_changes(clock, monkeypatch, capsys):

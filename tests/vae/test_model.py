@@ -483,15 +483,6 @@ def test_other_names_are_refused():
         make(encoder=named("mean", "log_var")).build((None, D))
 
 
-def test_networks_that_do_not_fit_are_refused():
-    encoder = keras.Sequential([keras.Input((D,)), keras.layers.Dense(L)])
-    three = keras.Model(x := keras.Input((D,)), [encoder(x)] * 3)
-    with pytest.raises(ValueError, match=r"\[mean, log_variance\]"):
-        make(encoder=three).build((None, D))
-    with pytest.raises(ValueError, match="`decoder` must return the shape of x"):
-        make(decoder=keras.Sequential([keras.Input((L,)), keras.layers.Dense(3)])).build((None, D))
-
-
 # Saving --------------------------------------------------------------------------------------
 
 CONTINUE = """

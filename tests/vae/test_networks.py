@@ -18,6 +18,101 @@ def make(learning_rate=0.1, **options):
     return model
 
 
+def network(shape, *widths, inputs=1):
+    """From samples of a shape to dense layers of these widths, each an output."""
+    given = [keras.Input(shape) for _ in range(inputs)]
+    flat = keras.layers.Flatten()(given[0])
+    outputs = [keras.layers.Dense(width)(flat) for width in widths]
+    return keras.Model(given, outputs if len(outputs) > 1 else outputs[0])
+
+
+class Raises(keras.Model):
+    def call(self, x):
+        return x.nothing_of_that_name
+
+
+class ReturnsNone(keras.Model):
+    def call(self, x):
+        return None
+
+
+GIVEN = {  # when the option is given
+    "three outputs": (
+        lambda: {"encoder": network((D,), L, L, L)},
+        r"\[mean, log_variance\].*None, 2.*Leave out what follows mean, log_variance",
+    ),
+    "wrong outputs": (lambda: {"encoder": network((D,), 3, 3)}, r"\(None, 3\).*Give .* 2 units"),
+    "unequal": (lambda: {"encoder": network((D,), L, 3)}, "`encoder` must return"),
+    "another width": (
+        lambda: {"decoder": network((5,), D)},
+        r"`decoder` must take latent variables of shape \(None, 2\).*\(None, 5\).*Input\(\(2,\)\)",
+    ),
+    "two images": (lambda: {"decoder": network((L,), D, D)}, "`decoder` must return .* one tensor"),
+    "inputs": (lambda: {"encoder": network((D,), L, L, inputs=2)}, "one of several inputs"),
+    "two inputs": (lambda: {"decoder": network((L,), D, inputs=2)}, "one of several inputs"),
+}
+SHAPES = {  # when the data are known, before anything learns
+    "another input": (lambda: {"encoder": network((7,), L, L)}, r"one that takes \(None, 7\)"),
+    "images": (
+        lambda: {"encoder": network((3, 2, 1), L, L)},
+        r"`encoder` must take data of shape \(None, 6\).*followed by keras.layers.Reshape\(\(3, 2",
+    ),
+    "output": (lambda: {"decoder": network((L,), 5)}, r"\(None, 6\).*\(None, 5\).*in 6 numbers"),
+    "form": (
+        lambda: {"decoder": keras.Sequential([network((L,), D), keras.layers.Reshape((2, 3))])},
+        r"end in keras.layers.Reshape\(\(6,\)\)",
+    ),
+}
+CALLED = {  # when they are called: not built, their shapes are not known before
+    "raises": (lambda: {"encoder": Raises()}, "raises AttributeError: .*nothing_of_that_name"),
+    "none": (lambda: {"decoder": ReturnsNone()}, "`decoder` must return tensors.*None"),
+    "empty": (lambda: {"encoder": keras.Sequential()}, "a model without layers"),
+    "convolution": (
+        lambda: {"encoder": keras.Sequential([keras.layers.Conv2D(2, 3)])},
+        "raises ValueError: .*expected min_ndim=4, found ndim=2",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", GIVEN)
+def test_networks_are_checked_where_they_are_given(case):
+    options, said = GIVEN[case]
+    for cls in (VariationalAutoencoder, vae.VAE):
+        with pytest.raises(ValueError, match=said):
+            cls(L, **options())
+
+
+@pytest.mark.parametrize("case", {**SHAPES, **CALLED})
+def test_networks_that_do_not_fit_the_data_name_what_helps(case):
+    options, said = {**SHAPES, **CALLED}[case]
+    with pytest.raises(ValueError, match=said):
+        VariationalAutoencoder(L, **options()).build((None, D))
+    module = vae.VAE(L, save_dir=None, **options())
+    module.connect(srk.Observation(X))
+    with pytest.raises(ValueError, match=f"{module.get_name()}: .*{said}"):
+        module.check_options(N) if case in SHAPES else module.update()
+    assert module.model is None
+
+
+def test_networks_of_a_subclass_are_named_after_its_methods():
+    class Own(vae.VAE):
+        def build_encoder(self, x, latent_dim):
+            return keras.layers.Dense(3)(x), keras.layers.Dense(3)(x)
+
+        def build_decoder(self, z):
+            return self.decode(z)
+
+    for decode, said in (
+        (lambda z: None, "`build_decoder` must return tensors.*None"),
+        (keras.layers.Dense(D), "`build_encoder` must return"),
+    ):
+        Own.decode = staticmethod(decode)
+        module = Own(L, save_dir=None)
+        module.connect(srk.Observation(X))
+        with pytest.raises(ValueError, match=said):
+            module.update()
+
+
 class AddsTwo(keras.layers.Layer):
     def call(self, inputs):
         self.add_loss(keras.ops.convert_to_tensor(2.0))

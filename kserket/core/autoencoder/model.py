@@ -96,6 +96,7 @@ class Autoencoder(Coding):
         self._networks = Networks(
             given, self.latent_dim, float(kernel_stddev), self.seed, self.dtype_policy, self.heads
         )
+        self._networks.check_given()
         self.encoder = self.decoder = self._activation = self._data_shape = None
         self.seed_generator = keras.random.SeedGenerator(self.seed)
         self._kl_weight = self.add_weight(

@@ -16,10 +16,11 @@ from kserket.core.autoencoder import fitting
 from kserket.core.autoencoder.data import Data
 from kserket.core.autoencoder.inputs import check_unit_interval
 from kserket.core.autoencoder.model import LARGEST, Autoencoder
-from kserket.core.autoencoder.networks import own_networks
+from kserket.core.autoencoder.networks import Networks, own_networks
 from kserket.core.inference import Inference
 from kserket.core.keywords import in_words_of
 from kserket.core.learning_module import LearningModule
+from kserket.core.node import is_data
 from kserket.core.options import LARGEST_SINGLE, check_positive, check_positive_int
 from kserket.typing import Array, Mode
 
@@ -143,6 +144,14 @@ class AutoencoderModule(LearningModule, metaclass=abc.ABCMeta):
         self._learning_rate = state.get("learning_rate", self._learning_rate)
         self._losses, self.kl_weight = state["losses"], state["kl_weight"]
 
+    def check_options(self, num_samples: int | None) -> None:
+        super().check_options(num_samples)
+        if self.model is None and len(self.inputs) == 1 and is_data(self.inputs[0]):
+            given = dict(zip(_NETWORKS, (self.encoder, self.decoder), strict=True))
+            networks = Networks(given, self.latent_dim, None, None, None, self.model_class.heads)
+            with self._own_words():
+                networks.check_given(np.shape(self.inputs[0].get_forward_msg())[1:])
+
     def settings(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ("latent_dim", "likelihood", "variance")}
 
@@ -190,13 +199,24 @@ class AutoencoderModule(LearningModule, metaclass=abc.ABCMeta):
         shape = data.x.shape[1:]
         seed = int(self._make_rng().integers(2**31 - 8))
         networks, optimizer = own_networks(self, shape)
-        model = self.model_class(
-            **self._options, **networks, seed=seed, name=tensors.identifier(self.name)
-        )
-        model.adapt(data.observed()["x"])
+        with self._own_words():
+            model = self.model_class(
+                **self._options, **networks, seed=seed, name=tensors.identifier(self.name)
+            )
+            model.adapt(data.observed()["x"])
         model.compile(optimizer or keras.optimizers.Adam(self.learning_rate))
         self._learning_rate = float(np.asarray(model.optimizer.learning_rate))
         return model
+
+    @contextlib.contextmanager
+    def _own_words(self):
+        """Errors about networks name the module, and `build_encoder` where that made them."""
+        words = {name: f"build_{name}" for name in _NETWORKS if getattr(self, f"build_{name}")}
+        try:
+            with in_words_of(type(self), self.model_class, **words):
+                yield
+        except ValueError as error:
+            raise ValueError(f"{self.get_name()}: {error}") from error.__cause__
 
     def learn(self, data: Any, rng: np.random.Generator) -> dict[str, float]:
         parts = data.observed()
