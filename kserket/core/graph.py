@@ -210,7 +210,12 @@ class Graph(CallbackTarget):
         how = Plan(
             rounds, tolerance, schedule, callbacks, verbose, validation_data, module_callbacks
         )
-        return run_rounds(self, how, backup_dir, n_init, n_jobs)
+        history = run_rounds(self, how, backup_dir, n_init, n_jobs)
+        for module in self.modules:
+            text = module.empty_classes() if isinstance(module, LearningModule) else None
+            if text is not None:
+                warnings.warn(f"{module.get_name()} {text}", stacklevel=3)
+        return history
 
     # Use --------------------------------------------------------------------------------
 

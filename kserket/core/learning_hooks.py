@@ -124,6 +124,30 @@ class LearningHooks(OwnFolder, Module):
         """
         return {}
 
+    @property
+    def asked_classes(self) -> int | None:
+        """How many classes a user asked for and expects samples in; None where that is no aim."""
+        return None
+
+    def advice(self, live: int, num_seen: int) -> str | None:
+        """What to warn of where classes are empty after a fit, or None.
+
+        Args:
+            live: How many classes are the likeliest of a sample at least.
+            num_seen: Number of samples that were observed.
+
+        Returns:
+            What goes on after the module's name.
+        """
+        asked = self.asked_classes
+        if asked is None or live >= min(asked, num_seen):
+            return None
+        return (
+            f"was asked for {asked} classes, and {live} of them hold samples; {asked - live} are "
+            "empty. The data may show fewer, or the start was poor. See docs/faq.md, 'It found one "
+            "class only, or fewer than I asked for'."
+        )
+
     def read(self, inputs: list[Any], prior: Any) -> Any:
         self.check(inputs, prior)
         return Received(inputs, prior)

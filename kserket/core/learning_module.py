@@ -80,6 +80,7 @@ class LearningModule(LearningHooks):
 
     samples_in_state = ("_posterior",)
     text_limit = 10_000_000
+    warns_of_empty = True  # false where a run is a trial
     former_names = {"catogory": "category"}  # a misprint of Serket's manual
 
     def __init__(
@@ -113,6 +114,7 @@ class LearningModule(LearningHooks):
         self._belongs_to = None
         self._input_shapes = None
         self._posterior: messages.Categorical | None = None
+        self._live: tuple[int, int] | None = None
         self._warnings: set[str] = set()
 
     def update(self) -> None:
@@ -129,6 +131,8 @@ class LearningModule(LearningHooks):
         """
         with self.host_scope():
             self._update()
+        if self.on_step is None:  # not in a round of a graph, which warns after the last one
+            self._warn_after_update()
 
     def _update(self):
         inputs, prior = self.get_messages()
@@ -366,6 +370,40 @@ class LearningModule(LearningHooks):
         if hosts.num_hosts() > 1:
             pairs = metrics.pairs_of_hosts(*pairs)
         return metrics.clustering_scores(*pairs)
+
+    def count_live(self, inference: Inference) -> int:
+        """How many classes are the likeliest of a sample at least, of those of all hosts.
+
+        Args:
+            inference: The `Inference` of the update, with a posterior.
+        """
+        posterior, missing = inference.posterior, inference.evidence.missing
+        counts = np.bincount(posterior.classes, minlength=posterior.shape[1])
+        num_seen = len(posterior) if missing is None else int((~missing).sum())
+        counts, num_seen = hosts.sum_over_hosts((counts, num_seen))
+        live = int((counts > 0).sum())
+        self._live = (live, int(num_seen)) if self.learnable else None
+        return live
+
+    def empty_classes(self) -> str | None:
+        """A warning of classes without samples in the last update; None without reason for it.
+
+        There is one for each update that learned. After it there is none until the next one.
+        """
+        counted, self._live = self._live, None
+        return self.advice(*counted) if counted is not None and self.warns_of_empty else None
+
+    def _warn_after_update(self):
+        """Warns of empty classes after an update that no others follow in a loop.
+
+        Where modules learn below, or some read this one, later rounds may mend them.
+        """
+        text, live = None, self._live
+        last = not self.readers and not any(getattr(m, "learnable", False) for m in self.inputs)
+        if last or (live is not None and live[0] == 1):
+            text = self.empty_classes()
+        if text is not None:
+            self.warn_once(text)
 
     def warn_once(self, text: str) -> None:
         """Warns of something that a user should look into, once in a module's life.

@@ -100,7 +100,7 @@ def _score(graph, start, options):
     """Mean log p(x) after a run, or its bound."""
     for module in graph.modules:
         if isinstance(module, LearningModule):
-            module.start = start
+            module.start, module.warns_of_empty = start, False
     graph.fit(verbose=0, **options)
     x = {name: module.data for name, module in graph.observations.items()}
     figures = graph.evaluate(x)

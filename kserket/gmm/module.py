@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from kserket import hosts, storage
+from kserket import storage
 from kserket.core import messages, tensors
 from kserket.core.attributes import FixedOrFound
 from kserket.core.inference import Inference
@@ -291,21 +291,26 @@ class GMM(LearningModule):
 
     def figures(self, inference: Inference) -> dict[str, float]:
         """How probable data are, and how many classes hold a datum at least."""
-        counts = np.bincount(inference.posterior.classes, minlength=self.K)
-        missing = inference.evidence.missing
-        num_seen = len(inference.posterior) if missing is None else int((~missing).sum())
-        counts, num_seen = hosts.sum_over_hosts((counts, num_seen))
-        live = int((counts > 0).sum())
-        could_have_more = self.K > 1 or self.model.finds_number
-        is_learning = self.mode == "learn" and not self._waits()
-        if live == 1 and could_have_more and num_seen > 1 and is_learning:
-            self.warn_once(
-                "found one class only: what it reads looks like one Gaussian. Under a VAE, let "
-                "the latent variables carry more: lower KL_param, train longer, or use the "
-                f"likelihood that the data have. {_HELP}"
-            )
         score = {} if self._score_of_data is None else {"log_likelihood": self._score_of_data}
-        return {**score, "live_classes": live}
+        return {**score, "live_classes": self.count_live(inference)}
+
+    @property
+    def asked_classes(self) -> int | None:
+        """K, unless it was found in the data, or weights are meant to leave classes empty."""
+        concentration = self.model.weight_concentration
+        is_sparse = self.model.sparse or (concentration is not None and concentration < 1)
+        return None if self.model.finds_number or is_sparse else self.K
+
+    def advice(self, live: int, num_seen: int) -> str | None:
+        if self._waits():
+            return None
+        if live > 1 or num_seen < 2 or (self.K == 1 and not self.model.finds_number):
+            return super().advice(live, num_seen)
+        return (
+            "found one class only: what it reads looks like one Gaussian. Under a VAE, let the "
+            "latent variables carry more: lower KL_param, train longer, or use the likelihood "
+            f"that the data have. {_HELP}"
+        )
 
     def _waits(self):
         """Whether it starts from a class prior, and none has come yet."""

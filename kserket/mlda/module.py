@@ -245,7 +245,14 @@ class MLDA(LearningModule):
         return self._conclude(documents, beliefs)
 
     def figures(self, inference: Inference) -> dict[str, float]:
+        if self.asked_classes is not None:
+            self.count_live(inference)
         return self._score_of_data
+
+    @property
+    def asked_classes(self) -> int | None:
+        """K, unless it was found in the data, or documents mix topics and are of no class."""
+        return None if self.model.finds_number or self.model.is_mixed else self.K
 
     def evaluate(self, documents: Any) -> dict[str, float]:
         return self._mean_score(documents, self.model.beliefs(documents))
