@@ -174,8 +174,10 @@ def senses(x: Mapping[str, Any], K: int | None = None, seed: int | None = None) 
 
     What a sense is read by depends on its data: words are counted; images and vectors of many
     features are laid out by their neighbors, and a mixture sorts them; a mixture with curves sorts
-    vectors of few features. A topic model joins the senses, learns how far each can be trusted, and
-    tells each what the others say. Rows of NaN are samples that a sense has not observed; of
+    vectors of few features. All vectors side by side are one more sense, "together", which may tell
+    what none of them tells alone, where at least half of the samples have all of them. A topic
+    model joins the senses, learns how far each can be trusted, and tells each what the others say.
+    Rows of NaN are samples that a sense has not observed; of
     vectors of few features single cells may be NaN, too.
 
     Args:
@@ -267,9 +269,32 @@ def _joined(x, K):
     """A topic model over senses, by name."""
     if not x:
         raise ValueError("`x` must hold one sense at least. Received: {}")
+    observations = {name: _words(data, name) for name, data in x.items()}
+    readers = [
+        source if _is_words(x[name]) else _reader(name, source, K, source.data.shape[1:])
+        for name, source in observations.items()
+    ]
+    vectors = [
+        source
+        for name, source in observations.items()
+        if not _is_words(x[name]) and source.data.ndim == 2
+    ]
+    if len(vectors) > 1 and _share_observed(vectors) >= 0.5:
+        together = views.Concatenate()
+        together.connect(*vectors)
+        size = sum(source.data.shape[1] for source in vectors)
+        readers.append(_reader("together", together, K, (size,)))
     top = mlda.MLDA(K, save_dir=None)
-    top.connect(*[_reader(name, data, K) for name, data in x.items()])
+    top.connect(*readers)
     return top
+
+
+def _share_observed(observations):
+    """The share of samples of which each observation, (N, D), has seen everything."""
+    seen = True
+    for source in observations:
+        seen = seen & storage.apply(lambda part: ~np.isnan(part).any(axis=1), source.data)
+    return np.mean(seen)
 
 
 def _likelihood_of_images(observation):
@@ -312,20 +337,20 @@ def _is_text(x):
     return isinstance(first, str)
 
 
-def _reader(name, data, K):
-    """What a topic model reads of a sense, connected to its observation."""
-    observation = _words(data, name)
-    shape = observation.data.shape
-    if _is_text(data) or hasattr(data, "tocsr"):
-        return observation
-    if len(shape) > 2:
-        source = _neighbors_of_images(observation, image_shape_of(shape), f"umap_{name}")
-    elif shape[1] >= _MANY_FEATURES:
+def _is_words(x):
+    """Whether these are sentences, or counts of words."""
+    return _is_text(x) or hasattr(x, "tocsr")
+
+
+def _reader(name, data, K, shape):
+    """What a topic model reads of a sense, connected to where its data (N, *shape) come from."""
+    if len(shape) > 1:
+        source = _neighbors_of_images(data, image_shape_of((1, *shape)), f"umap_{name}")
+    elif shape[0] >= _MANY_FEATURES:
         source = views.UMAP(name=f"umap_{name}", standardize=True, save_dir=None)
-        source.connect(observation)
+        source.connect(data)
     else:
-        source = observation
-    bends = source is observation
-    reader = gmm.GMM(K, name=f"gmm_{name}", power_transform=bends, save_dir=None)
+        source = data
+    reader = gmm.GMM(K, name=f"gmm_{name}", power_transform=source is data, save_dir=None)
     reader.connect(source)
     return reader

@@ -187,10 +187,20 @@ def test_senses_are_read_by_what_they_are():
     names = set(recipes.senses(x, K=2).names.values())
     assert {"umap_eye", "umap_skin", "gmm_eye", "gmm_skin", "gmm_ear", "mlda"} <= names
     assert "umap_ear" not in names
-    with pytest.raises(TypeError, match="dict"):
-        recipes.senses(rng.random((30, 3)), K=2)
-    with pytest.raises(ValueError, match="one sense"):
-        recipes.senses({}, K=2)
+    assert {"concatenate", "umap_together", "gmm_together"} <= names
+    x["ear"][:20] = np.nan  # few samples have all
+    assert "concatenate" not in recipes.senses(x, K=2).names.values()
+
+
+def test_senses_tell_together_what_none_tells_alone():
+    pytest.importorskip("umap")
+    x, labels = (part[:300] for part in srk.datasets.load_digits())
+    graph = recipes.senses({"upper": x[:, :32], "lower": x[:, 32:]}, K=10, seed=0)
+    graph.fit(rounds=1, verbose=0)
+    for name in ("gmm_upper", "gmm_lower"):
+        alone = graph[name].posterior.argmax(axis=1)
+        assert metrics.clustering_accuracy(labels, alone) < 0.9
+    assert accuracy(graph, labels) > 0.93
 
 
 def test_a_sequence():

@@ -1,4 +1,4 @@
-"""Modules that describe what an observation holds: gradients, and places among neighbors."""
+"""Modules that describe what observations hold: gradients, neighbors, and all side by side."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import tensorflow as tf
 from numpy.testing import assert_allclose, assert_array_equal
 
 import kserket as srk
-from kserket import preprocessing, views
+from kserket import gmm, preprocessing, views
 
 SHAPES = {
     "square": ((8, 8), None, 2),
@@ -50,6 +50,27 @@ def test_gradients_refuse_what_is_no_image():
         module.update()
     with pytest.raises(ValueError, match="cell_size"):
         views.OrientedGradients(cell_size=0)
+
+
+def test_observations_stand_side_by_side_and_are_served_alike():
+    rng = np.random.default_rng(0)
+    images, table = rng.random((5, 2, 3), "float32"), rng.normal(size=(5, 2))
+    images[1] = np.nan  # a sample that was not seen
+    table[3, 0] = np.nan  # a gap
+    beside, mixture = views.Concatenate(), gmm.GMM(2, save_dir=None)
+    beside.connect(*(srk.Observation(x, allow_missing=True) for x in (images, table)))
+    beside.update()
+    joined = np.c_[images.reshape(5, -1), table]
+    joined[[1, 3]] = np.nan
+    assert_array_equal(beside.get_forward_msg(), joined)
+    assert beside.get_forward_msg().dtype == np.float64
+    served = beside.tensor_infer([tf.constant(images), tf.constant(table)], None).evidence
+    assert_array_equal(served.numpy(), joined)
+    mixture.connect(beside)
+    mixture.update()
+    assert_array_equal(mixture.posterior[1], mixture.posterior[3])
+    with pytest.raises(ValueError, match="same number of samples"):
+        beside.infer([images, table[:4]], None)
 
 
 @pytest.fixture(scope="module")
