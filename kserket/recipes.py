@@ -29,6 +29,7 @@ _LARGE_SIDE = 16  # pixels from which on gradients say more than the pixels them
 _CELLS = 7  # of gradients along a side: cells of 4 pixels in 28
 _TRAINING = 40_000  # images that a VAE sees in one round
 _MANY_FEATURES = 25  # from which on a sense is read by its neighbors
+_FEWEST_SEEN, _LEAST_SEEN = 20, 0.1  # samples, and a share of them, that have all senses
 
 
 def images(
@@ -175,7 +176,7 @@ def senses(x: Mapping[str, Any], K: int | None = None, seed: int | None = None) 
     What a sense is read by depends on its data: words are counted; images and vectors of many
     features are laid out by their neighbors, and a mixture sorts them; a mixture with curves sorts
     vectors of few features. All vectors side by side are one more sense, "together", which may tell
-    what none of them tells alone, where at least half of the samples have all of them. A topic
+    what none of them tells alone, where at least a tenth of the samples has all of them. A topic
     model joins the senses, learns how far each can be trusted, and tells each what the others say.
     Rows of NaN are samples that a sense has not observed; of
     vectors of few features single cells may be NaN, too.
@@ -279,7 +280,7 @@ def _joined(x, K):
         for name, source in observations.items()
         if not _is_words(x[name]) and source.data.ndim == 2
     ]
-    if len(vectors) > 1 and _share_observed(vectors) >= 0.5:
+    if len(vectors) > 1 and _enough_seen(vectors):
         together = views.Concatenate()
         together.connect(*vectors)
         size = sum(source.data.shape[1] for source in vectors)
@@ -289,12 +290,12 @@ def _joined(x, K):
     return top
 
 
-def _share_observed(observations):
-    """The share of samples of which each observation, (N, D), has seen everything."""
+def _enough_seen(observations):
+    """Whether enough samples have all of some observations, (N, D), to be read side by side."""
     seen = True
     for source in observations:
         seen = seen & storage.apply(lambda part: ~np.isnan(part).any(axis=1), source.data)
-    return np.mean(seen)
+    return np.sum(seen) >= max(_FEWEST_SEEN, _LEAST_SEEN * np.size(seen))
 
 
 def _likelihood_of_images(observation):
