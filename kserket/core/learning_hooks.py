@@ -143,9 +143,9 @@ class LearningHooks(OwnFolder, Module):
         if asked is None or live >= min(asked, num_seen):
             return None
         return (
-            f"was asked for {asked} classes, and {live} of them hold samples; {asked - live} are "
-            "empty. The data may show fewer, or the start was poor. See docs/faq.md, 'It found one "
-            "class only, or fewer than I asked for'."
+            f"was asked for {asked} classes, and samples lie in {live} of them. The data may show "
+            "fewer, or the start was poor. See docs/faq.md, 'It found one class only, or fewer "
+            "than I asked for'."
         )
 
     def read(self, inputs: list[Any], prior: Any) -> Any:

@@ -33,7 +33,7 @@ def test_each_fit_and_an_update_alone_warn(start):
     for rounds in (1, 3):
         (text,) = advice(graph.fit, rounds, verbose=0)
         assert text.startswith(module.get_name())
-        assert "5 classes, and 2 of them hold samples; 3 are empty" in text
+        assert "5 classes, and samples lie in 2 of them" in text
         assert "docs/faq.md" in text
     assert advice(graph.fit, 0, verbose=0) == []
     assert len(advice(module.update)) == 1
