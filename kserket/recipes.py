@@ -178,8 +178,8 @@ def senses(x: Mapping[str, Any], K: int | None = None, seed: int | None = None) 
     vectors of few features. All vectors side by side are one more sense, "together", which may tell
     what none of them tells alone, where at least a tenth of the samples has all of them. A topic
     model joins the senses, learns how far each can be trusted, and tells each what the others say.
-    Rows of NaN are samples that a sense has not observed; of
-    vectors of few features single cells may be NaN, too.
+    Rows of NaN are samples that a sense has not observed; of vectors of few features single cells
+    may be NaN, too.
 
     Args:
         x: Dict from the name of a sense to its data of N samples: images (N, H, W) or

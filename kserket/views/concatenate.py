@@ -10,12 +10,12 @@ import tensorflow as tf
 
 from kserket.core import messages, tensors
 from kserket.core.inference import Inference
-from kserket.core.module import Module
 from kserket.core.registry import register_module
+from kserket.views.description import Description
 
 
 @register_module("kserket")
-class Concatenate(Module):
+class Concatenate(Description):
     """Several observations side by side, for a module that reads one.
 
     Samples that no sense tells apart may lie apart where all are seen together. A sample that one
@@ -47,17 +47,10 @@ class Concatenate(Module):
     ```
     """
 
-    links_samples = False
-    evidence_uses_prior = False
-    draws_inputs = False
     reads_gaps = True
 
     def __init__(self, name: str = "concatenate") -> None:
-        super().__init__(name, learnable=False)
-
-    def update(self) -> None:
-        """Reads the observations and sends them as one."""
-        self.set_forward_msg(self.infer(self.get_messages().inputs, None).evidence)
+        super().__init__(name)
 
     def infer(self, inputs: list[Any], prior: Any) -> Inference:
         """The columns of all inputs. Changes nothing.
@@ -86,9 +79,6 @@ class Concatenate(Module):
             gone = gone if missing is None else gone | missing
         joined[gone] = np.nan
         return Inference(joined, [None] * len(inputs))
-
-    def terms(self) -> Any:
-        return ()
 
     def tensor_infer(self, inputs: list[Any], prior: Any) -> tensors.Inference:
         """`infer` on tensors.

@@ -11,14 +11,14 @@ import tensorflow as tf
 from kserket import storage
 from kserket.core import messages, tensors
 from kserket.core.inference import Inference
-from kserket.core.module import Module
 from kserket.core.options import check_positive_int
 from kserket.core.registry import register_module
 from kserket.preprocessing import image_shape_of, oriented_gradients
+from kserket.views.description import Description
 
 
 @register_module("kserket")
-class OrientedGradients(Module):
+class OrientedGradients(Description):
     """Images by their strokes: `preprocessing.oriented_gradients` as a module.
 
     Images whose strokes lie a little elsewhere stay near each other, which they do not as pixels.
@@ -56,10 +56,6 @@ class OrientedGradients(Module):
     ```
     """
 
-    links_samples = False
-    evidence_uses_prior = False
-    draws_inputs = False
-
     def __init__(
         self,
         num_orientations: int = 8,
@@ -68,13 +64,9 @@ class OrientedGradients(Module):
         name: str = "gradients",
     ) -> None:
         check_positive_int(num_orientations=num_orientations, cell_size=cell_size)
-        super().__init__(name, learnable=False)
+        super().__init__(name)
         self.num_orientations, self.cell_size = int(num_orientations), int(cell_size)
         self.image_shape = None if image_shape is None else tuple(image_shape)
-
-    def update(self) -> None:
-        """Reads images and sends their descriptions."""
-        self.set_forward_msg(self.infer(self.get_messages().inputs, None).evidence)
 
     def infer(self, inputs: list[Any], prior: Any) -> Inference:
         """The descriptions of images. Changes nothing.
@@ -103,9 +95,6 @@ class OrientedGradients(Module):
 
     def check_observed(self, x: Any, name: str) -> None:
         self._image_shape(np.shape(x))
-
-    def terms(self) -> Any:
-        return ()
 
     def tensor_infer(self, inputs: list[Any], prior: Any) -> tensors.Inference:
         """`infer` on tensors.
