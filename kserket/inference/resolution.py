@@ -10,7 +10,9 @@ that lie far apart are clusters. Values that stand alone are codes or doses, suc
 
 A value that very many share among continuous ones is where a scale ends or a thing is absent: zeros
 of a column of amounts, readings beyond a limit. It stands for more than one number, too, and is
-taken to be as wide as a grid of two values that vary as the others do.
+taken to be as wide as a grid of two values that vary as the others do. So is a count that is far
+more frequent than those next to it, such as the zeros of what most samples lack, unless another
+feature tells the same samples apart: then it says something, as dark pixels do.
 
 Reference:
     W. F. Sheppard, On the calculation of the most probable values of frequency-constants for data
@@ -29,6 +31,9 @@ COMMON = 0.95  # share of the data whose values make up the grid; the rest may l
 MIN_RUN = 4  # so many values that follow each other are numbers on a grid; fewer may be codes
 SHARED = 0.05  # share of the data that have one value, if very many share it
 TIMES = 5  # how often such a value occurs for one time of the commonest other
+PEAK = 0.1  # share of the data that have one value on a grid, if it stands out
+TIMES_BESIDE = 3  # how often it occurs for one time of the values next to it
+ALONE = 0.2  # correlation with other features below which they do not tell the same samples apart
 FINE = 0.05  # of their width; a finer grid of the others is as good as none
 
 
@@ -52,24 +57,73 @@ def find(x, counted=None):
     repeats = [number for number, values in columns if _may_repeat(values)]
     if repeats and len(chosen) > FIRST_SAMPLES:
         first = storage.gather(x, np.sort(chosen))
+    wider = {}
     for feature in repeats:
         values = first[:, feature]
         grid, counts = np.unique(values[~np.isnan(values)], return_counts=True)
-        gaps[feature] = _width_of_shared(grid, counts) or _gap(grid, counts)
+        gaps[feature] = _width_of_shared(grid, counts)
+        if not gaps[feature] and (gap := _gap(grid, counts)):
+            gaps[feature] = gap
+            often = _stand_out(counts)
+            if (width := _width_of_others(grid, counts, often)) > gap:
+                wider[feature] = width, values[:, None] == grid[often]
+    told = _told_by_others(first, {feature: has for feature, (_, has) in wider.items()})
+    for feature in wider.keys() - told:
+        gaps[feature] = wider[feature][0]
     return gaps
 
 
 def _width_of_shared(grid, counts):
     """The width of values that very many share among continuous ones; 0 if there are none."""
-    total, often = counts.sum(), counts >= SHARED * counts.sum()
+    often = counts >= SHARED * counts.sum()
     often &= counts >= TIMES * counts[~often].max(initial=1)
+    width, others = _width_of_others(grid, counts, often), grid[~often].astype(np.float64)
+    on_grid = _repeats(others, counts[~often].sum())
+    return 0.0 if on_grid and np.diff(others).min(initial=width) > FINE * width else width
+
+
+def _width_of_others(grid, counts, often):
+    """The gap of two values that vary as those that are not frequent; 0 if these are too few."""
     others, weights = grid[~often].astype(np.float64), counts[~often]
-    if not often.any() or weights.sum() <= (1.0 - COMMON) * total:
+    if not often.any() or weights.sum() <= (1.0 - COMMON) * counts.sum():
         return 0.0
     mean = np.average(others, weights=weights)
-    width = 2.0 * float(np.sqrt(np.average((others - mean) ** 2, weights=weights)))
-    on_grid = _repeats(others, weights.sum()) and np.diff(others).min(initial=width) > FINE * width
-    return 0.0 if on_grid else width
+    return 2.0 * float(np.sqrt(np.average((others - mean) ** 2, weights=weights)))
+
+
+def _stand_out(counts):
+    """Which values on a grid are far more frequent than those next to them, Boolean (G,)."""
+    beside = np.maximum(np.r_[0, counts[:-1]], np.r_[counts[1:], 0])
+    return counts >= np.maximum(PEAK * counts.sum(), TIMES_BESIDE * beside)
+
+
+def _told_by_others(x, frequent):
+    """The features of which another one tells the samples apart that have a frequent value.
+
+    Args:
+        x: (N, D) with NaN for what is missing.
+        frequent: For a feature's number, which samples have which of its V frequent values,
+            Boolean (N, V).
+
+    Returns:
+        Set of numbers.
+    """
+    if not frequent:
+        return set()
+    tiny, known = np.finfo(np.float64).tiny, ~np.isnan(x)
+    scaled = np.where(known, x, 0.0)
+    scaled /= np.maximum(np.abs(scaled).max(axis=0), tiny)
+    scaled -= scaled.sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    scaled[~known] = 0.0
+    scaled /= np.maximum(np.linalg.norm(scaled, axis=0), tiny)
+    limit = max(ALONE, 3.0 / np.sqrt(len(x)))
+    told = set()
+    for feature, has in frequent.items():
+        centered = has - has.mean(axis=0)
+        correlations = np.abs((centered / np.linalg.norm(centered, axis=0)).T @ scaled)
+        if np.delete(correlations, feature, axis=1).max(initial=0.0) >= limit:
+            told.add(feature)
+    return told
 
 
 def _gap(grid, counts):

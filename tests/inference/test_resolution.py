@@ -82,6 +82,39 @@ def test_a_value_that_many_share_is_as_wide_as_the_others_vary(name):
         np.testing.assert_allclose(found, 2.0 * unit * others.std(), rtol=1e-4)
 
 
+PEAKS = {
+    "zeros": np.where(np.arange(300) < 200, 0, rng.poisson(6, 300)),
+    "best marks": np.where(np.arange(300) < 200, 5, rng.integers(1, 6, 300)),
+    "in units": np.where(np.arange(300) < 200, 0.0, 86400.0 * rng.poisson(6, 300)),
+}
+
+
+@pytest.mark.parametrize("name", PEAKS)
+def test_a_count_that_stands_out_is_as_wide_as_the_others_vary_where_nothing_else_tells(name):
+    values = PEAKS[name].astype(np.float64)
+    others = values[values != values[0]]
+    noise = np.random.default_rng(5).normal(size=(300, 3))
+    noise[7, 1], noise[:, 2] = np.nan, np.nan
+    found = resolution.find(np.c_[noise, values])
+    np.testing.assert_allclose(found, [0.0, 0.0, 0.0, 2.0 * others.std()])
+    knows = noise[:, 0] + 1.5 * (values == values[0])
+    gap = np.diff(np.unique(others)).min()
+    np.testing.assert_allclose(resolution.find(np.c_[knows, values]), [0.0, gap])
+
+
+def test_each_of_two_values_that_stand_out_may_be_told_by_another_feature():
+    values = np.clip(np.round(np.random.default_rng(0).normal(5, 6, 400)), 0, 10)
+    knows = np.random.default_rng(1).normal(size=400) + 0.2 * values
+    np.testing.assert_array_equal(resolution.find(np.c_[knows, values]), [0.0, 1.0])
+
+
+def test_counts_that_fall_off_and_values_that_few_have_keep_their_grid():
+    rng = np.random.default_rng(2)
+    few = np.where(np.arange(1000) < 60, 20, rng.integers(0, 40, 1000))
+    x = np.c_[rng.poisson(0.5, 1000), rng.poisson(2, 1000), rng.integers(0, 2, 1000), few]
+    np.testing.assert_array_equal(resolution.find(x), 1.0)
+
+
 def test_rows_drawn_again_make_no_difference():
     x = np.repeat(np.random.default_rng(1).normal(size=(100, 1)), 5, axis=0)
     assert np.square(resolution.find(x)) / 12 < 0.001 * x.var()
@@ -116,6 +149,9 @@ BESIDE = {
     "rare codes": lambda rng, n: rng.choice([0, 1, 10], n, p=[0.1, 0.1, 0.8]),
     "absent": lambda rng, n: np.where(rng.random(n) < 0.8, 0.0, rng.gamma(2.0, size=n)),
     "two absent": lambda rng, n: np.where(rng.random((n, 2)) < 0.8, 0, rng.gamma(2, size=(n, 2))),
+    "counts of zeros": lambda rng, n: np.where(rng.random(n) < 0.7, 0, rng.poisson(10, n)),
+    "two of them": lambda rng, n: np.where(rng.random((n, 2)) < 0.6, 0, rng.poisson(5, (n, 2))),
+    "negative binomial": lambda rng, n: rng.negative_binomial(0.3, 0.1, n),
     "beyond a limit": lambda rng, n: np.minimum(rng.normal(size=n), -0.8),
     "beyond two": lambda rng, n: np.clip(rng.normal(size=n), -0.1, 0.1),
 }
