@@ -12,7 +12,7 @@ from kserket.core.layered_layout import layered_layout
 from kserket.core.mailbox import seats
 from kserket.core.observation import Observation
 
-BOX_HEIGHT, LEVEL_HEIGHT = 0.55, 1.35  # in inches
+BOX_HEIGHT, LEVEL_HEIGHT, LINE_HEIGHT = 0.55, 1.5, 0.18  # in inches
 PORT = 0.32  # between edges at a box
 UP, DOWN = "#2166ac", "#b2182b"
 
@@ -139,12 +139,14 @@ def plot(graph, ax=None):
         label, chain = labels[index], points[index]
         start = starts[index], levels[source] * LEVEL_HEIGHT + BOX_HEIGHT / 2 + 0.03
         end = ends[index], levels[reader] * LEVEL_HEIGHT - BOX_HEIGHT / 2 - 0.03
-        path = [start, *((x, height * LEVEL_HEIGHT) for x, height in chain), end]
+        at, *bends = [(x, height * LEVEL_HEIGHT) for x, height in chain]
+        upright = LINE_HEIGHT * (len(label) + 0.3) / 2  # beside a label, where it would be cut off
+        path = [start, (at[0], at[1] - upright), (at[0], at[1] + upright), *bends, end]
         shift = 0.07 if down else 0.0
         _arrow(ax, [(x - shift, y) for x, y in path], "-", UP)
         if down:
             _arrow(ax, [(x + shift, y) for x, y in reversed(path)], "--", DOWN)
-        _label(ax, path[1], label, scale)
+        _label(ax, at, label, scale)
     return ax
 
 
@@ -206,7 +208,7 @@ def _arrow(ax, points, style, color):
 
 def _label(ax, place, texts, scale):
     """What travels on an edge: up, and below it what comes down."""
-    shifts = (0.09, -0.09) if len(texts) == 2 else (0.0,)
+    shifts = (LINE_HEIGHT / 2, -LINE_HEIGHT / 2) if len(texts) == 2 else (0.0,)
     for text, color, shift in zip(texts, (UP, DOWN), shifts, strict=False):
         ax.text(
             place[0],

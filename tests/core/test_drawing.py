@@ -80,6 +80,9 @@ def test_nothing_lies_on_another_and_readers_stand_above(make):
         for x, y in ax.transData.transform(path.vertices):
             inside = [b for b in boxes if b.x0 + 1 < x < b.x1 - 1 and b.y0 + 1 < y < b.y1 - 1]
             assert not inside
+            for label in labels:  # through the middle of a label, not along it
+                if label.x0 < x < label.x1 and label.y0 < y < label.y1:
+                    assert abs(x - (label.x0 + label.x1) / 2) < 0.1 * ax.figure.dpi
     heights = {name.get_text(): name.get_position()[1] for name in ax.texts}
     for module in graph.modules:
         for source in module.inputs:
