@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kserket.inference import durations, markov_chain, reported_chain
+from kserket.inference import chain_passes, durations, markov_chain, reported_chain
+from kserket.inference.sequences import check_lengths
 from kserket.mm import rule
 
 
@@ -82,8 +83,11 @@ def test_zeros_are_exact(lengths, dtype):
     log_evidence = np.where(told[:, None] == np.arange(3), 0.0, -60.0) + rng.normal(size=(30, 3))
     log_evidence[3] = [-800.0, -800.0, 0.0]
     parameters = np.array([1.0, 0.0, 0.0]) if lengths is None else chain(3)[0], transitions
-    expected = markov_chain.smooth(log_evidence, *parameters, lengths).log_context
+    checked = check_lengths(lengths, 30)
+    expected = chain_passes.smooth(log_evidence, *parameters, checked).log_context
     found = context(log_evidence, *parameters, lengths, dtype, rule.exact_context)
+    smoothed = markov_chain.smooth(log_evidence, *parameters, lengths).log_context
+    np.testing.assert_allclose(np.exp(smoothed), np.exp(expected), atol=1e-12)
     np.testing.assert_allclose(np.exp(found), np.exp(expected), atol=1e-4)
     if dtype == "float64":
         np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-9)

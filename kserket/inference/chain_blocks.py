@@ -9,15 +9,14 @@ Reference: Rabiner (1989), A tutorial on hidden Markov models, eqs. 18-37; Särk
 García-Fernández (2021), Temporal parallelization of Bayesian smoothers.
 """
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 
-from kserket.inference.chain_smoothing import LOWEST, Pass
+from kserket.inference.chain_passes import LARGEST, Pass
 
-_MAX_CELLS = 400_000  # of all operators of a step together
 _LONG_ROW = 2000  # from here on one operation for each state is faster than one for all
+_SMALLEST = 1e-300  # sum of a column that has a path
 
 
 class _Blocks(NamedTuple):
@@ -25,6 +24,12 @@ class _Blocks(NamedTuple):
 
     real: np.ndarray  # (C, L) which steps are no padding
     later: np.ndarray  # numbers of the blocks that go on with a sequence
+
+    def last_steps(self):
+        """For each step of blocks, the numbers of those in which a sequence ends with it."""
+        last = np.setdiff1d(np.arange(len(self.real)), self.later - 1)
+        at = self.real[last].sum(axis=1) - 1
+        return [last[at == t] for t in range(self.real.shape[1])]
 
     def pack(self, values):
         """(N, K) as (L, K, C), padded with zeros."""
@@ -43,63 +48,72 @@ class _Blocks(NamedTuple):
         return values[self.real]
 
 
-def smooth(log_evidence, initial, transitions, lengths):
-    """Forward-backward with probabilities scaled at every step, all of them positive.
+def smooth(log_evidence, initial, transitions, lengths, filtered=False):
+    """Forward-backward with probabilities scaled at every step.
 
     Args:
         log_evidence: (N, K), one finite value a row.
-        initial: (K,) P(z_1), none below 1e-100.
-        transitions: (K, K) P(z_{t+1} = column | z_t = row), likewise.
+        initial: (K,) P(z_1).
+        transitions: (K, K) P(z_{t+1} = column | z_t = row).
         lengths: (S,) checked.
+        filtered: Whether `Pass.log_filtered` is wanted.
 
     Returns:
-        `Pass`.
+        `Pass`; None where the future needs a state that the past has lost, or there is no path.
     """
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        return _smooth(log_evidence, initial, transitions, lengths, filtered)
+
+
+def _smooth(log_evidence, initial, transitions, lengths, filtered):
     blocks, evidence, emission, peaks = _packed(log_evidence, lengths, transitions)
     begin, end = _ends(blocks, emission, initial, transitions)
-    context, filtered, scales = _forward(emission, begin, transitions)
+    context, past, scales = _forward(emission, begin, transitions)
     onward, follows = end, np.empty(emission.shape)
     for t in reversed(range(len(emission))):
         future = transitions @ onward
         onward = np.multiply(emission[t], future, out=follows[t])
         onward /= (context[t] * onward).sum(axis=0)
         context[t] *= future
-    pairs = filtered[-1][:, blocks.later - 1] @ follows[0][:, blocks.later].T
+    in_order = scales.T.ravel()
+    if not follows.max() <= LARGEST * (in_order * np.append(in_order[1:], 1.0)).min():
+        return None
+    pairs = past[-1][:, blocks.later - 1] @ follows[0][:, blocks.later].T
     follows.transpose(2, 0, 1)[~blocks.real] = 0.0
-    if filtered.shape[2] > len(initial):
-        pairs += (filtered[:-1] @ follows[1:].swapaxes(1, 2)).sum(axis=0)
+    if past.shape[2] > len(initial):
+        pairs += (past[:-1] @ follows[1:].swapaxes(1, 2)).sum(axis=0)
     else:
-        pairs += np.tensordot(filtered[:-1], follows[1:], axes=([0, 2], [0, 2]))
+        pairs += np.tensordot(past[:-1], follows[1:], axes=([0, 2], [0, 2]))
     context /= context.sum(axis=1, keepdims=True)
     everything = (context * emission).sum(axis=1, keepdims=True)
     np.log(context, out=context)
     evidence += context
     evidence -= np.log(everything)
-    predictive = blocks.unpack(np.log(scales)[:, None])[:, 0] + peaks
-    return Pass(blocks.unpack(context), blocks.unpack(evidence), transitions * pairs, predictive)
+    return Pass(
+        blocks.unpack(context),
+        blocks.unpack(evidence),
+        transitions * pairs,
+        blocks.unpack(np.log(scales)[:, None])[:, 0] + peaks,
+        np.log(blocks.unpack(past)) if filtered else None,
+    )
 
 
-def log_filtered(log_evidence, initial, transitions, lengths):
-    """log P(z_t | evidence up to t), (N, K), of chains as in `smooth`."""
-    blocks, _, emission, _ = _packed(log_evidence, lengths, transitions)
-    begin, _ = _ends(blocks, emission, initial, transitions)
-    with np.errstate(divide="ignore"):
-        return np.log(blocks.unpack(_forward(emission, begin, transitions)[1]))
+def _cut(lengths, num_states):
+    """`_Blocks` of sequences."""
+    size = _block_length(lengths, num_states)
+    counts = -(-lengths // size)
+    position = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    left = np.repeat(lengths, counts) - position * size
+    return _Blocks(np.arange(size) < left[:, None], np.flatnonzero(position))
 
 
 def _packed(log_evidence, lengths, transitions):
     """`_Blocks`, the evidence in them relative to the best state's, its exponential, the best."""
-    size = _block_length(lengths, len(transitions))
-    counts = -(-lengths // size)
-    position = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    left = np.repeat(lengths, counts) - position * size
-    blocks = _Blocks(np.arange(size) < left[:, None], np.flatnonzero(position))
+    blocks = _cut(lengths, len(transitions))
     evidence = blocks.pack(log_evidence)
     peaks = evidence.max(axis=1, keepdims=True)
     evidence -= peaks
-    emission = np.maximum(evidence, LOWEST)
-    np.exp(emission, out=emission)
-    return blocks, evidence, emission, blocks.unpack(peaks)[:, 0]
+    return blocks, evidence, np.exp(evidence), blocks.unpack(peaks)[:, 0]
 
 
 def _ends(blocks, emission, initial, transitions):
@@ -109,23 +123,25 @@ def _ends(blocks, emission, initial, transitions):
     end = np.ones_like(begin)
     if not len(blocks.later):
         return begin, end
-    # operators[j, i, c]: P(evidence of the block, next state j | first state i)
+    # operators[j, i, c]: P(evidence of the block, next state j | first state i), i's sum apart
     operators = np.repeat(np.eye(size)[..., None], num_blocks, axis=2)
     turned, log_scales = np.ascontiguousarray(transitions.T), np.zeros((size, num_blocks))
     for e in emission:
         operators *= e[:, None]
         scales = operators.sum(axis=0)
-        operators /= scales
+        operators /= np.maximum(scales, _SMALLEST)  # no path from a state: its column stays zero
         log_scales += np.log(scales)
         operators = (turned @ operators.reshape(size, -1)).reshape(operators.shape)
-    operators *= np.exp(log_scales - log_scales.max(axis=0))
     operators = np.ascontiguousarray(operators.transpose(2, 0, 1))
+    likelihoods = np.exp(log_scales - log_scales.max(axis=0))
+    log_scales -= log_scales.max(axis=0)
     for c in blocks.later:
-        state = operators[c - 1] @ begin[:, c - 1]
+        log_weights = np.log(begin[:, c - 1]) + log_scales[:, c - 1]
+        state = operators[c - 1] @ np.exp(log_weights - log_weights.max())
         begin[:, c] = state / state.sum()
     for c in blocks.later[::-1]:
-        likelihood = end[:, c] @ operators[c]
-        end[:, c - 1] = likelihood / likelihood.max()
+        likelihood = (end[:, c] @ operators[c]) * likelihoods[:, c]
+        end[:, c - 1] = likelihood / (begin[:, c] @ likelihood)
     return begin, end
 
 
@@ -162,84 +178,92 @@ def _block_length(lengths, num_states):
     return min(candidates, key=cost)
 
 
-def best_path(log_evidence, starts, log_initial, log_transitions):
+def best_path(log_evidence, log_initial, log_transitions, lengths):
     """Viterbi.
 
     Args:
         log_evidence: (N, K).
-        starts: (N,) booleans, where a sequence starts.
         log_initial: (K,) log P(first state).
         log_transitions: (K, K) log P(next state = column | state = row).
+        lengths: (S,) checked.
 
     Returns:
-        (N,) integers.
+        (N,) integers, the first of states that are equally good, and log P(path, evidence).
     """
-    num_steps, size = log_evidence.shape
-    num_blocks = min(math.isqrt(4 * num_steps), max(1, _MAX_CELLS // size**3), num_steps)
-    length = -(-num_steps // num_blocks)
-    num_blocks = -(-num_steps // length)
-    evidence = np.zeros((num_blocks * length, size))
-    evidence[:num_steps] = log_evidence
-    evidence = evidence.reshape(num_blocks, length, size).transpose(1, 2, 0)
-    evidence = np.ascontiguousarray(evidence)  # (L, K, B)
-    ends = np.ones(num_blocks * length, bool)  # whether the next step starts a sequence
-    ends[: num_steps - 1] = starts[1:]
-    ends = ends.reshape(num_blocks, length).T
-    ending = [np.flatnonzero(row) for row in ends]
-    into = log_initial[:, None]
-
-    entering = np.repeat(into, num_blocks, axis=1)
-    if num_blocks > 1:
-        # operators[j, i, b]: the best way from the first state i to the next block's state j
+    size = len(log_initial)
+    blocks = _cut(lengths, size)
+    evidence = blocks.pack(log_evidence)
+    length, _, num_blocks = evidence.shape
+    entering = np.repeat(log_initial[:, None], num_blocks, axis=1)
+    if len(blocks.later):
+        # operators[j, i, c]: the best way from the first state i to the next block's state j
         with np.errstate(divide="ignore"):
             operators = np.repeat(np.log(np.eye(size))[..., None], num_blocks, axis=2)
-        for i in range(length):
-            operators = operators + evidence[i][:, None]
-            ended = operators[..., ending[i]] if len(ending[i]) else None
-            operators = _onward(operators, log_transitions[..., None, None])
-            if ended is not None:
-                operators[..., ending[i]] = ended.max(axis=0) + into[..., None]
+        onward = _Onward(operators, log_transitions)
+        for e in evidence:
+            operators += e[:, None]
+            onward(operators)
         operators = np.ascontiguousarray(operators.transpose(2, 0, 1))
-        for b in range(1, num_blocks):
-            entering[:, b] = (operators[b - 1] + entering[:, b - 1]).max(axis=1)
+        for c in blocks.later:
+            entering[:, c] = (operators[c - 1] + entering[:, c - 1]).max(axis=1)
 
-    before = np.zeros((length, size, num_blocks), np.int32)
-    score = entering
-    for i in range(length):
-        score = score + evidence[i]
-        ended = score[:, ending[i]] if len(ending[i]) else None
-        score = _onward(score, log_transitions[..., None], before[i])
+    before = np.zeros(evidence.shape, np.int8 if size <= np.iinfo(np.int8).max else np.int32)
+    score, onward = entering, _Onward(entering, log_transitions)
+    last = blocks.last_steps()
+    for t, e in enumerate(evidence):
+        score += e
+        ended = score[:, last[t]].argmax(axis=0) if len(last[t]) else None
+        onward(score, before[t])
         if ended is not None:
-            before[i][:, ending[i]] = ended.argmax(axis=0)
-            score[:, ending[i]] = ended.max(axis=0) + into
+            before[t][:, last[t]] = ended  # whatever follows in the block
 
     places = np.arange(num_blocks)
     first = np.repeat(np.arange(size)[:, None], num_blocks, axis=1)
-    for i in reversed(range(length)):  # from each state after a block to the one it began with
-        first = before[i].take(first * num_blocks + places)
-    state = np.zeros(num_blocks, np.int64)  # after each block
-    for b in reversed(range(1, num_blocks)):
-        state[b - 1] = first[state[b], b]
-    path = np.empty((length, num_blocks), np.int64)
-    for i in reversed(range(length)):
-        state = path[i] = before[i].take(state * num_blocks + places)
-    return path.T.ravel()[:num_steps]
+    for choice in before[::-1]:  # from each state after a block to the one it began with
+        first = choice.take(np.multiply(first, num_blocks, dtype=np.intp) + places)
+    state = np.zeros(num_blocks, np.intp)  # after each block
+    for c in blocks.later[::-1]:
+        state[c - 1] = first[state[c], c]
+    path = np.empty((length, 1, num_blocks), np.int64)
+    for t in reversed(range(length)):
+        state = path[t, 0] = before[t].take(state * num_blocks + places).astype(np.intp)
+    path = blocks.unpack(path)[:, 0]
+    return path, _log_joint(path, log_evidence, log_initial, log_transitions, lengths)
 
 
-def _onward(score, log_transitions, before=None):
-    """The best way to each next state: scores (K, ...), from those of each state.
+class _Onward:
+    """The best way to each next state, written over scores of states (K, ..., C)."""
 
-    `before` (K, ...) receives the state before each; where several are best, the first.
-    """
-    if score.size < _LONG_ROW:
-        through = score[:, None] + log_transitions
-        if before is not None:
-            before[...] = through.argmax(axis=0)
-        return through.max(axis=0)
-    best = score[0] + log_transitions[0]
-    for i in range(1, len(score)):
-        other = score[i] + log_transitions[i]
-        if before is not None:
-            np.copyto(before, i, where=other > best)
-        np.maximum(best, other, out=best)
-    return best
+    def __init__(self, score, log_transitions):
+        self._steps = log_transitions.reshape(*log_transitions.shape, *[1] * (score.ndim - 1))
+        self._best, self._other = np.empty_like(score), np.empty_like(score)
+        self._is_better = np.empty(score.shape, bool)
+
+    def __call__(self, score, before=None):
+        """`before` (K, C), zeros, receives the state before; where several are best, the first."""
+        if score.size < _LONG_ROW:
+            through = score[:, None] + self._steps
+            if before is not None:
+                before[...] = through.argmax(axis=0)
+            through.max(axis=0, out=score)
+            return
+        best, other, is_better = self._best, self._other, self._is_better
+        np.add(score[0], self._steps[0], out=best)
+        for i in range(1, len(score)):
+            np.add(score[i], self._steps[i], out=other)
+            if before is not None:
+                np.greater(other, best, out=is_better)
+                np.maximum(before, np.multiply(is_better, i, dtype=before.dtype), out=before)
+            np.maximum(best, other, out=best)
+        score[...] = best
+
+
+def _log_joint(path, log_evidence, log_initial, log_transitions, lengths):
+    """log P(path, evidence)."""
+    num_steps, num_states = log_evidence.shape
+    starts = np.cumsum(lengths) - lengths
+    entered = np.empty(num_steps)
+    entered[1:] = log_transitions.ravel().take(path[:-1] * num_states + path[1:])
+    entered[starts] = log_initial[path[starts]]
+    heard = log_evidence.ravel().take(np.arange(num_steps) * num_states + path)
+    return float(entered.sum() + heard.sum())

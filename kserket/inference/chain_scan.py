@@ -1,150 +1,235 @@
-"""Passes along a Markov chain, step by step in logarithms, compiled where numba is installed.
+"""Passes along a Markov chain one step after another, compiled by numba.
 
-They are exact whatever the probabilities: a state that is excluded has log 0 = -inf, and one that
-is a thousand nats behind is not lost, but comes back when everything else is excluded later.
+Probabilities are divided by their sum at every step, so that nothing overflows. What underflows
+does not matter, unless the future asks for it: `smooth` notices. Exponentials and logarithms are
+taken of whole arrays, which is several times as fast as one by one.
 
-Reference: Rabiner (1989), A tutorial on hidden Markov models, eqs. 18-35.
+Reference: Rabiner (1989), A tutorial on hidden Markov models, section V.A and eqs. 32-35.
 """
 
 import functools
-import math
 from typing import NamedTuple
 
 import numpy as np
 
-_UNDERFLOW = 1e-280  # sums below are computed again, term by term in logarithms
+from kserket.inference.chain_passes import LARGEST, Pass
+from kserket.inference.compiling import compile_all
+
+_LOWEST = -600.0  # log evidence relative to the best state's; below it counts as impossible
+_SMALLEST = 1e-280  # smaller filtered probabilities count as zero: arithmetic below is slow
 
 
-class Scans(NamedTuple):
-    """The passes as functions of float64 arrays."""
+class Kernels(NamedTuple):
+    """The compiled functions."""
 
+    shift: object
     forward: object
     backward: object
+    finish: object
     best_path: object
-    compiled: bool
-
-
-def scans():
-    """The passes, compiled if numba is installed."""
-    try:
-        return _compiled()
-    except ImportError:
-        return Scans(_forward, _backward, _best_path, compiled=False)
 
 
 @functools.cache
-def _compiled():
-    from numba.extending import register_jitable
-
-    register_jitable(_onward)
-    return Scans(*compile_all(_forward, _backward, _best_path), compiled=True)
-
-
-def compile_all(*functions):
-    """Functions compiled by numba.
-
-    Raises:
-        ImportError: If it is not installed.
-    """
-    import numba
-
+def compiled():
+    """The `Kernels`; None where numba is not installed."""
     try:
-        return [numba.njit(cache=True, error_model="numpy")(part) for part in functions]
-    except RuntimeError:  # nowhere to write the cache
-        return [numba.njit(error_model="numpy")(part) for part in functions]
+        functions = compile_all(
+            _shift, _forward, _backward, _finish, _best_path, fastmath={"contract"}
+        )
+    except ImportError:
+        return None
+    return Kernels(*functions)
 
 
-def _onward(log_weights, matrix, log_matrix, weights, result):
-    """log(exp(log_weights) matrix) of (K,) and (K, K), into `result` (K,); `weights` is room."""
-    num_states = len(result)
-    peak = -np.inf
-    for i in range(num_states):
-        peak = max(peak, log_weights[i])
-    for i in range(num_states):
-        weights[i] = math.exp(log_weights[i] - peak)
-    for j in range(num_states):
-        total = 0.0
-        for i in range(num_states):
-            total += weights[i] * matrix[i, j]
-        if total >= _UNDERFLOW:
-            result[j] = math.log(total) + peak
-            continue
-        top = -np.inf
-        for i in range(num_states):
-            top = max(top, log_weights[i] + log_matrix[i, j])
-        result[j] = top
-        if top > -np.inf:
-            total = 0.0
-            for i in range(num_states):
-                total += math.exp(log_weights[i] + log_matrix[i, j] - top)
-            result[j] += math.log(total)
+def smooth(kernels, log_evidence, initial, transitions, lengths, filtered=False):
+    """Forward-backward.
 
-
-def _forward(log_evidence, starts, log_initial, matrix, log_matrix, predicted, filtered, scales):
-    """Filters: writes log P(z_t | before), log P(z_t | up to t), log P(evidence_t | before).
+    Args:
+        kernels: What `compiled` returned.
+        log_evidence: (N, K), one finite value a row.
+        initial: (K,) P(first state).
+        transitions: (K, K) P(next state = column | state = row).
+        lengths: (S,) of the sequences.
+        filtered: Whether `Pass.log_filtered` is wanted.
 
     Returns:
-        The first step at which no state is possible, or -1.
+        `Pass`; None where the future needs a state that the past has lost, or there is no path.
     """
-    num_states = len(log_initial)
-    room = np.empty(num_states)
-    for t in range(len(log_evidence)):
-        if starts[t]:
-            predicted[t] = log_initial
-        else:
-            _onward(filtered[t - 1], matrix, log_matrix, room, predicted[t])
-        peak = -np.inf
-        for k in range(num_states):
-            room[k] = predicted[t, k] + log_evidence[t, k]
-            peak = max(peak, room[k])
-        if peak == -np.inf:
-            return t
-        total = 0.0
-        for k in range(num_states):
-            total += math.exp(room[k] - peak)
-        scales[t] = peak + math.log(total)
-        for k in range(num_states):
-            filtered[t, k] = room[k] - scales[t]
-    return -1
+    context, marginals = np.empty(log_evidence.shape), np.empty(log_evidence.shape)
+    peaks, totals, others, everything = np.empty((4, len(log_evidence)))
+    pairs, log_filtered = np.zeros(transitions.shape), None
+    kernels.shift(log_evidence, marginals, peaks)
+    emission = np.exp(marginals, out=marginals)
+    kernels.forward(
+        emission, lengths, initial, np.ascontiguousarray(transitions.T), context, totals
+    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if filtered:
+            log_filtered = np.log(context * emission / totals[:, None])
+        if not kernels.backward(
+            emission, lengths, transitions, totals, context, others, everything, pairs
+        ):
+            return None
+        for values in (context, others, everything, totals):
+            np.log(values, out=values)
+    kernels.finish(log_evidence, peaks, others, everything, context, marginals)
+    return Pass(context, marginals, transitions * pairs, totals + peaks, log_filtered)
 
 
-def _backward(log_evidence, starts, matrix, log_matrix, scales, future):
-    """Writes log P(evidence after t | z_t), relative to what is expected of it.
+def best_path(kernels, log_evidence, log_initial, log_transitions, lengths):
+    """Viterbi.
 
-    `matrix` and `log_matrix` are the transitions transposed.
+    Args:
+        kernels: What `compiled` returned.
+        log_evidence: (N, K).
+        log_initial: (K,) log P(first state).
+        log_transitions: (K, K) log P(next state = column | state = row).
+        lengths: (S,) of the sequences.
+
+    Returns:
+        (N,) integers, the first of states that are equally good, and log P(path, evidence).
     """
-    num_states = len(matrix)
-    room, onward = np.empty(num_states), np.empty(num_states)
-    future[-1] = 0.0
-    for t in range(len(log_evidence) - 1, 0, -1):
-        if starts[t]:
-            future[t - 1] = 0.0
-            continue
+    scores, path = np.empty(log_evidence.shape), np.empty(len(log_evidence), np.int64)
+    turned = np.ascontiguousarray(log_transitions.T)
+    return path, kernels.best_path(log_evidence, lengths, log_initial, turned, scores, path)
+
+
+def _shift(log_evidence, shifted, peaks):
+    """Writes the evidence relative to the best state's (N, K), and the best state's (N,)."""
+    num_steps, num_states = log_evidence.shape
+    for t in range(num_steps):
+        evidence, relative = log_evidence[t], shifted[t]
+        peak = evidence[0]
+        for k in range(1, num_states):
+            peak = max(peak, evidence[k])
+        peaks[t] = peak
         for k in range(num_states):
-            onward[k] = future[t, k] + log_evidence[t, k] - scales[t]
-        _onward(onward, matrix, log_matrix, room, future[t - 1])
+            value = evidence[k] - peak
+            relative[k] = value if value > _LOWEST else -np.inf
 
 
-def _best_path(log_evidence, starts, log_initial, log_matrix, before, path):
-    """Viterbi: writes the path; `before` (N, K) is room for integers."""
-    num_states = len(log_initial)
-    score = np.zeros(num_states)
-    through = np.zeros(num_states)
-    for t in range(len(log_evidence)):
-        if starts[t]:
-            before[t] = score.argmax()
-            score = log_initial + log_evidence[t]
-            continue
-        for j in range(num_states):
-            best, at = score[0] + log_matrix[0, j], 0
-            for i in range(1, num_states):
-                candidate = score[i] + log_matrix[i, j]
+def _forward(emission, lengths, initial, turned, predicted, totals):
+    """Writes P(z_t | evidence before t), and what P(z_t | evidence before t) emission_t sums to.
+
+    `turned` are the transitions transposed.
+    """
+    num_states = emission.shape[1]
+    filtered = np.empty(num_states)  # not divided by its sum yet, which may come meanwhile
+    end = 0
+    for length in lengths:
+        begin, end = end, end + length
+        scale = 1.0
+        for t in range(begin, end):
+            prediction, evidence = predicted[t], emission[t]
+            for j in range(num_states):
+                if t == begin:
+                    prediction[j] = initial[j]
+                    continue
+                row, total = turned[j], 0.0
+                for i in range(num_states):
+                    total += filtered[i] * row[i]
+                prediction[j] = total * scale
+            total = 0.0
+            for k in range(num_states):
+                value = prediction[k] * evidence[k]
+                filtered[k] = value if value > _SMALLEST else 0.0
+                total += value
+            totals[t] = total
+            scale = 1.0 / total
+
+
+def _backward(emission, lengths, transitions, totals, context, others, everything, pairs):
+    """Turns predictions into contexts, and adds up P(z_t | past) P(z_{t+1}, future | past).
+
+    Writes (N,) what contexts sum to, without the evidence of the step and with it.
+
+    Returns:
+        Whether nothing that was lost on the way could have mattered.
+    """
+    num_states = emission.shape[1]
+    future, onward = np.empty(num_states), np.empty(num_states)
+    exact = True
+    end = len(emission)
+    for s in range(len(lengths) - 1, -1, -1):
+        begin = end - lengths[s]
+        future[:] = 1.0  # P(evidence after t | z_t) / P(evidence after t | evidence up to t)
+        for t in range(end - 1, begin - 1, -1):
+            weights, evidence, scale = context[t], emission[t], 1.0 / totals[t]
+            without = heard = strength = 0.0
+            for k in range(num_states):
+                weight = weights[k] * future[k]
+                weights[k] = weight
+                without += weight
+                heard += weight * evidence[k]
+                relative = future[k] * scale
+                strength += relative
+                onward[k] = relative * evidence[k]
+            others[t], everything[t] = without, heard
+            if t == begin:
+                exact = exact and strength <= LARGEST
+                continue
+            weights, evidence, scale = context[t - 1], emission[t - 1], 1.0 / totals[t - 1]
+            exact = exact and strength * scale <= LARGEST  # false of NaN
+            for i in range(num_states):
+                share, row, counts = weights[i] * evidence[i] * scale, transitions[i], pairs[i]
+                total = 0.0
+                for j in range(num_states):
+                    counts[j] += share * onward[j]
+                    total += row[j] * onward[j]
+                future[i] = total
+        end = begin
+    return exact
+
+
+def _finish(log_evidence, peaks, others, everything, context, marginals):
+    """Writes log marginals and normalizes log contexts; all but the results are logarithms."""
+    num_steps, num_states = log_evidence.shape
+    for t in range(num_steps):
+        weights, evidence, result = context[t], log_evidence[t], marginals[t]
+        without, heard = others[t], everything[t] + peaks[t]
+        for k in range(num_states):
+            result[k] = weights[k] + evidence[k] - heard
+            weights[k] -= without
+
+
+def _best_path(log_evidence, lengths, log_initial, turned, scores, path):
+    """Viterbi: writes the path; `scores` (N, K) is room, `turned` the log transitions transposed.
+
+    States before the best ones are found on the way back, by the same sums.
+
+    Returns:
+        log P(path, evidence).
+    """
+    num_states = log_evidence.shape[1]
+    log_joint = 0.0
+    end = 0
+    for length in lengths:
+        begin, end = end, end + length
+        for k in range(num_states):
+            scores[begin, k] = log_initial[k] + log_evidence[begin, k]
+        for t in range(begin + 1, end):
+            before, now, evidence = scores[t - 1], scores[t], log_evidence[t]
+            for j in range(num_states):
+                row = turned[j]
+                best = before[0] + row[0]
+                for i in range(1, num_states):
+                    candidate = before[i] + row[i]
+                    best = candidate if candidate > best else best
+                now[j] = best + evidence[j]
+        state = 0
+        for k in range(1, num_states):
+            if scores[end - 1, k] > scores[end - 1, state]:
+                state = k
+        path[end - 1] = state
+        log_joint += log_evidence[end - 1, state]
+        for t in range(end - 2, begin - 1, -1):
+            before, row = scores[t], turned[state]
+            state, best = 0, before[0] + row[0]
+            for k in range(1, num_states):
+                candidate = before[k] + row[k]
                 if candidate > best:
-                    best, at = candidate, i
-            through[j] = best + log_evidence[t, j]
-            before[t, j] = at
-        score[:] = through
-    state = score.argmax()
-    for t in range(len(log_evidence) - 1, -1, -1):
-        path[t] = state
-        state = before[t, state]
+                    best, state = candidate, k
+            path[t] = state
+            log_joint += row[state] + log_evidence[t, state]
+        log_joint += log_initial[state]
+    return log_joint

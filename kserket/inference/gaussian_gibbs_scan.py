@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kserket.inference import normal_wishart as nw
+from kserket.inference.compiling import compile_all
 
 LANES = 16  # four registers of four: what compilers unroll to
 REBUILD_BELOW = 1e-8  # relative size of a determinant after a removal that rounding would spoil
@@ -91,16 +92,11 @@ def scanner():
 @functools.cache
 def _compile():
     """The compiled `_scan`."""
-    import numba
     from numba.extending import register_jitable
 
     for function in (_rebuild, _solve_one, _rank_one):
         register_jitable(function)
-    options = {"fastmath": {"contract", "nsz"}, "error_model": "numpy"}
-    try:
-        return numba.njit(cache=True, **options)(_scan)
-    except RuntimeError:  # nowhere to write the cache
-        return numba.njit(**options)(_scan)
+    return compile_all(_scan, fastmath={"contract", "nsz"})[0]
 
 
 def _scan_in_numpy(chain, uniforms):

@@ -15,6 +15,8 @@ so that P(z_t | everything) ∝ context_t x evidence_t, and a step never hears i
 
 Sequences lie one after another in the rows; `lengths` says where they end. A transition of zero is
 impossible, whatever the evidence; a sequence that no path explains is an error that names the step.
+Where transitions are zero, a probability below 1e-260 may count as zero, too, unless evidence of
+other steps asks for that state: then all passes are exact in logarithms.
 
 With `lasting`, a state lasts for a duration of a law of its own, and transitions say which state
 follows when it ends (`segment_passes`).
@@ -26,14 +28,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kserket.inference import (
-    chain_blocks,
-    chain_passes,
-    chain_scan,
-    chain_smoothing,
-    segment_passes,
-)
-from kserket.inference.chain_passes import log
+from kserket.inference import chain_blocks, chain_passes, chain_scan, segment_passes
+from kserket.inference.chain_passes import log, normalize
 from kserket.inference.sequences import check_lengths, first_and_later
 
 
@@ -61,19 +57,6 @@ class Segment(NamedTuple):
     start: int  # row of the first step
     end: int  # row after the last step
     state: int
-
-
-def normalize(log_weights):
-    """Shift rows so that their exponentials sum to one.
-
-    Args:
-        log_weights: (..., K), at least one finite value a row.
-
-    Returns:
-        Array of the same shape.
-    """
-    shifted = log_weights - log_weights.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
 def merge(*counts):
@@ -110,7 +93,6 @@ def smooth(log_evidence, initial, transitions, lengths=None, lasting=None):
         ValueError: If shapes do not fit, or no path of states explains a sequence.
     """
     log_evidence, lengths = _checked(log_evidence, initial, lengths)
-    initial, transitions = (np.asarray(part, np.float64) for part in (initial, transitions))
     starts = np.cumsum(lengths) - lengths
     if lasting is not None:
         is_start = _are_starts(lengths)
@@ -122,21 +104,22 @@ def smooth(log_evidence, initial, transitions, lengths=None, lasting=None):
         initial = np.exp(log_marginals[starts]).sum(axis=0)
         counts, scales = Counts(initial, passes.pairs, passes.counts), passes.log_predictive
         return Smoothed(log_context, log_marginals, counts, float(scales.sum()), scales)
-    chain = initial, transitions
-    if chain_passes.has_zeros(*chain):
-        passes = chain_passes.by_step(log_evidence, *chain, lengths)
-        log_context = normalize(passes.log_predicted + passes.log_future)
-        log_marginals = normalize(log_context + log_evidence)
-        pairs, log_predictive = passes.pairs, passes.log_predictive
-    else:
-        both_ways = chain_smoothing.compiled()
-        if both_ways is None:
-            passes = chain_blocks.smooth(log_evidence, *chain, lengths)
-        else:
-            passes = chain_smoothing.run(both_ways, log_evidence, _are_starts(lengths), *chain)
-        log_context, log_marginals, pairs, log_predictive = passes
+    log_context, log_marginals, pairs, log_predictive, _ = _pass(
+        log_evidence, initial, transitions, lengths
+    )
     counts = Counts(np.exp(log_marginals[starts]).sum(axis=0), pairs)
     return Smoothed(log_context, log_marginals, counts, float(log_predictive.sum()), log_predictive)
+
+
+def _pass(log_evidence, initial, transitions, lengths, **options):
+    """The `Pass` of the fastest way that loses nothing."""
+    chain = [np.ascontiguousarray(part, np.float64) for part in (initial, transitions)]
+    kernels = chain_scan.compiled()
+    if kernels is None:
+        found = chain_blocks.smooth(log_evidence, *chain, lengths, **options)
+    else:
+        found = chain_scan.smooth(kernels, log_evidence, *chain, lengths, **options)
+    return chain_passes.smooth(log_evidence, *chain, lengths) if found is None else found
 
 
 def sample_paths(log_evidence, initial, transitions, num_paths, *, lengths=None, lasting=None, rng):
@@ -166,11 +149,8 @@ def sample_paths(log_evidence, initial, transitions, num_paths, *, lengths=None,
         if not isinstance(paths, np.ndarray):
             raise chain_passes.no_path(paths, lengths)
         return paths
-    chain = initial, transitions
-    if chain_passes.has_zeros(*chain) or chain_scan.scans().compiled:
-        log_filtered = chain_passes.by_step(log_evidence, *chain, lengths).log_filtered
-    else:
-        log_filtered = chain_blocks.log_filtered(log_evidence, *chain, lengths)
+    passes = _pass(log_evidence, initial, transitions, lengths, filtered=True)
+    log_filtered = passes.log_filtered
     into = log(transitions).T
     last = np.zeros(len(log_evidence), dtype=bool)
     last[np.cumsum(lengths) - 1] = True
@@ -232,31 +212,22 @@ def most_likely_path(log_evidence, initial, transitions, lengths=None, lasting=N
         (N,) integers and the path's log P(path, evidence).
     """
     log_evidence, lengths = _checked(log_evidence, initial, lengths)
-    first, starts = np.cumsum(lengths) - lengths, _are_starts(lengths)
     if lasting is not None:
+        starts = _are_starts(lengths)
         path, log_joint = segment_passes.best_path(
             log_evidence, starts, initial, transitions, lasting
         )
         if log_joint == -np.inf:  # raises
             smooth(log_evidence, initial, transitions, lengths, lasting)
         return path, log_joint
-    log_initial, log_transitions = log(initial), log(transitions)
-    scans = chain_scan.scans()
-    if scans.compiled:
-        path = np.empty(len(log_evidence), np.int64)
-        small = log_evidence.shape[1] <= np.iinfo(np.int8).max
-        before = np.empty(log_evidence.shape, np.int8 if small else np.int32)
-        scans.best_path(log_evidence, starts, log_initial, log_transitions, before, path)
+    chain, kernels = (log(initial), log(transitions)), chain_scan.compiled()
+    if kernels is None:
+        path, log_joint = chain_blocks.best_path(log_evidence, *chain, lengths)
     else:
-        path = chain_blocks.best_path(log_evidence, starts, log_initial, log_transitions)
-    num_steps, num_states = log_evidence.shape
-    entered = np.empty(num_steps)
-    entered[1:] = log_transitions.ravel().take(path[:-1] * num_states + path[1:])
-    entered[first] = log_initial[path[first]]
-    log_joint = log_evidence.ravel().take(np.arange(num_steps) * num_states + path) + entered
-    if (log_joint == -np.inf).any():  # raises
-        chain_passes.by_step(log_evidence, initial, transitions, lengths)
-    return path, float(log_joint.sum())
+        path, log_joint = chain_scan.best_path(kernels, log_evidence, *chain, lengths)
+    if log_joint == -np.inf:  # raises
+        _pass(log_evidence, initial, transitions, lengths)
+    return path, log_joint
 
 
 def segments(path, lengths=None):
@@ -310,14 +281,16 @@ def sample(initial, transitions, lengths, rng, lasting=None):
 
 def _checked(log_evidence, initial, lengths):
     """Evidence (N, K) as float64 and lengths (S,), or a ValueError."""
-    log_evidence = np.asarray(log_evidence, dtype=np.float64)
+    log_evidence = np.ascontiguousarray(log_evidence, dtype=np.float64)
     if log_evidence.ndim != 2 or log_evidence.shape[1] != len(initial) or not len(log_evidence):
         raise ValueError(
             f"Log evidence must have shape (N, {len(initial)}), one row a step and one column a "
             f"state. Received: shape {log_evidence.shape}"
         )
-    wrong = None if np.isfinite(log_evidence).all() else ~np.isfinite(log_evidence.max(axis=1))
-    if wrong is not None and wrong.any():
+    with np.errstate(invalid="ignore", over="ignore"):
+        all_finite = np.isfinite(log_evidence.sum())
+    wrong = () if all_finite else ~np.isfinite(log_evidence.max(axis=1))
+    if np.any(wrong):
         row = int(np.argmax(wrong))
         raise ValueError(
             "Every row of log evidence needs a finite largest value: some state must be possible. "

@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kserket.floors import SMALLEST
+from kserket.inference.compiling import compile_all
 
 
 class Chain(NamedTuple):
@@ -153,12 +154,7 @@ def scanner():
 @functools.cache
 def _compile():
     """The compiled `_scan`."""
-    import numba
-
-    try:
-        return numba.njit(cache=True, error_model="numpy")(_scan)
-    except RuntimeError:  # nowhere to write the cache
-        return numba.njit(error_model="numpy")(_scan)
+    return compile_all(_scan)[0]
 
 
 def _scan(

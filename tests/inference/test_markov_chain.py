@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from kserket.inference import chain_blocks, chain_passes, chain_scan, chain_smoothing, markov_chain
+from kserket.inference import chain_blocks, chain_passes, chain_scan, markov_chain
 from kserket.inference.sequences import check_lengths
 
 
@@ -64,7 +64,7 @@ def test_blocks_change_nothing(monkeypatch):
     initial, transitions = make_chain(rng, 4)
     log_evidence = 5.0 * rng.normal(size=(300, 4))
     lengths = [150, 1, 40, 109]
-    monkeypatch.setattr(chain_smoothing, "compiled", lambda: None)
+    monkeypatch.setattr(chain_scan, "compiled", lambda: None)
     monkeypatch.setattr(chain_blocks, "_block_length", lambda lengths, num_states: 150)
     whole = markov_chain.smooth(log_evidence, initial, transitions, lengths)
     for size in (1, 7, 64):
@@ -165,8 +165,8 @@ def scans(request, monkeypatch):
     if request.param == "compiled":
         pytest.importorskip("numba")
     else:
-        monkeypatch.setattr(chain_scan, "_compiled", no_numba)
-        monkeypatch.setattr(chain_smoothing, "compiled", lambda: None)
+        monkeypatch.setattr(chain_passes, "_compiled", no_numba)
+        monkeypatch.setattr(chain_scan, "compiled", lambda: None)
 
 
 def no_numba():
@@ -210,33 +210,55 @@ def test_what_was_left_behind_comes_back(scans):
     np.testing.assert_array_equal(path, 0)
 
 
+@pytest.mark.parametrize("order", ["any", "left-right", "cyclic"])
 @pytest.mark.parametrize("num_states, lengths", [
-    (3, [1]), (1, [5]), (3, [17]), (4, [100, 1, 1, 298]), (40, [90]), (2, [3] * 30),
+    (3, [1]), (1, [5]), (3, [17]), (4, [100, 1, 1, 298]), (40, [90]), (2, [3] * 30), (4, [2000]),
 ])  # fmt: skip
-def test_ways_to_pass_agree(scans, num_states, lengths):
+def test_ways_to_pass_agree(scans, monkeypatch, num_states, lengths, order):
+    """Whatever the order, none but the exact pass goes step by step in logarithms."""
     rng = np.random.default_rng(sum(lengths))
     initial, transitions = make_chain(rng, num_states)
+    if order != "any":
+        allowed = np.eye(num_states) + np.eye(num_states, k=1)
+        allowed[-1, 0] = order == "cyclic" or num_states == 1
+        transitions = np.where(allowed, transitions, 0.0)
+        transitions /= transitions.sum(axis=1, keepdims=True)
     log_evidence = 2.0 * rng.normal(size=(sum(lengths), num_states)) - 1000.0
-    checked = check_lengths(lengths)
-    chain = log_evidence, initial, transitions, checked
-    blocks, by_step = chain_blocks.smooth(*chain), chain_passes.by_step(*chain)
-    context = markov_chain.normalize(by_step.log_predicted + by_step.log_future)
-    np.testing.assert_allclose(blocks.log_context, context, atol=1e-9)
-    marginals = markov_chain.normalize(context + log_evidence)
-    np.testing.assert_allclose(blocks.log_marginals, marginals, atol=1e-9)
-    np.testing.assert_allclose(blocks.pairs, by_step.pairs, atol=1e-9)
-    np.testing.assert_allclose(blocks.log_predictive, by_step.log_predictive, atol=1e-9)
-    filtered = chain_blocks.log_filtered(*chain)
-    np.testing.assert_allclose(filtered, by_step.log_filtered, atol=1e-9)
+    chain = log_evidence, initial, transitions, check_lengths(lengths)
+    exact = chain_passes.smooth(*chain)
+    monkeypatch.setattr(chain_passes, "smooth", None)
+    for found in (chain_blocks.smooth(*chain, True), markov_chain._pass(*chain, filtered=True)):
+        for name, part, expected in zip(found._fields, found, exact, strict=True):
+            if name in ("log_context", "log_marginals", "log_filtered"):
+                part, expected = np.exp(part), np.exp(expected)
+            np.testing.assert_allclose(part, expected, atol=1e-9)
     path, score = markov_chain.most_likely_path(log_evidence, initial, transitions, lengths)
     best = np.empty_like(path)
-    starts = np.isin(np.arange(len(path)), np.cumsum(lengths) - lengths)
-    room = np.empty(log_evidence.shape, np.int32)
     with np.errstate(divide="ignore"):
-        logs = np.log(initial), np.log(transitions)
-    chain_scan._best_path(log_evidence, starts, *logs, room, best)
+        logs = np.log(initial), np.log(transitions).T
+    room = np.empty(log_evidence.shape)
+    expected = chain_scan._best_path(log_evidence, chain[3], *logs, room, best)
     np.testing.assert_array_equal(path, best)
-    assert np.isfinite(score)
+    np.testing.assert_allclose(score, expected)
+
+
+@pytest.mark.parametrize("size", [1, 7, 64])
+def test_what_blocks_cannot_tell_is_left_to_the_exact_pass(monkeypatch, size):
+    """Whole blocks speak for a state that cannot be reached, or nothing can be."""
+    monkeypatch.setattr(chain_scan, "compiled", lambda: None)
+    monkeypatch.setattr(chain_blocks, "_block_length", lambda *_: size)
+    log_evidence = np.where(np.arange(4)[::-1] == np.arange(200)[:, None] // 50, 0.0, -80.0)
+    transitions = 0.5 * np.eye(4) + 0.5 * np.eye(4, k=1)
+    transitions[-1, -1] = 1.0
+    chain = np.full(4, 0.25), transitions
+    found = markov_chain.smooth(log_evidence, *chain)
+    exact = chain_passes.smooth(log_evidence, *chain, np.array([200]))
+    np.testing.assert_allclose(np.exp(found.log_marginals), np.exp(exact.log_marginals), atol=1e-9)
+    np.testing.assert_allclose(found.log_likelihood, exact.log_predictive.sum())
+    log_evidence = np.where(np.arange(200)[:, None] // 150 == [1, 2, 2, 0], 0.0, -np.inf)
+    for function in (markov_chain.smooth, markov_chain.most_likely_path):
+        with pytest.raises(ValueError, match="sequence 1: at row 150"):
+            function(log_evidence, *chain, [100, 100])
 
 
 def test_predictive_parts_belong_to_their_sequences():
