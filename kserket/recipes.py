@@ -11,6 +11,7 @@ estimator of it.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from kserket import bow, gmm, mlda, mm, storage, vae, views
+from kserket.core import outliers
 from kserket.core.autoencoder.networks import latent_dim_of
 from kserket.core.graph import Graph
 from kserket.core.observation import Observation
@@ -111,7 +113,9 @@ def table(x: Data, K: int | None = None, seed: int | None = None) -> Graph:
     """A table of measurements: a mixture with curves that take skewness out of each column.
 
     Args:
-        x: Array or DataFrame (N, D) of numbers. Cells that are NaN were not observed.
+        x: Array or DataFrame (N, D) of numbers. Cells that are NaN were not observed. Nor are
+            those that lie far out, ten times as far from their column's median as 99 % of it; a
+            warning names them.
         K: Number of classes; None finds it.
         seed: Integer that determines all randomness.
 
@@ -134,8 +138,10 @@ def table(x: Data, K: int | None = None, seed: int | None = None) -> Graph:
     print(graph.predict(x[:3]).round(2))
     ```
     """
+    observation = Observation(x, "table", allow_missing=True)
+    _leave_out_outliers(observation)
     top = gmm.GMM(K, name="gmm", power_transform=True, save_dir=None)
-    top.connect(Observation(x, "table", allow_missing=True))
+    top.connect(observation)
     return Graph(top, seed=seed)
 
 
@@ -288,6 +294,24 @@ def _joined(x, K):
     top = mlda.MLDA(K, save_dir=None)
     top.connect(*readers)
     return top
+
+
+def _leave_out_outliers(observation):
+    """Takes cells of a table that lie far out as not observed, and warns of it."""
+    if observation.data.ndim != 2:
+        return
+    limits, text = outliers.find(observation.data, observation.columns)
+    if text is not None:
+        warnings.warn(
+            f"recipes.table takes cells as not observed where {text}. Where they are no errors, "
+            "make the graph by hand: gmm.GMM(K, power_transform=True).",
+            stacklevel=3,
+        )
+
+        def left_out(part):
+            return np.where(limits.exceeded(part), np.nan, part)
+
+        observation.set_data(storage.apply(left_out, observation.data))
 
 
 def _enough_seen(observations):

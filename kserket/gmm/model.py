@@ -1,5 +1,6 @@
 """The Keras model: `GaussianMixture`."""
 
+import warnings
 from typing import Any, Literal, Self
 
 import keras
@@ -7,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from kserket.arrays import as_numbers
+from kserket.core import outliers
 from kserket.core.keywords import suggests
 from kserket.core.options import check_choice, check_flag, check_positive, check_positive_int, shown
 from kserket.gmm.data import read
@@ -250,6 +252,15 @@ class GaussianMixture(MixtureScoring):
             ValueError: If learning fails. The model is what it was before then.
         """
         check_counts(data)
+        if found is None and data.variance is None:
+            _, text = outliers.find(data.x, self.columns)
+            if text is not None:
+                warnings.warn(
+                    f"{self.name}: {text}. A mixture may spend a component on them. If they are "
+                    "errors, set them to NaN, with allow_missing=True: such cells are integrated "
+                    "out.",
+                    stacklevel=4,
+                )
         if finds_number:
             self._check_number("num_components", callbacks)
         elif not self.built:
