@@ -12,12 +12,14 @@ likelihood), the default graph and `MarkovModel(joint=True)` see the same sets. 
 categorical reports of four states, beside `CategoricalHMM`, best of five. `changes`: change points
 of a simulated motion, beside ruptures with the true number of changes; "poisson" and "binomial" are
 the joint graph with `duration="poisson"` and `"negative_binomial"`, "likeliest" is the graph of the
-highest log p(x). `times`: passes of one chain, best of several, one thread.
+highest log p(x). `times`: CPU ms of passes of one chain, and of what a user calls, medians; and the
+median ratio to hmmlearn's, called in turn, five pairs for each of `--sets`, one thread.
 
 hmmlearn and ruptures run where they are installed (`pip install hmmlearn ruptures`).
 """
 
 import argparse
+import functools
 import importlib.util
 import logging
 import os
@@ -36,6 +38,9 @@ from kserket.metrics import clustering_accuracy  # noqa: E402
 
 SEPARATIONS = 0.7, 1.0, 2.0
 ORDERS = "staying", "cyclic", "mixed"
+SIZES = (200_000, 4, 1), (200_000, 10, 1), (200_000, 4, 1000), (1000, 4, 1)
+IMPLEMENTATIONS = "log", "scaling"  # of hmmlearn, whose default is the first
+PAIRS = 5  # of calls for each of `--sets`
 PARTS = "order", "reports", "changes", "times"
 K, STEPS = 4, 1000
 HAS_HMMLEARN = importlib.util.find_spec("hmmlearn") is not None
@@ -86,12 +91,10 @@ def graph_of(x, seed, joint, **options):
     return graph
 
 
-def path_of(graph, x):
-    """The most probable path, and log p(x) a step."""
-    densities = graph["gmm"].model.component_log_likelihood(x)
-    evidence = np.exp(densities - densities.max(axis=1, keepdims=True))
-    path = graph["mm"].model.most_likely_path(evidence / evidence.sum(axis=1, keepdims=True))
-    return path, graph.evaluate(x)["log_likelihood"]
+def path_of(graph, x, lengths=None):
+    """The most probable path."""
+    evidence = srk.Categorical.from_log(graph["gmm"].model.component_log_likelihood(x))
+    return graph["mm"].model.most_likely_path(evidence, lengths=lengths)
 
 
 def hmmlearn_of(x, kind="GaussianHMM", **options):
@@ -156,7 +159,8 @@ def _scores(name, parameters, x, states, new, new_states, seed):
         path, new_path, score = model.predict(x), model.predict(new), model.score(new) / len(new)
     else:
         graph, seconds = timed(graph_of, x, seed, name == "joint")
-        (path, _), (new_path, score) = path_of(graph, x), path_of(graph, new)
+        path, new_path = path_of(graph, x), path_of(graph, new)
+        score = graph.evaluate(new)["log_likelihood"]
     accuracies = clustering_accuracy(states, path), clustering_accuracy(new_states, new_path)
     return *accuracies, score, seconds
 
@@ -215,7 +219,8 @@ def changes(sets, first):
             rows["ruptures"].append(_f1(true, np.array(found, int)))
         best = -np.inf, 0.0
         for name, options in graphs.items():
-            path, log_likelihood = path_of(graph_of(x, seed, **options), x)
+            graph = graph_of(x, seed, **options)
+            path, log_likelihood = path_of(graph, x), graph.evaluate(x)["log_likelihood"]
             rows[name].append(_f1(true, np.flatnonzero(np.diff(path)) + 1))
             best = max(best, (log_likelihood, rows[name][-1]))
         rows["likeliest"].append(best[1])
@@ -233,47 +238,128 @@ def _f1(true, found, within=5):
 
 
 def times(sets, first):
-    """Milliseconds of Viterbi and forward-backward."""
-    rng = np.random.default_rng(first)
-    for num_steps, num_states in ((100, 4), (1000, 4), (1797, 10), (20_000, 4), (200_000, 4)):
-        logs = 2.0 * rng.normal(size=(num_steps, num_states))
-        chain = np.full(num_states, 1 / num_states), rng.dirichlet(np.ones(num_states), num_states)
-        calls = {
-            "Viterbi": lambda logs=logs, chain=chain: markov_chain.most_likely_path(logs, *chain),
-            "smooth": lambda logs=logs, chain=chain: markov_chain.smooth(logs, *chain),
-        }
-        if HAS_HMMLEARN:
-            model = _evidence_model(num_states, *chain)
-            calls["hmmlearn Viterbi"] = lambda logs=logs, model=model: model.predict(logs)
-            calls["hmmlearn smooth"] = lambda logs=logs, model=model: model.score_samples(logs)
-        cells = [f"{name} {_best(call):.2f}" for name, call in calls.items()]
-        print(f"{num_steps:8}{num_states:4}   " + ", ".join(cells))
+    """CPU time beside hmmlearn's: of passes, and of what a user calls."""
+    names = [f"hmmlearn, {name}" for name in IMPLEMENTATIONS] if HAS_HMMLEARN else []
+    for num_steps, num_states, num_sequences in SIZES:
+        sizes = np.full(num_sequences, num_steps // num_sequences)
+        print(f"-- {num_sequences} x {sizes[0]} steps, {num_states} states", flush=True)
+        print(f"{'':26}{'ms':>9}" + "".join(f"   ms / {name:18}" for name in names))
+        for part in (_passes, _categorical, _gaussian):
+            rng = np.random.default_rng(first)
+            for name, ours, theirs in part(num_states, sizes, rng):
+                pairs = [_paired(ours, one, sets * PAIRS) for one in theirs]
+                mine = pairs[0][1] if pairs else _paired(ours, ours, sets * PAIRS)[1]
+                cells = "".join(f"   {ratio:4.2f} of {ms:8.2f}       " for ratio, _, ms in pairs)
+                print(f"{part.__name__[1:]:12}{name:14}{mine:9.2f}{cells}", flush=True)
 
 
-def _evidence_model(num_states, initial, transitions):
-    """A model of hmmlearn whose data are log evidence."""
-    from hmmlearn.base import BaseHMM
-
-    class Evidence(BaseHMM):
-        def _compute_log_likelihood(self, X):
-            return X
-
-        def _compute_likelihood(self, X):
-            return np.exp(X)
-
-    model = Evidence(num_states, implementation="scaling")
-    model.startprob_, model.transmat_ = initial, transitions
-    return model
+def _paired(ours, theirs, number):
+    """Median of ratios and of both CPU times in ms, one after the other."""
+    seconds = [(timed(ours)[1], timed(theirs)[1]) for _ in range(number + 1)][1:]
+    mine, other = np.transpose(seconds)
+    return np.median(mine / np.maximum(other, 1e-9)), *(1000 * np.median(seconds, axis=0))
 
 
-def _best(call, repeats=7):
-    call()
-    times = []
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - begin)
-    return 1000 * min(times)
+def _passes(num_states, sizes, rng):
+    """The functions within, on log evidence."""
+    logs = 2.0 * rng.normal(size=(sizes.sum(), num_states))
+    chain = np.full(num_states, 1 / num_states), rng.dirichlet(np.ones(num_states), num_states)
+    parts = np.split(logs, np.cumsum(sizes)[:-1])
+
+    def viterbi():
+        return [_hmmc.viterbi(*chain, part) for part in parts]
+
+    def both_ways(kind):
+        for part in parts:
+            part = np.exp(part) if kind == "scaling" else part
+            forwards = getattr(_hmmc, f"forward_{kind}")(*chain, part)[1:]
+            onward = getattr(_hmmc, f"backward_{kind}")(*chain, part, *forwards[1:])
+            if kind == "scaling":
+                weights = forwards[0] * onward
+                weights /= weights.sum(axis=1, keepdims=True)
+            else:
+                weights = np.exp(markov_chain.normalize(forwards[0] + onward))
+
+    theirs = []
+    if HAS_HMMLEARN:
+        from hmmlearn import _hmmc
+
+        theirs = [lambda kind=kind: both_ways(kind) for kind in IMPLEMENTATIONS]
+    viterbis = [viterbi] if theirs else []
+    yield "Viterbi", lambda: markov_chain.most_likely_path(logs, *chain, sizes), viterbis
+    yield "both ways", lambda: markov_chain.smooth(logs, *chain, sizes), theirs
+
+
+def _categorical(num_states, sizes, rng):
+    """`MarkovChain` on class probabilities, and `CategoricalHMM` on classes."""
+    heard = rng.integers(num_states, size=sizes.sum())
+    x = np.eye(num_states)[heard]
+    model = srk.MarkovChain(num_states, n_init=1, tolerance=None, seed=0)
+    model.fit(x, lengths=sizes, epochs=1, verbose=0)
+    parameters = {
+        "startprob_": model.initial_distribution,
+        "transmat_": model.transition_matrix,
+        "emissionprob_": model.reports,
+    }
+    others = _hmmlearns("CategoricalHMM", num_states, parameters, n_features=num_states)
+    yield from _doors(
+        others,
+        (heard[:, None], sizes),
+        predict=lambda: model.most_likely_path(x, lengths=sizes),
+        predict_proba=lambda: model.predict(x, lengths=sizes),
+        score=lambda: model.log_likelihood(x, lengths=sizes).sum(),
+        fit=lambda: model.fit(x, lengths=sizes, epochs=1, verbose=0),
+    )
+
+
+def _gaussian(num_states, sizes, rng):
+    """A graph of a mixture and a chain, learned together, and `GaussianHMM`."""
+    means = rng.normal(size=(num_states, 2))
+    x = 2.0 * means[np.arange(sizes.sum()) // 20 % num_states] + rng.normal(size=(sizes.sum(), 2))
+    mixture = gmm.GMM(num_states, itr=1, save_dir=None)
+    chain = mm.MarkovModel(joint=True, n_init=1, lengths=sizes, save_dir=None)
+    mixture.connect(srk.Observation(x))
+    chain.connect(mixture)
+    graph = srk.Graph(chain, seed=0)
+    graph.fit(1, verbose=0)
+    parameters = {
+        "startprob_": chain.model.initial_distribution,
+        "transmat_": chain.model.transition_matrix,
+        "means_": mixture.model.means,
+        "covars_": mixture.model.covariances,
+    }
+    others = _hmmlearns("GaussianHMM", num_states, parameters, covariance_type="full")
+    yield from _doors(
+        others,
+        (x, sizes),
+        predict=lambda: path_of(graph, x, sizes),
+        predict_proba=lambda: graph.predict(x),
+        score=lambda: graph.evaluate(x)["log_likelihood"],
+        fit=lambda: graph.fit(1, verbose=0),
+    )
+
+
+def _hmmlearns(kind, num_states, parameters, **options):
+    """Models of hmmlearn with these parameters, of which `fit` does one iteration."""
+    if not HAS_HMMLEARN:
+        return []
+    from hmmlearn import hmm
+
+    options = {"n_iter": 1, "init_params": "", **options}
+    models = [
+        getattr(hmm, kind)(num_states, implementation=name, **options) for name in IMPLEMENTATIONS
+    ]
+    for model in models:
+        for name, value in parameters.items():
+            setattr(model, name, value)
+    return models
+
+
+def _doors(models, arguments, **calls):
+    """Calls beside those of the same name of hmmlearn's models."""
+    for name, ours in calls.items():
+        theirs = [functools.partial(getattr(model, name), *arguments) for model in models]
+        yield name, ours, theirs
 
 
 def main():
