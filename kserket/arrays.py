@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from kserket import storage
-from kserket.typing import Array
+from kserket.typing import Array, Floats
 
 _READ_BY_NUMPY = ("__array__", "__array_interface__", "__array_struct__", "__dlpack__")
+_SHORT_ROW = 12  # up to here columns are compared one by one
 _NO_NUMBERS = (
     "Leave it out, make numbers of text by pandas.to_numeric, or make a column of 0 and 1 of each "
     "value, as pandas.get_dummies does."
@@ -126,6 +127,23 @@ def check_finite(
             f"{name} holds {values} not finite, the first at {_place(first)}. "
             f"Remove or impute them{_or_allow('NaN', allow_missing)}."
         )
+
+
+def row_max(values: Floats) -> Floats:
+    """The largest value of each row, which NumPy takes several times as long for in short rows.
+
+    Args:
+        values: Array (n, K).
+
+    Returns:
+        Array (n,).
+    """
+    if values.shape[1] > _SHORT_ROW:
+        return values.max(axis=1)
+    result = values[:, 0].copy()
+    for column in values.T[1:]:
+        np.maximum(result, column, out=result)
+    return result
 
 
 def check_unmasked(values: Any, name: str) -> None:

@@ -23,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kserket import hosts
+from kserket.arrays import row_max
 from kserket.floors import SMALLEST
 from kserket.hosts import any_host, sum_over_hosts
 from kserket.inference import durations as laws
@@ -155,13 +156,17 @@ def state_evidence(log_reported, reports, log_prior=None):
     if np.array_equal(reports, np.eye(len(reports))):
         evidence = log_reported
     else:
-        peak = log_reported.max(axis=1, keepdims=True)
-        likelihood = np.exp(log_reported - peak) @ reports.T
-        evidence = np.log(np.maximum(likelihood, SMALLEST)) + peak
-        with np.errstate(divide="ignore"):
-            log_reports = np.log(reports)
-        for row in np.flatnonzero((likelihood <= SMALLEST).any(axis=1)):  # only with zeros
-            evidence[row] = np.logaddexp.reduce(log_reports + log_reported[row], axis=1)
+        peak = row_max(log_reported)[:, None]
+        relative = log_reported - peak
+        likelihood = np.exp(relative, out=relative) @ reports.T
+        evidence = np.maximum(likelihood, SMALLEST)
+        np.log(evidence, out=evidence)
+        evidence += peak
+        if likelihood.size and likelihood.min() <= SMALLEST:  # only with zeros
+            with np.errstate(divide="ignore"):
+                log_reports = np.log(reports)
+            for row in np.flatnonzero((likelihood <= SMALLEST).any(axis=1)):
+                evidence[row] = np.logaddexp.reduce(log_reports + log_reported[row], axis=1)
     return evidence if log_prior is None else evidence + log_prior
 
 
@@ -231,9 +236,13 @@ def _statistics(counts, reports, smoothed):
 
 def _count_reports(log_reported, reports, marginals):
     """Expected times (K, K) that a state was reported as a class, and the classes (N, K)."""
-    reported = np.exp(log_reported - log_reported.max(axis=1, keepdims=True))
-    shares = marginals / np.maximum(reported @ reports.T, SMALLEST)
-    return reports * (shares.T @ reported), reported * (shares @ reports)
+    reported = log_reported - row_max(log_reported)[:, None]
+    np.exp(reported, out=reported)
+    shares = reported @ reports.T
+    np.divide(marginals, np.maximum(shares, SMALLEST, out=shares), out=shares)
+    counts = reports * (shares.T @ reported)
+    reported *= shares @ reports
+    return counts, reported
 
 
 def merge(*statistics):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from kserket import storage
-from kserket.arrays import as_numbers
+from kserket.arrays import as_numbers, row_max
 from kserket.core.messages.message import Message, frozen
 from kserket.floors import LOG_ZERO
 from kserket.typing import Floats, Integers
@@ -132,14 +132,18 @@ def row_sums(probs):
         Arrays (n,) and booleans (n,).
     """
     sums = probs.sum(axis=1)
-    return sums, ~(np.abs(sums - 1.0) < SUM_TOLERANCE) | (probs < 0).any(axis=1)
+    wrong = ~(np.abs(sums - 1.0) < SUM_TOLERANCE)
+    if probs.size and not probs.min() >= 0:
+        wrong |= (probs < 0).any(axis=1)
+    return sums, wrong
 
 
 def _normalize(probs, sums):
     """Logarithms, floored, and probabilities of rows (n, K) with these sums."""
     with np.errstate(divide="ignore"):
-        log_probs = np.log(probs) - np.log(sums)[:, None]
-    return np.maximum(log_probs, LOG_ZERO), probs / sums[:, None]
+        log_probs = np.log(probs)
+    log_probs -= np.log(sums)[:, None]
+    return np.maximum(log_probs, LOG_ZERO, out=log_probs), probs / sums[:, None]
 
 
 def _normalize_log(log_probs, missing):
@@ -148,11 +152,13 @@ def _normalize_log(log_probs, missing):
     if missing is not None:
         log_probs[missing] = 0.0
     np.maximum(log_probs, -1e300, out=log_probs)  # finite, so that all impossible is a tie
-    log_probs -= log_probs.max(axis=1, keepdims=True)
+    log_probs -= row_max(log_probs)[:, None]
     np.maximum(log_probs, LOG_ZERO, out=log_probs)
     probs = np.exp(log_probs)
     sums = probs.sum(axis=1, keepdims=True)
-    return log_probs - np.log(sums), probs / sums
+    log_probs -= np.log(sums)
+    probs /= sums
+    return log_probs, probs
 
 
 def _as_mask(missing, length):
