@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from kserket import hosts
 from kserket.labels import as_labels
+from kserket.row_names import check_row_order, row_names_of
 from kserket.typing import Array
 
 __all__ = [
@@ -204,6 +205,7 @@ def _match(y_true, y_pred):
 
 def _encode(y_true, y_pred):
     """Sorted names of labels (R,) and clusters (C,), and both inputs as (N,) positions in them."""
+    check_row_order(("`y_true`", row_names_of(y_true)), ("`y_pred`", row_names_of(y_pred)))
     true, predicted = as_labels(y_true, "`y_true`"), as_labels(y_pred, "`y_pred`")
     if len(true) != len(predicted) or len(true) == 0:
         raise ValueError(

@@ -25,6 +25,7 @@ from kserket.core.autoencoder.networks import latent_dim_of
 from kserket.core.graph import Graph
 from kserket.core.observation import Observation
 from kserket.preprocessing import image_shape_of
+from kserket.row_names import check_row_order, row_names_of
 from kserket.typing import Data
 
 _LARGE_SIDE = 16  # pixels from which on gradients say more than the pixels themselves
@@ -276,6 +277,7 @@ def _joined(x, K):
     """A topic model over senses, by name."""
     if not x:
         raise ValueError("`x` must hold one sense at least. Received: {}")
+    check_row_order(*((name, row_names_of(data)) for name, data in x.items()))
     observations = {name: _words(data, name) for name, data in x.items()}
     readers = [
         source if _is_words(x[name]) else _reader(name, source, K, source.data.shape[1:])

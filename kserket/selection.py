@@ -16,6 +16,7 @@ from kserket.core.named_inputs import named_inputs
 from kserket.core.options import check_positive_int, check_seed, shown
 from kserket.gmm import GMM, GaussianMixture
 from kserket.metrics import adjusted_rand_index
+from kserket.row_names import check_row_order, row_names_of
 from kserket.typing import Floats, Integers
 
 HELD_OUT = 5  # one part of so many is held out
@@ -189,6 +190,7 @@ def _read(x):
             parts.setdefault("variance", x.variance)
     else:
         missing = messages.missing_rows(x)
+    check_row_order(*((f"`{name}`", row_names_of(part)) for name, part in parts.items()))
     names = names_of(parts["x"])
     parts = {
         name: as_numbers(in_order(part, names, f"`{name}`"), f"`{name}`")

@@ -7,12 +7,20 @@ import pathlib
 import pytest
 
 PACKAGE = pathlib.Path(__file__).parent.parent / "kserket"
-GROUND = {"arrays", "floors", "hosts", "labels", "storage", "typing"}  # on which all may stand
+GROUND = {
+    "arrays",
+    "floors",
+    "hosts",
+    "labels",
+    "row_names",
+    "storage",
+    "typing",
+}  # on which all may stand
 TOOLS = {"metrics", "datasets", "plotting", "version"}
 FAMILIES = {"bow", "gmm", "mlda", "mm", "vae"}  # that recipes are made of
 FAMILY_MAY_IMPORT = {"core", "inference", "metrics", "version"} | GROUND  # and its own files
 MAY_IMPORT = {
-    **dict.fromkeys(("floors", "storage", "typing"), set()),
+    **dict.fromkeys(("floors", "row_names", "storage", "typing"), set()),
     "arrays": {"storage", "floors", "typing"},
     "hosts": {"storage"},
     "labels": {"arrays", "typing"},

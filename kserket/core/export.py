@@ -194,8 +194,8 @@ class _Tracer:
             terms[module] = terms[module]._replace(**{entry: tensor})
         unreadable = {}
         for module, part in data.items():
-            gaps = module.allow_missing and all(reader.reads_gaps for reader in module.readers)
-            rows, number = _unreadable_rows(part, gaps), self.row_sets[module]
+            rows = _unreadable_rows(part, module.may_have_gaps)
+            number = self.row_sets[module]
             unreadable[number] = rows | unreadable[number] if number in unreadable else rows
         data = {m: _fill(part, unreadable[self.row_sets[m]]) for m, part in data.items()}
         for module in self.learners:

@@ -14,6 +14,7 @@ from kserket.core.checking import check_data
 from kserket.core.node import Node, full_name
 from kserket.core.observation import Observation
 from kserket.core.options import check_choice
+from kserket.row_names import row_names_of
 from kserket.typing import Array, Mode, PathLike, hook
 
 
@@ -64,6 +65,7 @@ class Features(OwnFolder, Observation):
                 self.parameters = self._read_parameters(name)
             self.parameters, data = self._features(samples, name, mode == "learn")
         super().__init__(data, name, allow_missing=True)
+        self._row_names = row_names_of(samples)
         if self.parameters is not None:
             self._write()
 

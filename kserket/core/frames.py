@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from kserket.row_names import row_names_of
+
 
 def import_pandas() -> Any:
     """The package pandas.
@@ -31,8 +33,8 @@ def index_of(data: Any) -> Any:
     if isinstance(data, dict) and not hasattr(data, "shape"):
         data = list(data.values())
     if not isinstance(data, (list, tuple)):
-        return getattr(data, "index", None) if hasattr(data, "iloc") else None
-    found = [part.index for part in data if hasattr(part, "iloc")]
+        return row_names_of(data)
+    found = [names for names in map(row_names_of, data) if names is not None]
     if any(not found[0].equals(other) for other in found[1:]):
         raise ValueError(
             "`as_frame` keeps the index of DataFrames, and those given have rows of different "

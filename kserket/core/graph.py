@@ -34,7 +34,14 @@ from kserket.core.options import (
     make_rng,
     shown,
 )
-from kserket.core.prediction import framing, generate, predict, read_data, warn_unless_settled
+from kserket.core.prediction import (
+    check_labels_in_order,
+    framing,
+    generate,
+    predict,
+    read_data,
+    warn_unless_settled,
+)
 from kserket.core.rounds import Plan, run_rounds
 from kserket.core.saving import save_graph
 from kserket.labels import as_labels
@@ -286,8 +293,11 @@ class Graph(CallbackTarget):
             x: What `Observation` takes if the graph has one observation, or a dict from the names
                 of observations to such data of one length.
             outputs: A name or a list of names: of modules, for their class probabilities (or
-                latent means), and of observations, for what the graph predicts of them. None
-                is the module at the top.
+                latent means), and of observations, for what the graph predicts of them. Of a table
+                whose cells may be missing (a mixture over `allow_missing=True`) the cells that were
+                observed stay, and gaps are filled: each with its mean given the row's other cells
+                and a class, weighted by the probabilities of classes; under a power transform with
+                the medians. None is the module at the top.
             batch_size: Samples inferred at a time; None is all. Modules that link samples, such
                 as a Markov model, see no further than this.
             max_passes: Most passes over the graph.
@@ -356,6 +366,7 @@ class Graph(CallbackTarget):
 
     def _evaluate(self, x, y_true, max_passes, tolerance):
         """`evaluate` of what this host has."""
+        check_labels_in_order(x, y_true, "`y_true`")
         y_true = None if y_true is None else as_labels(y_true, "`y_true`")
         data = read_data(self, x)
         beliefs = pass_messages(self, data, max_passes, tolerance)

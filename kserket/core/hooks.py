@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from kserket.core.messenger import Messenger, call
-from kserket.typing import Floats, PathLike, hook
+from kserket.typing import Array, Floats, PathLike, hook
 
 
 class Hooks(Messenger):
@@ -233,6 +233,21 @@ class Hooks(Messenger):
         """
         if len(self.inputs) == 1:
             self.read([x], None)
+
+    def fill_gaps(self, x: Array, answer: Array) -> Array | None:
+        """New data of an observation that it reads, with what it expects in their gaps.
+
+        Asked by `Graph.predict` of modules that can read rows with gaps (`reads_gaps`).
+
+        Args:
+            x: Array (N, D), NaN where a cell was not observed.
+            answer: What it concluded of them, such as class probabilities (N, K).
+
+        Returns:
+            Array (N, D) without NaN; None (the default) where the other cells of a row say no more
+            of a gap than `answer` does, whose prediction then stands there.
+        """
+        return None
 
     def takes_shape(self, before: tuple[int, ...], now: tuple[int, ...]) -> bool:
         """Whether samples of an input may come in another shape.

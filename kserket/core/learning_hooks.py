@@ -24,6 +24,7 @@ from kserket.core.options import (
     check_seed,
 )
 from kserket.core.progress import Steps
+from kserket.row_names import row_names_of
 from kserket.typing import Array, Mode, hook
 
 
@@ -314,7 +315,7 @@ class LearningHooks(OwnFolder, Module):
 
     @labels.setter
     def labels(self, labels: ArrayLike | None) -> None:
-        self._labels = check_labels(labels)
+        self._labels, self._row_names = check_labels(labels), row_names_of(labels)
 
 
 def is_wider(before, now):

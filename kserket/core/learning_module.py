@@ -20,10 +20,11 @@ from kserket.core.loaded import check_state
 from kserket.core.messenger import Received, call
 from kserket.core.module import Module
 from kserket.core.named_columns import NamedColumns
-from kserket.core.node import is_data
+from kserket.core.node import is_data, row_names_below
 from kserket.core.options import check_choice, check_flag, check_labels, check_path, check_seed
 from kserket.core.parameters import has_finite_weights, rolled_back_on_error
 from kserket.core.progress import showing_steps
+from kserket.row_names import check_row_order
 from kserket.typing import Floats, Mode, PathLike
 
 # What a saved graph keeps of every module that learns.
@@ -98,7 +99,8 @@ class LearningModule(LearningHooks):
             if folder is not None:
                 check_path(**{option: folder})
         check_flag(keep_rounds=keep_rounds)
-        seed, labels = check_seed(seed), check_labels(labels)  # before a number is taken
+        seed = check_seed(seed)  # before a number is taken
+        check_labels(labels)
         super().__init__(name)
         self.mode = mode
         self.labels = labels
@@ -306,6 +308,7 @@ class LearningModule(LearningHooks):
     def check_options(self, num_samples: int | None) -> None:
         name = self.get_name()
         check_state(self, self.get_state())
+        check_row_order(*row_names_below(self), ("`category`", self._row_names))
         if self.labels is None or num_samples is None:
             return
         if len(self.labels) != num_samples:

@@ -129,9 +129,10 @@ class Messenger(Node):
                 row is NaN.
         """
         name = f"The forward message of {self.get_name()}"
-        self.mailbox.forward = _as_message(message, name, self._may_have_gaps())
+        self.mailbox.forward = _as_message(message, name, self.may_have_gaps)
 
-    def _may_have_gaps(self):
+    @property
+    def may_have_gaps(self) -> bool:
         """Whether single cells of what it sends may be NaN."""
         return False
 

@@ -12,6 +12,7 @@ import numpy as np
 from kserket.core.columns import in_order, names_of
 from kserket.core.frames import as_frame, import_pandas, index_of
 from kserket.core.options import check_flag
+from kserket.row_names import check_row_order, row_names_of
 
 _LIKE = {"variance": "x", "mu_variance": "mu"}  # parts with the columns of another one
 
@@ -57,6 +58,7 @@ class NamedColumns(keras.Model):
             ValueError: If the columns are not these.
         """
         parts = self._parts(inputs)
+        check_row_order(*((self._who(name), row_names_of(part)) for name, part in parts.items()))
         if not any(names_of(part) for part in parts.values()):
             return inputs
         ordered = {

@@ -22,6 +22,7 @@ class Node:
     name = Fixed()
     _count = 0
     _mailbox_type = Mailbox
+    _row_names: Any = None  # of a DataFrame of data, or a Series of labels, until it is pickled
 
     def __init__(self, name: str) -> None:
         if not isinstance(name, str) or any(character in name for character in "/\\:"):
@@ -142,7 +143,7 @@ class Node:
 
     def __getstate__(self) -> dict[str, Any]:
         """What is pickled: weak references cannot be."""
-        return {**vars(self), "_readers": list(self._readers)}
+        return {**vars(self), "_readers": list(self._readers), "_row_names": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
@@ -152,6 +153,25 @@ class Node:
         """Takes back the messages sent to the modules below."""
         for module, seat in zip(self._inputs, seats(self), strict=True):
             module.withdraw_backward_msg(seat)
+
+
+def row_names_below(module):
+    """What the data below a module are called, and the names of their rows where they have any.
+
+    Args:
+        module: A `Node`.
+
+    Returns:
+        List of pairs, of data with a row for each row that the module reads.
+    """
+    found, waiting = {}, list(module.inputs)
+    while waiting:
+        source = waiting.pop(0)
+        if is_data(source):
+            found[source] = source._row_names
+        elif not source.num_rows:
+            waiting.extend(source.inputs)
+    return [(source.name, names) for source, names in found.items()]
 
 
 def full_name(number: int, name: str) -> str:

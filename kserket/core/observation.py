@@ -13,6 +13,7 @@ from kserket.core.mailbox import DataBox
 from kserket.core.module import Module
 from kserket.core.options import check_flag
 from kserket.core.registry import register_module
+from kserket.row_names import row_names_of
 from kserket.typing import Array, Data
 
 
@@ -55,12 +56,13 @@ class Observation(Module):
                 "later give the first of them now, and the others by set_data() or "
                 "set_forward_msg()."
             )
-        columns = names_of(data)
+        columns, row_names = names_of(data), row_names_of(data)
         data = check_data(data, name, bool(allow_missing), allow_gaps=bool(allow_missing))
         super().__init__(name, learnable=False)
         self.columns = columns
         self.allow_missing = bool(allow_missing)
         self.set_forward_msg(data)
+        self._row_names = row_names
         self._arguments = (), self._given()  # without the data
 
     def get_config(self) -> dict[str, Any]:
@@ -97,9 +99,9 @@ class Observation(Module):
                 samples. Then nothing is changed.
         """
         check_flag(same_samples=same_samples)
-        columns = self.columns or names_of(data)
+        columns, row_names = self.columns or names_of(data), row_names_of(data)
         data = in_order(data, self.columns, self.get_name())
-        data = check_data(data, self.get_name(), self.allow_missing, self._may_have_gaps())
+        data = check_data(data, self.get_name(), self.allow_missing, self.may_have_gaps)
         self._check_readers_take(data)
         if not same_samples:
             self.mailbox.backward.clear()
@@ -111,7 +113,7 @@ class Observation(Module):
                 f"as many. Received: {len(data)}"
             )
         self.set_forward_msg(data)
-        self.columns = columns
+        self.columns, self._row_names = columns, row_names
 
     def shard(self) -> slice:
         """Keeps the share of the rows that is this host's, where all hosts were given the same.
@@ -150,7 +152,7 @@ class Observation(Module):
             Array (N, ...).
         """
         data = in_order(data, self.columns, name)
-        return check_data(data, name, True, allow_gaps=self._may_have_gaps())
+        return check_data(data, name, True, allow_gaps=self.may_have_gaps)
 
     def check_reader(self, reader: Module) -> None:
         """Checks that a module can read the data; called when it is connected.
@@ -169,7 +171,9 @@ class Observation(Module):
             "Impute the cells, or split the features into observations of what is missing together."
         )
 
-    def _may_have_gaps(self):
+    @property
+    def may_have_gaps(self) -> bool:
+        """Whether single cells may be NaN: it is allowed, and all readers can do without."""
         return self.allow_missing and all(reader.reads_gaps for reader in self._readers)
 
     def _check_readers_take(self, data):
@@ -186,6 +190,7 @@ class Observation(Module):
     def set_forward_msg(self, message: Data) -> None:
         """As `set_data`, without checks of the readers; what is known of the samples stays."""
         super().set_forward_msg(in_order(message, self.columns, self.get_name()))
+        self._row_names = row_names_of(message)
 
     def get_backward_msg(self) -> Any:
         """What the readers predict of the data, or None; nothing here acts on it."""

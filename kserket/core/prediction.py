@@ -13,6 +13,7 @@ from kserket.core.observation import Observation
 from kserket.core.options import check_classes
 from kserket.core.program import program_of
 from kserket.core.row_counts import count_rows, row_sets
+from kserket.row_names import check_row_order, row_names_of
 
 
 def predict(graph, x, wanted, batch_size, max_passes, tolerance):
@@ -65,12 +66,37 @@ def _conclude(graph, data, wanted, max_passes, tolerance):
             graph.program = None
     if settled is None:
         beliefs = pass_messages(graph, data, max_passes, tolerance)
-        return [beliefs.answer(module) for module in wanted], beliefs.change
-    answers, change = settled
-    silent = next((module for module in wanted if module not in answers), None)
-    if silent is not None:
-        raise ValueError(nothing_predicts(silent))
-    return [answers[module] for module in wanted], change
+        answer, change = beliefs.answer, beliefs.change
+    else:
+        answers, change = settled
+        silent = next((module for module in wanted if module not in answers), None)
+        if silent is not None:
+            raise ValueError(nothing_predicts(silent))
+        answer = answers.__getitem__
+    return [
+        _filled(graph, module, data[module], answer) if module in observed else answer(module)
+        for module in wanted
+    ], change
+
+
+def _filled(graph, observation, x, answer):
+    """What is predicted of an observation; where it may have gaps, what was observed stays.
+
+    Args:
+        graph: The `Graph`.
+        observation: One of its observations.
+        x: Its new data (N, ...).
+        answer: Function from a module to what was concluded of it.
+    """
+    predicted = answer(observation)
+    if not observation.may_have_gaps:
+        return predicted
+    readers = [reader for reader in _readers(graph, [observation]) if reader.sends_back]
+    parts = [reader.fill_gaps(x, answer(reader)) for reader in readers]
+    known = [part for part in parts if part is not None]
+    if known:
+        return np.mean(known, axis=0)
+    return np.where(np.isnan(x), predicted, x)
 
 
 def check_observed(graph, data):
@@ -188,6 +214,11 @@ def read_data(graph, x):
             f"Data must be named {list(observations)}, one of them at least and not None. "
             f"Received: {list(x)}{'' if unknown else ', all of them None'}"
         )
+    sets, together = row_sets(graph.modules), {}
+    for name, part in given.items():
+        together.setdefault(sets[observations[name]], []).append((name, row_names_of(part)))
+    for named in together.values():
+        check_row_order(*named)
     data = {}
     for name, part in given.items():
         part = observations[name].read_samples(part, name)
@@ -203,6 +234,18 @@ def read_data(graph, x):
             shape = (sizes[observation], *np.shape(observation.data)[1:])
             data[observation] = np.full(shape, np.nan, "float32")
     return data
+
+
+def check_labels_in_order(x, labels, name):
+    """Raises ValueError if labels name the samples of new data in another order than these.
+
+    Args:
+        x: As in `Graph.predict`.
+        labels: (N,).
+        name: What they are called in errors.
+    """
+    for part in x.items() if isinstance(x, dict) else [("`x`", x)]:
+        check_row_order((part[0], row_names_of(part[1])), (name, row_names_of(labels)))
 
 
 def _classes(component, num_samples, start):

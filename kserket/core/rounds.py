@@ -21,7 +21,7 @@ from kserket.core.options import (
     shown,
 )
 from kserket.core.parameters import rolled_back_on_error
-from kserket.core.prediction import read_data
+from kserket.core.prediction import check_labels_in_order, read_data
 from kserket.core.progress import Progress, stopping_on_interrupt
 from kserket.core.restarts import choose_start
 from kserket.core.saving import Backup
@@ -169,6 +169,7 @@ def _validation(graph, data):
             f"`validation_data` must be data as predict() takes them. {error}"
         ) from error
     if labels is not None:
+        check_labels_in_order(x, labels, "The labels of `validation_data`")
         labels = as_labels(labels, "The labels of `validation_data`")
         rows = {len(part) for part in held_out.values()}
         if rows != {len(labels)} and not any(module.num_rows for module in graph.modules):

@@ -23,8 +23,9 @@ from kserket.inference import mixture_chain
 from kserket.inference.gaussian_mixture import learning, scoring
 from kserket.inference.gaussian_mixture.data import Data
 from kserket.inference.gaussian_mixture.gaps import have as have_gaps
+from kserket.inference.gaussian_mixture.sweep import fill_given_classes
 from kserket.inference.umap_clusters import group_probabilities
-from kserket.typing import Floats, Mode, PathLike
+from kserket.typing import Array, Floats, Mode, PathLike
 
 _HELP = "See docs/guides/good_clusters.md, 'First see whether there is anything to find'."
 _PER_SAMPLE = "groups", "classes", "classes_means"  # what is known of samples, and saved
@@ -345,6 +346,16 @@ class GMM(LearningModule):
     def generate(self, latent: Any, num_samples: int, rng: np.random.Generator) -> list[Any]:
         x, _ = self.model.sample(num_samples, component=latent, seed=rng)
         return [x]
+
+    def fill_gaps(self, x: Array, answer: Array) -> Floats:
+        found = self.model.found
+        return storage.apply(
+            lambda part, posterior: fill_given_classes(
+                found.state, part, posterior, found.transform
+            ),
+            x,
+            answer,
+        )
 
     def check_observed(self, x: ArrayLike, name: str) -> None:
         self._check_shape([x])

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import pickle
 import sys
 
 import h5py
@@ -278,6 +279,80 @@ def test_rows_in_two_orders_have_no_index(path):
     x = pandas.DataFrame(X)
     with pytest.raises(ValueError, match=r"different names.*reset_index"):
         model.predict({"x": x, "variance": 0 * x[::-1] + 1}, as_frame=True)
+
+
+@pytest.fixture(scope="module")
+def shuffled():
+    """A frame (90, 3), and one of the same rows by name in another order; pandas."""
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X, columns=FRAME.columns, index=[f"row {n}" for n in range(90)])
+    return frame, frame.sample(frac=1, random_state=0), pandas
+
+
+def senses_of(first, second, **options):
+    top = gmm.GMM(3, n_init=1, save_dir=None, **options)
+    top.connect(srk.Observation(first, "eye"))
+    other = gmm.GMM(3, n_init=1, name="other", save_dir=None)
+    other.connect(srk.Observation(second, "hand"))
+    joint = mlda.MLDA(3, save_dir=None)
+    joint.connect(top, other)
+    return srk.Graph(joint, seed=0)
+
+
+def test_rows_of_the_same_names_in_different_order_are_an_error(shuffled):
+    frame, other, pandas = shuffled
+    error = {"match": r"eye and hand have rows.*hand\.loc\[eye\.index\].*reset_index"}
+    with pytest.raises(ValueError, **error):
+        srk.recipes.senses({"eye": frame, "hand": other}, K=3)
+    with pytest.raises(ValueError, **error):
+        senses_of(frame, other).fit(1, verbose=0)
+    text = pandas.Series(["red ball"] * 90, index=other.index)
+    with pytest.raises(ValueError, match="eye and words"):
+        srk.recipes.senses({"eye": frame, "words": text}, K=3)
+    graph = senses_of(frame, other.loc[frame.index])
+    graph.fit(1, verbose=0)
+    expected = graph.predict({"eye": X, "hand": X})
+    for ask in (graph.predict, graph.evaluate):
+        with pytest.raises(ValueError, **error):
+            ask({"eye": frame[:5], "hand": frame[:5][::-1]})
+    with pytest.raises(ValueError, match="eye and `y_true`"):
+        graph.evaluate({"eye": frame}, pandas.Series(CLASSES, index=other.index))
+    same = {"eye": frame, "hand": frame.copy()}
+    np.testing.assert_array_equal(graph.predict(same), expected)
+    for index in (range(90), [f"other {n}" for n in range(90)]):  # by place
+        answer = graph.predict({"eye": frame, "hand": frame.set_axis(index)})
+        np.testing.assert_array_equal(answer, expected)
+    graph["hand"].set_data(other)
+    with pytest.raises(ValueError, **error):
+        graph.fit(1, verbose=0)
+    graph["hand"].set_data(X)
+    graph.fit(1, verbose=0)
+
+
+def test_labels_in_another_order_than_the_data_are_an_error(shuffled):
+    frame, other, pandas = shuffled
+    numbered = frame.reset_index(drop=True).sample(frac=1, random_state=0)
+    labels = pandas.Series(CLASSES)  # in the order of the rows before
+    graph = senses_of(numbered, X, category=labels)
+    with pytest.raises(ValueError, match="eye and `category`"):
+        graph.fit(1, verbose=0)
+    graph["gmm"].labels = labels.loc[numbered.index]
+    graph.fit(1, verbose=0, validation_data=({"eye": frame}, CLASSES))
+    with pytest.raises(ValueError, match="validation_data"):
+        graph.fit(
+            1,
+            verbose=0,
+            validation_data=({"eye": frame}, pandas.Series(CLASSES, index=other.index)),
+        )
+    again = pickle.loads(pickle.dumps(graph["gmm"]))
+    assert again._row_names is None and again.inputs[0]._row_names is None
+    guess = pandas.Series(CLASSES, index=frame.index)
+    assert srk.metrics.clustering_accuracy(guess, guess) == 1.0
+    with pytest.raises(ValueError, match="`y_true` and `y_pred`"):
+        srk.metrics.clustering_accuracy(guess, guess[::-1])
+    model = srk.GaussianMixture(3, n_init=1, seed=0)
+    with pytest.raises(ValueError, match="in different order"):
+        model.fit({"x": frame, "variance": other.abs()})
 
 
 def test_a_frame_needs_pandas_and_rows_of_numbers(path, monkeypatch):

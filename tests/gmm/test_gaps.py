@@ -9,7 +9,7 @@ from scipy import stats
 from sklearn.datasets import load_wine
 
 import kserket as srk
-from kserket import GaussianMixture, gmm, mm, vae, views
+from kserket import GaussianMixture, gmm, mlda, mm, vae, views
 from kserket.gmm import rule
 from kserket.inference.gaussian_mixture import gaps, sweep
 
@@ -195,6 +195,54 @@ def test_a_graph_predicts_and_serves_rows_with_gaps(points):
     graph["table"].set_data(x)
     graph.fit(1, verbose=0)
     graph["table"].set_data(with_gaps)
+
+
+def test_a_graph_fills_gaps_by_the_other_cells_and_the_classes(points):
+    x, with_gaps, _ = points
+    with_gaps = with_gaps.copy()
+    with_gaps[2] = np.nan  # of which nothing is known
+    graph = graph_of(with_gaps, power_transform=True)
+    cells = graph.predict(with_gaps, outputs="table")
+    assert graph.program.is_compiled
+    seen = ~np.isnan(with_gaps)
+    assert_array_equal(cells[seen], with_gaps[seen])
+    posterior, model = graph.predict(with_gaps), graph["gmm"].model
+    assert_allclose(cells[2], posterior[2] @ model.means)
+    transform = model.power_transform
+    curved = transform.forward(with_gaps)
+    for row in np.flatnonzero(seen.any(axis=1) & ~seen.all(axis=1)):
+        o, h, expected = seen[row], ~seen[row], 0.0
+        for k, share in enumerate(posterior[row]):
+            mean, scatter = model.state.mean[k], model.state.scatter[k]
+            filled = mean.copy()
+            deviation = np.linalg.solve(scatter[np.ix_(o, o)], curved[row, o] - mean[o])
+            filled[h] += scatter[np.ix_(h, o)] @ deviation
+            expected = expected + share * transform.inverse(filled[None])[0]
+        assert_allclose(cells[row, h], expected[h], rtol=1e-6)
+    assert_allclose(graph.predict(with_gaps, outputs="table", batch_size=7), cells)
+    graph.program.is_compiled = False
+    assert_allclose(graph.predict(with_gaps, outputs="table"), cells, rtol=1e-5)
+    assert_array_equal(graph.predict(x, outputs="table"), x)
+
+
+def test_gaps_of_one_sense_are_filled_and_the_other_is_predicted(points):
+    x, with_gaps, _ = points
+    top = mlda.MLDA(3, save_dir=None)
+    readers = {"hand": with_gaps, "ear": 2 * x}
+    for name, data in readers.items():
+        readers[name] = gmm.GMM(3, n_init=2, name=f"gmm_{name}", save_dir=None)
+        readers[name].connect(srk.Observation(data, name, allow_missing=True))
+    top.connect(*readers.values())
+    graph = srk.Graph(top, seed=0)
+    graph.fit(1, verbose=0)
+    answer = graph.predict({"hand": with_gaps}, outputs=["hand", "ear"])
+    seen = ~np.isnan(with_gaps)
+    assert_array_equal(answer["hand"][seen], with_gaps[seen])
+    classes = graph.predict({"hand": with_gaps}, outputs="gmm_hand")
+    found = graph["gmm_hand"].model.found
+    assert_allclose(answer["hand"], sweep.fill_given_classes(found.state, with_gaps, classes))
+    alone = graph.predict({"ear": 2 * x}, outputs="hand")
+    assert np.linalg.norm(alone - x) < 0.5 * np.linalg.norm(x - x.mean(axis=0))
 
 
 def test_rows_of_many_features_go_one_at_a_time(points, monkeypatch):

@@ -217,16 +217,41 @@ def fill(state, x, variance=None, log_prior=None):
         (N, D) float64; `x` itself where it has no gaps.
     """
     x = np.asarray(x, np.float64)
-    rows_with_gaps = gaps.of_block(x)
-    if rows_with_gaps is None:
+    rows = gaps.of_block(x)
+    if rows is None:
         return x
-    found, filled = rows_with_gaps.rows, x.copy()
-    parts = (None if part is None else part[found] for part in (variance, log_prior))
-    weights = np.exp(log_responsibilities(state, x[found], *parts)[0]).T
-    origin = np.zeros(x.shape[1])
-    for part in gaps.Completions(rows_with_gaps, state.normal_wishart, origin):
-        expected = np.einsum("kg,kgi->gi", weights[:, part.rows], part.values)
-        places = found[part.rows]
+    parts = (None if part is None else part[rows.rows] for part in (variance, log_prior))
+    weights = np.exp(log_responsibilities(state, x[rows.rows], *parts)[0])
+    return _filled(state, x, rows, weights)
+
+
+def fill_given_classes(state, x, responsibilities, transform=None):
+    """`fill` with class probabilities that are known.
+
+    Args:
+        state: `State`.
+        x: (N, D), NaN in gaps.
+        responsibilities: (N, K).
+        transform: The `PowerTransform` that data pass through, or None. The mean of each class
+            is taken back through it: its median there.
+
+    Returns:
+        (N, D) float64.
+    """
+    x = np.asarray(x, np.float64)
+    rows = gaps.of_block(x if transform is None else transform.forward(x))
+    if rows is None:
+        return x
+    return _filled(state, x, rows, responsibilities[rows.rows], transform)
+
+
+def _filled(state, x, rows, weights, transform=None):
+    """Data (N, D) with their `Gaps` filled, those of a class with weights (G, K)."""
+    filled, origin = x.copy(), np.zeros(x.shape[1])
+    for part in gaps.Completions(rows, state.normal_wishart, origin):
+        values = part.values if transform is None else transform.inverse(part.values)
+        expected = np.einsum("kg,kgi->gi", weights.T[:, part.rows], values)
+        places = rows.rows[part.rows]
         filled[places] = np.where(np.isnan(x[places]), expected, x[places])
     return filled
 
