@@ -16,7 +16,8 @@ PLUMBING = """
     compile_from_config compute_loss compute_metrics conclude constant_terms decode_tensor
     decoder_output device_scope encode_tensor encode_unchecked ensure_model former_order found
     get_build_config has_tensor_rule holds_data in_own_numbering input_shapes is_read keep_seed
-    learns_below load_own_variables log_likelihood_of model_class next_number note_written
+    learns_below load_own_variables log_likelihood_of model_class most_tensor_rows next_number
+    note_written
     order_below owns_seed prior reads_given_logits receive resize restore_parameters
     sample_terms save_own_variables settle_seed soften state take_order take_seed takes_order
     takes_shape tensor_beliefs tensor_context test_on_batch test_step topic_log_densities

@@ -31,6 +31,11 @@ class Hooks(Messenger):
     tensor_generate: Callable[..., list[Any]] | None = None
 
     @property
+    def most_tensor_rows(self) -> int | None:
+        """Rows beyond which `infer` is faster than `tensor_infer`; None where it never is."""
+        return None
+
+    @property
     def posterior(self) -> Floats | None:
         """Evidence times everything that came from above, (N, K), or None."""
         return None

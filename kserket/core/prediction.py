@@ -19,7 +19,7 @@ from kserket.row_names import check_row_order, row_names_of
 def predict(graph, x, wanted, batch_size, max_passes, tolerance):
     """What modules conclude of new data, and what is predicted of observations.
 
-    Compiled where every module has a rule on tensors, else by each module's `infer`.
+    Compiled where every module has a rule on tensors that is as fast, else by their `infer`.
 
     Args:
         graph: The `Graph`.
@@ -56,8 +56,9 @@ def _conclude(graph, data, wanted, max_passes, tolerance):
         if not any(module in reader.inputs for reader in graph.modules):
             raise ValueError(f"No module predicts {module.get_name()}: nothing reads it.")
     check_observed(graph, data)
-    settled, passed_on = None, any(reader.passes_through for reader in _readers(graph, observed))
-    while settled is None and not passed_on:
+    settled, by_infer = None, _is_long(graph, data)
+    by_infer = by_infer or any(reader.passes_through for reader in _readers(graph, observed))
+    while settled is None and not by_infer:
         program = program_of(graph, data)
         if not program.is_compiled:
             break
@@ -114,6 +115,13 @@ def check_observed(graph, data):
                     "first: graph.fit() or update()."
                 )
             module.check_observed(data[source], name)
+
+
+def _is_long(graph, data):
+    """Whether there are more rows than the rule on tensors of some module is made for."""
+    limits = [module.most_tensor_rows for module in graph.modules]
+    size = max(map(len, data.values()), default=0)
+    return any(limit is not None and size > limit for limit in limits)
 
 
 def _readers(graph, observations):

@@ -22,6 +22,8 @@ from kserket.mm.data import read
 from kserket.mm.model import MarkovChain
 from kserket.typing import Floats, Mode, PathLike
 
+_FEW_STEPS = 300  # up to which exact rules on tensors, a step at a time, are as fast as `infer`
+
 
 class Terms(NamedTuple):
     """What the rule on tensors needs.
@@ -323,6 +325,13 @@ class MarkovModel(LearningModule):
 
     def check_observed(self, x: ArrayLike, name: str) -> None:
         read(x, name=name)
+
+    @property
+    def most_tensor_rows(self) -> int | None:
+        prior = None if self.model is None else self.model.prior
+        if prior is None or (prior.allowed is None and prior.durations is None):
+            return None
+        return _FEW_STEPS
 
     def tensor_infer(self, inputs: list[Any], prior: Any, terms: Any) -> tensors.Inference:
         reported = inputs[0]

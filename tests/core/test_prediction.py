@@ -251,6 +251,24 @@ def sequence():
     return graph, steps
 
 
+@pytest.mark.parametrize(
+    "options", [{"allowed_transitions": "left-right"}, {"duration": "poisson", "max_duration": 9}]
+)
+def test_exact_chains_of_many_steps_go_by_infer(monkeypatch, options):
+    rng = np.random.default_rng(0)
+    steps = 2.0 * np.eye(3)[np.arange(320) // 20 % 3] + rng.normal(size=(320, 3))
+    gmm1 = gmm.GMM(3, itr=5, n_init=1, save_dir=None)
+    mm1 = mm.MarkovModel(itr=5, n_init=1, lengths=[200, 120], save_dir=None, **options)
+    gmm1.connect(srk.Observation(steps))
+    mm1.connect(gmm1)
+    graph = srk.Graph(mm1, seed=0)
+    graph.fit(1, verbose=0)
+    answers = graph.predict(steps, tolerance=1e-10)
+    assert graph.program is None
+    monkeypatch.setattr("kserket.mm.module._FEW_STEPS", 320)
+    np.testing.assert_allclose(answers, assert_as_infer(graph, steps), atol=1e-9)
+
+
 def test_answers_follow_every_change_of_parameters(sequence):
     graph, steps = sequence
     answers = [assert_as_infer(graph, steps)]
