@@ -14,10 +14,13 @@ from kserket.typing import Array, Floats
 
 _READ_BY_NUMPY = ("__array__", "__array_interface__", "__array_struct__", "__dlpack__")
 _SHORT_ROW = 12  # up to here columns are compared one by one
-_NO_NUMBERS = (
-    "Leave it out, make numbers of text by pandas.to_numeric, or make a column of 0 and 1 of each "
-    "value, as pandas.get_dummies does."
+_TEXT = (
+    "Make numbers of text by pandas.to_numeric; of categories a column of 0 and 1 for each value, "
+    "as pandas.get_dummies does. Such columns may decide the classes alone: see docs/faq.md, "
+    "'Discrete columns'. Or leave it out."
 )
+_DATES = "Make days since the first of dates: (column - column.min()) / pandas.Timedelta(days=1)."
+_SPANS = "Make days of spans of time: column / pandas.Timedelta(days=1)."
 
 
 def as_numbers(
@@ -181,15 +184,19 @@ def _converted(values, array, name):
     if kind == "V" and dtype.names is None and np.can_cast(dtype, "float32"):
         return array.astype("float32")
     if kind == "O" and hasattr(values, "to_numpy"):
-        odd = _odd_columns(values)
+        odd, cures = _odd_columns(values)
         if not odd:
             return values.to_numpy(dtype="float64", na_value=np.nan)
-        raise TypeError(f"{name} needs numbers. Received: {odd}. {_NO_NUMBERS}")
+        raise TypeError(f"{name} needs numbers. Received: {odd}. {cures}")
+    if kind in "mM" and hasattr(values, "to_numpy"):
+        odd, cures = _odd_columns(values)
+        raise TypeError(f"{name} needs numbers. Received: {odd}. {cures}")
     received, mend = f"dtype {dtype}", "Convert with np.asarray(data, dtype='float32')."
     if kind == "c":
         mend = "Convert with np.real(data) or np.abs(data)."
     elif kind in "mM":
-        mend = "Convert to numbers: (data - data.min()) / np.timedelta64(1, 's')."
+        days = "data" if kind == "m" else "(data - data.min())"
+        mend = f"Make days of them: {days} / np.timedelta64(1, 'D')."
     elif kind == "V":
         mend = "Convert with numpy.lib.recfunctions.structured_to_unstructured(data)."
     elif kind == "O" and array.size:
@@ -197,7 +204,7 @@ def _converted(values, array, name):
         received += f", which holds {value!r:.60}{place}"
     elif kind in "SU" and array.size:
         received += f", text such as {array.flat[0].item()!r:.60}"
-        mend = mend if _is_numeric(array) else _NO_NUMBERS
+        mend = mend if _is_numeric(array) else _TEXT
     raise TypeError(f"{name} needs numbers. Received: {received}. {mend}")
 
 
@@ -211,13 +218,32 @@ def _is_numeric(text):
 
 
 def _odd_columns(values):
-    """The columns of a DataFrame that hold no numbers, in words; "" if all of them do."""
+    """What columns of a DataFrame hold no numbers, and what mends them, in words; "" of none."""
     if not hasattr(values, "columns"):
-        return "" if _is_numeric_type(values.dtype) else f"dtype {values.dtype}"
-    types = {repr(name): dtype for name, dtype in zip(values.columns, values.dtypes, strict=True)}
-    odd = [f"{name} ({dtype})" for name, dtype in types.items() if not _is_numeric_type(dtype)]
+        odd = [] if _is_numeric_type(values.dtype) else [values.dtype]
+        return "".join(f"dtype {dtype}" for dtype in odd), _cures(odd)
+    pairs = zip(values.columns, values.dtypes, strict=True)
+    odd = {name: dtype for name, dtype in pairs if not _is_numeric_type(dtype)}
+    names = [f"{name!r} ({dtype})" for name, dtype in odd.items()]
     more = f" and {len(odd) - 5} more" if len(odd) > 5 else ""
-    return f"column{'s' * (len(odd) > 1)} {', '.join(odd[:5])}{more}" if odd else ""
+    text = f"column{'s' * (len(odd) > 1)} {', '.join(names[:5])}{more}" if odd else ""
+    return text, _cures(odd.values())
+
+
+def _cures(dtypes):
+    """What makes numbers of columns of these types: a sentence for each kind among them."""
+    kinds = {_cure(dtype) for dtype in dtypes}
+    return " ".join(cure for cure in (_TEXT, _DATES, _SPANS) if cure in kinds)
+
+
+def _cure(dtype):
+    """What makes numbers of a column that holds none: dates, spans of time, or others."""
+    kind, name = getattr(dtype, "kind", ""), str(dtype).lower()
+    if kind == "M" or name.startswith("date"):
+        return _DATES
+    if kind == "m" or name.startswith("duration"):
+        return _SPANS
+    return _TEXT
 
 
 def _is_numeric_type(dtype):

@@ -33,7 +33,8 @@ class Selection(NamedTuple):
         held_out_error: (R,) its standard error over splits.
         stability: (R,) mean adjusted Rand index between the classes of all data that fits to
             different parts of them find; 1 is perfect, and of one component.
-        found: The number that `GaussianMixture(None)` finds in all data.
+        found: The number that the graph compared has found, or else `GaussianMixture(None)` with
+            this seed in all data. Other seeds, or rows in another order, may find another one.
     """
 
     components: Integers
@@ -133,10 +134,13 @@ def select_components(
     splits = [rng.permutation(size) for _ in range(num_splits)]
     options = {"seed": int(rng.integers(2**31)), **options}
     rows = [_compare(parts, number, splits, options) for number in components]
-    found = GaussianMixture(None, **options)
-    found.fit(parts, epochs=1, verbose=0)
+    if mixture is not None and mixture.model.finds_number:
+        number = mixture.K
+    else:
+        found = GaussianMixture(None, **options)
+        found.fit(parts, epochs=1, verbose=0)
+        number = found.num_components
     bound, held_out, error, stability = map(np.array, zip(*rows, strict=True))
-    number = found.num_components
     return Selection(np.array(components), bound, held_out, error, stability, number)
 
 

@@ -193,6 +193,8 @@ class GraphClusterer(
         n_clusters: Number of classes, or None where `build` makes a graph that finds it, as
             `gaussian_mixture_graph` and `vae_graph` do.
         rounds: Number of rounds.
+        allow_missing: Whether cells of X may be NaN. `recipes.table` and `gaussian_mixture_graph`
+            take such cells as not observed; `build` must make a graph that does.
         random_state: Integer, `RandomState` or None.
 
     Attributes:
@@ -222,11 +224,13 @@ class GraphClusterer(
         *,
         n_clusters: int | None = 8,
         rounds: int = 5,
+        allow_missing: bool = False,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.build = build
         self.n_clusters = n_clusters
         self.rounds = rounds
+        self.allow_missing = allow_missing
         self.random_state = random_state
 
     def fit(self, X: ArrayLike, y: Any = None) -> Self:
@@ -240,6 +244,7 @@ class GraphClusterer(
             The estimator.
         """
         check_positive_int(rounds=self.rounds)
+        check_flag(allow_missing=self.allow_missing)
         if self.n_clusters is not None:
             check_positive_int(n_clusters=self.n_clusters)
         if self.build is not None and not callable(self.build):
@@ -333,6 +338,11 @@ class GraphClusterer(
         check_is_fitted(self)
         return _validated(self, X, reset=False)
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = bool(self.allow_missing)
+        return tags
+
 
 def _validated(estimator, X, **options):
     """`validate_data`, which would read through masks and take text that spells numbers."""
@@ -341,7 +351,16 @@ def _validated(estimator, X, **options):
         options["ensure_all_finite"] = "allow-nan"
     if isinstance(X, h5py.Dataset) or _holds_text_or_dates(X):
         X = as_numbers(X, "X")
-    return validate_data(estimator, X, dtype=[np.float64, np.float32], **options)
+    try:
+        return validate_data(estimator, X, dtype=[np.float64, np.float32], **options)
+    except ValueError as error:
+        text = str(error)
+        if "contains NaN" not in text:
+            raise
+    raise ValueError(
+        f"{text.splitlines()[0]} {type(estimator).__name__}(allow_missing=True) takes such cells "
+        "as not observed, where a mixture reads them. Or impute them."
+    )
 
 
 def _holds_text_or_dates(X):
@@ -390,7 +409,7 @@ def gaussian_mixture_graph(X: ArrayLike, n_clusters: int | None, seed: int | Non
         A `kserket.Graph`.
     """
     top = gmm.GMM(n_clusters, save_dir=None)
-    top.connect(Observation(X))
+    top.connect(Observation(X, allow_missing=True))
     return Graph(top, seed=seed)
 
 

@@ -48,7 +48,7 @@ BAD = {
     "columns": (
         Frame(a=[1.0], b=["x"], c=["y"]),
         TypeError,
-        r"columns 'b' \(<U1\), 'c' \(<U1\)\. ",
+        r"columns 'b' \(<U1\), 'c' \(<U1\)\. .*'Discrete columns'",
     ),
     "ragged": ([[1.0], [1.0, 2.0]], ValueError, "ragged"),
     "sparse": (sparse.csr_array(X), TypeError, r"sparse matrix.*toarray"),
@@ -58,6 +58,20 @@ BAD = {
     "path": ("x.npy", TypeError, "Received: 'x.npy'"),
     "structure": (np.zeros(3, [("a", "f4")]), TypeError, "structured_to_unstructured"),
 }
+
+
+def test_dates_in_a_frame_become_days():
+    pandas = pytest.importorskip("pandas")
+    dates = pandas.to_datetime(pandas.Series(["2020-01-01", "2020-01-03"]))
+    frame = pandas.DataFrame({"day": dates, "for": dates - dates.min(), "x": [1.0, 2.0]})
+    for part, cures in ((frame, 2), (frame[["day"]], 1), (frame[["for"]], 1), (dates, 1)):
+        with pytest.raises(TypeError, match=r"Timedelta\(days=1\)") as caught:
+            as_numbers(part, "`x`")
+        text = str(caught.value)
+        assert text.count("Timedelta") == cures and "get_dummies" not in text
+    frame["color"] = ["red", "blue"]
+    with pytest.raises(TypeError, match="'day'.*'color'.*get_dummies.*Timedelta.*Timedelta"):
+        as_numbers(frame, "`x`")
 
 
 @pytest.mark.parametrize("kind", BAD)

@@ -141,8 +141,13 @@ class LearningHooks(OwnFolder, Module):
             What goes on after the module's name.
         """
         asked = self.asked_classes
-        if asked is None or live >= min(asked, num_seen):
+        if asked is None or live >= asked:
             return None
+        if num_seen < asked:
+            return (
+                f"was asked for {asked} classes, more than there are samples. Ask for fewer, or "
+                "give more samples."
+            )
         return (
             f"was asked for {asked} classes, and samples lie in {live} of them. The data may show "
             "fewer, or the start was poor. See docs/faq.md, 'It found one class only, or fewer "

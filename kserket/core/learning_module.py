@@ -24,6 +24,7 @@ from kserket.core.node import is_data, row_names_below
 from kserket.core.options import check_choice, check_flag, check_labels, check_path, check_seed
 from kserket.core.parameters import has_finite_weights, rolled_back_on_error
 from kserket.core.progress import showing_steps
+from kserket.core.user_line import user_level
 from kserket.row_names import check_row_order
 from kserket.typing import Floats, Mode, PathLike
 
@@ -416,7 +417,7 @@ class LearningModule(LearningHooks):
         """
         if text not in self._warnings:
             self._warnings.add(text)
-            warnings.warn(f"{self.get_name()} {text}", stacklevel=4)
+            warnings.warn(f"{self.get_name()} {text}", stacklevel=user_level())
 
 
 def check_learned(module: Module) -> None:

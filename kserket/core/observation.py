@@ -100,8 +100,8 @@ class Observation(Module):
         """
         check_flag(same_samples=same_samples)
         columns, row_names = self.columns or names_of(data), row_names_of(data)
-        data = in_order(data, self.columns, self.get_name())
-        data = check_data(data, self.get_name(), self.allow_missing, self.may_have_gaps)
+        data = in_order(data, self.columns, self.name)
+        data = check_data(data, self.name, self.allow_missing, self.may_have_gaps)
         self._check_readers_take(data)
         if not same_samples:
             self.mailbox.backward.clear()
@@ -109,7 +109,7 @@ class Observation(Module):
                 reader.forget_samples()
         elif len(data) != len(self.data):
             raise ValueError(
-                f"{self.get_name()} holds {len(self.data)} samples, and same_samples=True needs "
+                f"{self.name} holds {len(self.data)} samples, and same_samples=True needs "
                 f"as many. Received: {len(data)}"
             )
         self.set_forward_msg(data)
@@ -132,9 +132,7 @@ class Observation(Module):
             group = group_of(current_strategy())
         number = len(self.data)
         if number < group.size:
-            raise ValueError(
-                f"{self.get_name()} holds {number} samples, too few for {group.size} hosts."
-            )
+            raise ValueError(f"{self.name} holds {number} samples, too few for {group.size} hosts.")
         begin = number * group.index // group.size
         rows = slice(begin, number * (group.index + 1) // group.size)
         if group.size > 1:
@@ -166,7 +164,7 @@ class Observation(Module):
         if not self.allow_missing or reader.reads_gaps or not has_gaps(self.data):
             return
         raise ValueError(
-            f"{self.get_name()} has rows with single cells of NaN, and {reader.get_name()} needs "
+            f"{self.name} has rows with single cells of NaN, and {reader.get_name()} needs "
             "rows that are there in full, or not at all. A mixture (gmm.GMM) reads the others. "
             "Impute the cells, or split the features into observations of what is missing together."
         )
@@ -182,14 +180,14 @@ class Observation(Module):
         for reader in self._readers:
             if now != before and not reader.takes_shape(before, now):
                 raise ValueError(
-                    f"{self.get_name()} holds samples of shape {before}, for which "
+                    f"{self.name} holds samples of shape {before}, for which "
                     f"{reader.get_name()} was built. Received: {now}. Give data of that shape, or "
                     "make new modules for these."
                 )
 
     def set_forward_msg(self, message: Data) -> None:
         """As `set_data`, without checks of the readers; what is known of the samples stays."""
-        super().set_forward_msg(in_order(message, self.columns, self.get_name()))
+        super().set_forward_msg(in_order(message, self.columns, self.name))
         self._row_names = row_names_of(message)
 
     def get_backward_msg(self) -> Any:

@@ -13,6 +13,7 @@ from kserket.core.observation import Observation
 from kserket.core.options import check_classes
 from kserket.core.program import program_of
 from kserket.core.row_counts import count_rows, row_sets
+from kserket.core.user_line import user_level
 from kserket.row_names import check_row_order, row_names_of
 
 
@@ -135,7 +136,7 @@ def warn_unless_settled(change, max_passes, tolerance):
         warnings.warn(
             f"Messages have not settled after {max_passes} passes: the largest change was "
             f"{change:.2g}, above tolerance={tolerance:g}. Raise max_passes, or accept the answer.",
-            stacklevel=4,
+            stacklevel=user_level(),
         )
 
 

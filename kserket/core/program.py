@@ -17,6 +17,7 @@ from kserket.core.module import Module
 from kserket.core.observation import Observation
 from kserket.core.passing import Passing
 from kserket.core.row_counts import count_rows
+from kserket.core.user_line import user_level
 
 _BLOCK_ROWS = 4096
 _TRACING = threading.Lock()
@@ -95,7 +96,7 @@ class Program:
             self.is_compiled = False
             warnings.warn(
                 f"{graph!r} predicts by infer() of its modules, which is slower: {error}",
-                stacklevel=6,
+                stacklevel=user_level(),
             )
 
     def __call__(self, data, predicts_data, max_passes, tolerance):

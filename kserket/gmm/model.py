@@ -11,6 +11,7 @@ from kserket.arrays import as_numbers
 from kserket.core import outliers
 from kserket.core.keywords import suggests
 from kserket.core.options import check_choice, check_flag, check_positive, check_positive_int, shown
+from kserket.core.user_line import user_level
 from kserket.gmm.data import read
 from kserket.gmm.scoring import MixtureScoring
 from kserket.inference import gaussian_mixture
@@ -259,7 +260,7 @@ class GaussianMixture(MixtureScoring):
                     f"{self.name}: {text}. A mixture may spend a component on them. If they are "
                     "errors, set them to NaN, with allow_missing=True: such cells are integrated "
                     "out.",
-                    stacklevel=4,
+                    stacklevel=user_level(),
                 )
         if finds_number:
             self._check_number("num_components", callbacks)

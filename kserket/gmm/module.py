@@ -307,11 +307,13 @@ class GMM(LearningModule):
             return None
         if live > 1 or num_seen < 2 or (self.K == 1 and not self.model.finds_number):
             return super().advice(live, num_seen)
-        return (
-            "found one class only: what it reads looks like one Gaussian. Under a VAE, let the "
-            "latent variables carry more: lower KL_param, train longer, or use the likelihood "
-            f"that the data have. {_HELP}"
-        )
+        cure = ""
+        if isinstance(self.inputs[0].get_forward_msg(), messages.Gaussian):
+            cure = (
+                " Let the latent variables below carry more: lower KL_param, train longer, or use "
+                "the likelihood that the data have."
+            )
+        return f"found one class only: what it reads looks like one Gaussian.{cure} {_HELP}"
 
     def _waits(self):
         """Whether it starts from a class prior, and none has come yet."""

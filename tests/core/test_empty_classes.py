@@ -60,9 +60,29 @@ def test_where_empty_classes_are_meant_to_be_nothing_is_said(module):
     assert [text for text in advice(graph.fit, 2, verbose=0) if "classes" in text] == []
 
 
-def test_fewer_samples_than_classes_are_no_surprise():
+def test_more_classes_than_samples_are_warned_of():
     graph = over(gmm.GMM(5, n_init=1, save_dir=None), np.array([[0.0, 1.0], [5.0, -2.0]]))
-    assert advice(graph.fit, 1, verbose=0) == []
+    (text,) = advice(graph.fit, 1, verbose=0)
+    assert "was asked for 5 classes, more than there are samples" in text
+
+
+def test_latent_variables_are_named_only_where_there_are_any():
+    top = gmm.GMM(2, n_init=1, save_dir=None)
+    graph = over(top)
+    graph.fit(1, verbose=0)
+    assert "latent" not in top.advice(1, 100)
+    top.inputs[0].mailbox.forward = srk.Gaussian(POINTS, np.ones_like(POINTS))
+    assert "KL_param" in top.advice(1, 100)
+
+
+def test_a_warning_points_to_the_line_that_called():
+    graph = over(gmm.GMM(5, n_init=1, save_dir=None), np.array([[0.0, 1.0], [5.0, -2.0]]))
+    top = graph["gmm"]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        graph.fit(1, verbose=0)
+        top.update()
+    assert [warning.filename for warning in caught] == [__file__] * len(caught) and len(caught) == 2
 
 
 def counts(monkeypatch, live, kind=gmm.GMM):

@@ -303,7 +303,7 @@ class TestOtherSamples:
         graph["obs"].set_data(x[:, :2])
         graph["obs"].set_data(x)
         graph.fit(1, verbose=0)
-        with pytest.raises(ValueError, match=r"_obs holds samples of shape .*_vae was built"):
+        with pytest.raises(ValueError, match=r"obs holds samples of shape .*_vae was built"):
             graph["obs"].set_data(x[:, :2])
         assert graph["obs"].data is x and vae1.get_forward_msg() is not None
 

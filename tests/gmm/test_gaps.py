@@ -126,6 +126,9 @@ def test_a_column_of_nothing_is_an_error(points):
     model = GaussianMixture(2, allow_missing=True)
     with pytest.raises(ValueError, match="Column 1 holds nothing but NaN.*Leave it out"):
         model.fit(x, verbose=0)
+    model.take_columns([["height", "width", "weight"]])
+    with pytest.raises(ValueError, match="Column 'width' holds nothing but NaN"):
+        model.fit(x, verbose=0)
     assert not model.is_fitted
 
 
@@ -311,9 +314,14 @@ def test_gaps_must_be_allowed(points):
 
 
 def test_scikit_learn_estimator_takes_them(points):
-    from kserket.sklearn import GaussianMixture
+    from kserket.sklearn import GaussianMixture, GraphClusterer
 
+    for estimator in (GaussianMixture(3), GraphClusterer(srk.recipes.table, n_clusters=3)):
+        with pytest.raises(ValueError, match=r"contains NaN.*\(allow_missing=True\)"):
+            estimator.fit(points[1])
+    for build in (None, srk.recipes.table):
+        options = {"n_clusters": 3, "rounds": 1, "random_state": 0, "allow_missing": True}
+        clusters = GraphClusterer(build, **options).fit(points[1])
+        assert srk.metrics.clustering_accuracy(points[2], clusters.predict(points[1])) > 0.9
     found = GaussianMixture(3, allow_missing=True, n_init=2, random_state=0).fit(points[1])
     assert np.isfinite(found.score_samples(points[1])).all()
-    with pytest.raises(ValueError, match="NaN"):
-        GaussianMixture(3).fit(points[1])

@@ -196,6 +196,15 @@ def test_select_components_reads_a_graph_as_its_mixture_does(data):
     assert repr(table) == repr(srk.select_components(x, [2, K], **options))
 
 
+def test_select_components_says_what_a_graph_has_found(data):
+    top = gmm.GMM(None, max_components=2, save_dir=None)
+    top.connect(srk.Observation(data.x))
+    graph = srk.Graph(top, seed=0)
+    graph.fit(1, verbose=0)
+    options = {"num_splits": 2, "n_init": 1}
+    assert srk.select_components(graph, [1], **options).found == top.K == 2 < K
+
+
 def test_chain_that_learns_with_the_mixture_needs_the_number(data):
     gmm1, mm1 = gmm.GMM(None, itr=3, save_dir=None), mm.MarkovModel(joint=True, save_dir=None)
     gmm1.connect(srk.Observation(data.x))

@@ -54,6 +54,7 @@ class Options(NamedTuple):
     resolution: object = None
     hyper_parameters: dict = {}
     tolerance: float | None = 1e-6
+    columns: list[str] | None = None  # names, for errors
 
     def given(self):
         """The hyper-parameters that are not learned, a dict."""
@@ -97,8 +98,9 @@ def learn(data, options, found=None, rng=None, num_sweeps=100, callback=None):
     data, rows = data.seen()
     empty = np.flatnonzero(np.isnan(storage.moments(data.x, data.weight)[0])) if has_gaps else []
     if len(empty):
+        first = empty[0] if options.columns is None else repr(options.columns[empty[0]])
         raise ValueError(
-            f"Column {empty[0]} holds nothing but NaN in the samples that count, so that nothing "
+            f"Column {first} holds nothing but NaN in the samples that count, so that nothing "
             f"is known of it. Leave {'it' if len(empty) == 1 else f'all {len(empty)} such'} out."
         )
     decides = _decides(data)
