@@ -43,6 +43,22 @@ def test_gradients_are_those_of_preprocessing_and_served_alike(shape, image_shap
     assert np.isnan(served[4]).all()
 
 
+def test_gradients_are_answered_by_litert_as_by_predict():
+    images = np.random.default_rng(0).random((60, 6, 4), "float32")
+    gradients = views.OrientedGradients(num_orientations=2, cell_size=2)
+    gradients.connect(srk.Observation(images, name="images"))
+    mixture = gmm.GMM(3, save_dir=None)
+    mixture.connect(gradients)
+    graph = srk.Graph(mixture, seed=0)
+    graph.fit(rounds=1, verbose=0)
+    graph.export("gradients.tflite")
+    classify = tf.lite.Interpreter("gradients.tflite").get_signature_runner("classify")
+    for rows in (slice(60), slice(1)):
+        assert_allclose(
+            classify(images=images[rows])["gmm"], graph.predict(images[rows]), atol=1e-5
+        )
+
+
 def test_gradients_refuse_what_is_no_image():
     module = views.OrientedGradients()
     module.connect(srk.Observation(np.ones((3, 10))))

@@ -2,6 +2,7 @@
 
 import itertools
 import tempfile
+import warnings
 
 import keras
 import numpy as np
@@ -253,9 +254,30 @@ def _write_litert(path, tracer):
                 "This graph holds operations that LiteRT does not have: "
                 f"{str(error).strip().splitlines()[0]}. Export a SavedModel instead."
             ) from error
+    _check_litert(content, tracer.data_specs())
     with files.writing(path) as file:
         file.write(content)
     return ["classify"]
+
+
+def _check_litert(content, specs):
+    """Raises ValueError unless an interpreter opens a LiteRT file and answers one sample."""
+    plain = tf.lite.experimental.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    samples = {s.name: np.zeros((1, *s.shape[1:]), s.dtype.as_numpy_dtype) for s in specs}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that TensorFlow moves it to another package
+            interpreter = tf.lite.Interpreter(
+                model_content=content, experimental_op_resolver_type=plain
+            )
+            interpreter.get_signature_runner("classify")(**samples)
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(
+            "LiteRT converts this graph, but cannot run what comes of it: "
+            f"{str(error).strip().splitlines()[0]} The cause may be a `tensor_infer` or a network "
+            "of your own; layers with weights and reshapes to fixed sizes run. No file was "
+            "written. Export a SavedModel instead."
+        ) from error
 
 
 def served_names(names):

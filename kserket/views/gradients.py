@@ -165,7 +165,11 @@ _matrices = functools.lru_cache(_Matrices)
 
 
 def _along(images, down, across):
-    """Images (N, H, W) after a matrix along each axis; None leaves one."""
+    """Images (N, H, W) after a matrix along each axis; None leaves one.
+
+    Products of matrices, not `tf.einsum`, whose reshapes LiteRT cannot follow for any N.
+    """
     if down is not None:
-        images = tf.einsum("ih,nhw->niw", down, images)
-    return images if across is None else tf.einsum("jw,nhw->nhj", across, images)
+        images = tf.linalg.matrix_transpose(images)
+        images = tf.linalg.matrix_transpose(tf.matmul(images, down, transpose_b=True))
+    return images if across is None else tf.matmul(images, across, transpose_b=True)

@@ -233,6 +233,27 @@ class Opinion(srk.LearningModule):
         return tensors.Inference(said, [said], said)
 
 
+class Unread(Opinion):
+    """An opinion of which LiteRT makes a file that its interpreter cannot open."""
+
+    def tensor_infer(self, inputs, prior):
+        said = inputs[0].log_probs[..., None]
+        said = tf.einsum("ij,njk->nik", tf.eye(3, dtype=said.dtype), said)[..., 0]
+        return super().tensor_infer([tensors.Categorical(said)], prior)
+
+
+def test_a_litert_file_that_no_interpreter_opens_is_not_written():
+    gmm1, above = gmm.GMM(3, itr=10, save_dir=None, seed=0), Unread("above", 0.5)
+    gmm1.connect(srk.Observation(POINTS))
+    above.connect(gmm1)
+    graph = srk.Graph(above)
+    graph.fit(1, verbose=0)
+    with pytest.raises(ValueError, match="cannot run what comes of it: .*Export a SavedModel"):
+        graph.export("opinion.tflite")
+    assert not os.path.exists("opinion.tflite")
+    assert "classify" in graph.export("opinion")
+
+
 def test_messages_are_passed_until_they_settle():
     """Two modules above one mixture hear each other through it, again and again."""
     gmm1 = gmm.GMM(3, itr=10, save_dir=None, seed=0)
