@@ -10,6 +10,7 @@ from kserket.core.options import check_positive_int
 from kserket.typing import Floats
 
 _CHUNK = 1000  # images worked on at a time
+_MOST_CHANNELS = 4
 
 
 def deskew(images: ArrayLike, image_shape: tuple[int, ...] | None = None) -> Floats:
@@ -163,13 +164,18 @@ def image_shape_of(
         `(H, W, C)`.
 
     Raises:
-        ValueError: If the two do not agree, or flat images are not square.
+        ValueError: If the two do not agree, channels come first, or flat images are not square.
     """
     if image_shape is None and len(shape) == 2:
         side = math.isqrt(shape[1] or 0)
         image_shape = side, side
     elif image_shape is None and len(shape) in (3, 4):
         image_shape = tuple(shape[1:])
+        if len(shape) == 4 and shape[1] in (1, 3) and (shape[3] or 0) > _MOST_CHANNELS:
+            raise ValueError(
+                f"Images need their channels last, shape (N, H, W, C). Received: shape {shape}, "
+                "whose channels seem to come first. Pass np.moveaxis(images, 1, -1)."
+            )
     sides = np.asarray(() if image_shape is None else image_shape)
     known = sides.shape in ((2,), (3,)) and sides.dtype.kind in "iu" and (sides > 0).all()
     if not known or sides.prod() != math.prod(shape[1:]):

@@ -23,6 +23,7 @@ from kserket import bow, gmm, mlda, mm, storage, vae, views
 from kserket.core import outliers
 from kserket.core.autoencoder.networks import latent_dim_of
 from kserket.core.graph import Graph
+from kserket.core.keywords import suggests
 from kserket.core.observation import Observation
 from kserket.preprocessing import image_shape_of
 from kserket.row_names import check_row_order, row_names_of
@@ -35,6 +36,7 @@ _MANY_FEATURES = 25  # from which on a sense is read by its neighbors
 _FEWEST_SEEN, _LEAST_SEEN = 20, 0.1  # samples, and a share of them, that have all senses
 
 
+@suggests
 def images(
     x: Data,
     K: int | None = None,
@@ -110,6 +112,7 @@ def images(
     return Graph(top, seed=seed)
 
 
+@suggests
 def table(x: Data, K: int | None = None, seed: int | None = None) -> Graph:
     """A table of measurements: a mixture with curves that take skewness out of each column.
 
@@ -146,6 +149,7 @@ def table(x: Data, K: int | None = None, seed: int | None = None) -> Graph:
     return Graph(top, seed=seed)
 
 
+@suggests
 def documents(x: Any, K: int | None = None, seed: int | None = None) -> Graph:
     """Documents: words are counted, and each document has one topic.
 
@@ -177,6 +181,7 @@ def documents(x: Any, K: int | None = None, seed: int | None = None) -> Graph:
     return Graph(top, seed=seed)
 
 
+@suggests
 def senses(x: Mapping[str, Any], K: int | None = None, seed: int | None = None) -> Graph:
     """Several senses of the same things: each is sorted by itself, and all are joined.
 
@@ -222,6 +227,7 @@ def senses(x: Mapping[str, Any], K: int | None = None, seed: int | None = None) 
     return Graph(_joined(x, K), seed=seed)
 
 
+@suggests
 def sequence(
     x: Data | Mapping[str, Any],
     K: int | None = None,

@@ -137,6 +137,15 @@ def test_what_are_no_images_is_refused(images, message):
         preprocessing.deskew(images)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_channels_that_come_first_are_refused(channels):
+    with pytest.raises(ValueError, match=r"channels last.*np\.moveaxis\(images, 1, -1\)"):
+        preprocessing.image_shape_of((5, channels, 28, 28))
+    assert preprocessing.image_shape_of((5, 28, 28, channels)) == (28, 28, channels)
+    assert preprocessing.image_shape_of((5, 3, 8, channels)) == (3, 8, channels)
+    assert preprocessing.image_shape_of((5, channels, 28, 28), (channels, 28, 28))[2] == 28
+
+
 @pytest.mark.parametrize("image_shape", [6, (6, 6, 1), (-6, -6), (6.0, 6.0), (6, 7), "66"])
 def test_what_is_no_shape_of_images_is_refused(image_shape):
     with pytest.raises(ValueError, match=r"=\(H, W\).*, image_shape="):

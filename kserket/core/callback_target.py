@@ -12,6 +12,7 @@ import keras
 from kserket.core import parameters
 from kserket.core.loaded import check_parameters
 from kserket.core.module import Module
+from kserket.core.options import OF_OPTIMIZERS, check_callbacks
 from kserket.core.parameters import rolled_back_on_error
 
 
@@ -101,3 +102,55 @@ class CallbackTarget:
 
 def _is_keras(model):
     return isinstance(model, keras.Model)
+
+
+def check_watch_rounds(graph, callbacks):
+    """Callbacks of rounds as a list.
+
+    Args:
+        graph: The `Graph`.
+        callbacks: As Keras takes them.
+
+    Raises:
+        TypeError: If something is no callback.
+        ValueError: If one needs what a graph does not have.
+    """
+    callbacks = check_callbacks(callbacks)
+    for callback in callbacks:
+        needs, cure = _needs(callback)
+        if needs and not cure:
+            fits = [name for module, name in graph.names.items() if _takes(module, callback)]
+            cure = "Leave it out."
+            if fits:
+                cure = f"Give it to a module that has: module_callbacks={{{fits[0]!r}: callback}}."
+        if needs:
+            raise ValueError(
+                f"{type(callback).__name__} in `callbacks` needs {needs}, and a graph has none "
+                f"of its own. {cure}"
+            )
+    return callbacks
+
+
+def _needs(callback):
+    """What a callback needs that only a single Keras model has, and the cure where it is known."""
+    kinds, optimizer = keras.callbacks, "an optimizer"
+    if isinstance(callback, kinds.BackupAndRestore):
+        return "a file of weights", "Call fit(backup_dir=...) instead."
+    if isinstance(callback, kinds.OrbaxCheckpoint):
+        return "a file of weights", 'ModelCheckpoint("graph.keras") saves the whole graph.'
+    if isinstance(callback, kinds.ModelCheckpoint) and callback.save_weights_only:
+        return "a file of weights", "Leave save_weights_only=True out: it saves the whole graph."
+    if isinstance(callback, kinds.TensorBoard):
+        if callback.histogram_freq or callback.embeddings_freq:
+            return "layers, for histogram_freq and embeddings_freq,", None
+        return (optimizer if callback.write_steps_per_second else None), None
+    return (optimizer if isinstance(callback, OF_OPTIMIZERS) else None), None
+
+
+def _takes(module, callback):
+    """Whether a callback can watch a module's own fits."""
+    try:
+        module.check_callbacks([callback])
+    except ValueError:
+        return False
+    return True

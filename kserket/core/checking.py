@@ -1,5 +1,7 @@
 """What may be data: finite numbers, one row per sample."""
 
+import math
+
 import numpy as np
 
 from kserket import storage
@@ -44,3 +46,25 @@ def has_gaps(data):
     if not isinstance(data, np.ndarray) or data.ndim != 2 or data.dtype.kind != "f":
         return False
     return not storage.every(lambda x: np.isnan(x).any(axis=1) == np.isnan(x).all(axis=1), data)
+
+
+def shape_cure(shape, expected):
+    """How data become samples of another shape; empty if nothing is plain.
+
+    Args:
+        shape: That of the data.
+        expected: Shape of a sample.
+
+    Returns:
+        The end of an error: a sentence with a space before it, or "".
+    """
+    shape, expected = tuple(shape), tuple(expected)
+    if shape == expected:
+        return " Of one sample pass x[None]."
+    if len(expected) == 3 and shape[1:] != expected and shape[1:] == (expected[-1], *expected[:-1]):
+        return " If channels come first there, pass np.moveaxis(x, 1, -1)."
+    long = [tuple(size for size in part if size != 1) for part in (shape[1:], expected)]
+    is_flat = 1 in map(len, long) and math.prod(shape[1:]) == math.prod(expected)
+    if long[0] == long[1] or is_flat:
+        return f" Pass x.reshape({', '.join(map(str, (-1, *expected)))})."
+    return ""

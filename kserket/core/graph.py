@@ -36,6 +36,7 @@ from kserket.core.options import (
 )
 from kserket.core.prediction import (
     check_labels_in_order,
+    check_observed,
     framing,
     generate,
     predict,
@@ -369,6 +370,7 @@ class Graph(CallbackTarget):
         check_labels_in_order(x, y_true, "`y_true`")
         y_true = None if y_true is None else as_labels(y_true, "`y_true`")
         data = read_data(self, x)
+        check_observed(self, data)
         beliefs = pass_messages(self, data, max_passes, tolerance)
         warn_unless_settled(beliefs.change, max_passes, tolerance)
         figures: dict[str, float] = {}

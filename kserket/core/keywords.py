@@ -20,6 +20,9 @@ _ELSEWHERE = {  # what other libraries call an option
     "max_iter": ("rounds", "itr", "epochs"),
     "num_components": ("K",),
     "n_components": ("K", "num_components"),
+    "n_clusters": ("K", "num_components"),
+    "batch_size": (),
+    "intermediate_dim": ("hidden_encoder_dim", "encoder_units"),
     "num_topics": ("K",),
     "labels": ("category",),
     "learnable": ("mode",),
@@ -63,27 +66,30 @@ def check_keywords(owner, given, known):
     for name in given:
         if name not in known:
             near = [other for other in _ELSEWHERE.get(name, ()) if other in known]
-            near += difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            if name not in _ELSEWHERE:
+                near += difflib.get_close_matches(name, known, n=1, cutoff=0.5)
             hint = f"Did you mean `{near[0]}`?" if near else f"It takes {', '.join(sorted(known))}."
             raise TypeError(f"{owner} has no option `{name}`. {hint}")
 
 
 def suggests(function: Callable[_Arguments, _Returned]) -> Callable[_Arguments, _Returned]:
-    """Decorates a method: an unknown keyword argument is a TypeError with the nearest name.
+    """Decorates a function: an unknown keyword argument is a TypeError with the nearest name.
 
     Args:
-        function: The method. If it takes any keyword, those of the method of `keras.Model` that has
-            its name are known, too.
+        function: The function, or a method. If a method takes any keyword, those of the method of
+            `keras.Model` that has its name are known, too.
     """
     known, passes_on = _parameters(function)
     if passes_on:
         known |= _parameters(getattr(keras.Model, function.__name__))[0]
+    is_method = next(iter(inspect.signature(function).parameters)) == "self"
     suffix = "" if function.__name__ == "__init__" else f".{function.__name__}"
 
     @functools.wraps(function)
     def checked(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Returned:
         given = [name for name in kwargs if not name.startswith("_")]  # Keras passes some to itself
-        check_keywords(type(args[0]).__name__ + suffix, given, known)
+        owner = type(args[0]).__name__ + suffix if is_method else function.__name__
+        check_keywords(owner, given, known)
         return function(*args, **kwargs)
 
     return checked

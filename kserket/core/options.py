@@ -12,6 +12,11 @@ from kserket.labels import as_labels
 
 _EXACT = 2**53  # above it not every whole number is a float
 _LARGEST = 2**63 - 1
+OF_OPTIMIZERS = (  # callbacks that work on one
+    keras.callbacks.LearningRateScheduler,
+    keras.callbacks.ReduceLROnPlateau,
+    keras.callbacks.SwapEMAWeights,
+)
 _FOREIGN = {".keras", ".h5", ".hdf5", ".tflite", ".onnx", ".pb", ".pkl", ".pickle", ".joblib"}
 LARGEST_SINGLE = float(np.finfo(np.float32).max)
 
@@ -340,15 +345,14 @@ def check_needs_no_optimizer(owner, callbacks):
         callbacks: Keras callbacks.
 
     Raises:
-        ValueError: If one sets a learning rate, or counts an optimizer's steps.
+        ValueError: If one sets a learning rate or averages weights, or counts an optimizer's steps.
     """
-    rates = keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau
     for callback in callbacks:
         kind = type(callback).__name__
-        if isinstance(callback, rates):
+        if isinstance(callback, OF_OPTIMIZERS):
             raise ValueError(
-                f"{owner} learns by sweeps, without an optimizer: there is no learning rate for "
-                f"{kind} to set. Leave it out."
+                f"{owner} learns by sweeps, without an optimizer: there is nothing for {kind} to "
+                "set. Leave it out."
             )
         if getattr(callback, "write_steps_per_second", False):
             raise ValueError(

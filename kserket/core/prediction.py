@@ -7,6 +7,7 @@ import numpy as np
 from kserket import storage
 from kserket.core import messages
 from kserket.core.beliefs import nothing_predicts, pass_messages
+from kserket.core.checking import shape_cure
 from kserket.core.frames import as_frame, import_pandas, index_of
 from kserket.core.learning_module import check_learned
 from kserket.core.observation import Observation
@@ -235,6 +236,7 @@ def read_data(graph, x):
         if np.shape(part)[1:] != expected:
             raise ValueError(
                 f"{name} holds samples of shape {expected}. Received: {np.shape(part)[1:]}"
+                f"{shape_cure(np.shape(part), expected)}"
             )
         data[observations[name]] = part
     sizes = count_rows(graph.names, data)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from kserket.core.callback_target import check_watch_rounds
 from kserket.core.host_group import working_together
 from kserket.core.host_rounds import check_same_everywhere, hosts_of, shown_here
 from kserket.core.learning_module import LearningModule
@@ -21,7 +22,7 @@ from kserket.core.options import (
     shown,
 )
 from kserket.core.parameters import rolled_back_on_error
-from kserket.core.prediction import check_labels_in_order, read_data
+from kserket.core.prediction import check_labels_in_order, check_observed, read_data
 from kserket.core.progress import Progress, stopping_on_interrupt
 from kserket.core.restarts import choose_start
 from kserket.core.saving import Backup
@@ -108,7 +109,7 @@ def _checked(graph, plan):
     return plan._replace(
         rounds=int(plan.rounds),
         schedule=_updates(graph, plan.schedule),
-        callbacks=check_callbacks(plan.callbacks),
+        callbacks=check_watch_rounds(graph, plan.callbacks),
         validation=_validation(graph, plan.validation),
         module_callbacks=own,
     )
@@ -164,6 +165,7 @@ def _validation(graph, data):
         )
     try:
         held_out = read_data(graph, x)
+        check_observed(graph, held_out)
     except (TypeError, ValueError) as error:
         raise type(error)(
             f"`validation_data` must be data as predict() takes them. {error}"

@@ -279,6 +279,7 @@ def test_callbacks_come_as_keras_takes_them():
     [
         (keras.callbacks.LearningRateScheduler(lambda epoch: 0.1), "LearningRateScheduler"),
         (keras.callbacks.ReduceLROnPlateau("loss"), "ReduceLROnPlateau"),
+        (keras.callbacks.SwapEMAWeights(), "SwapEMAWeights"),
         (keras.callbacks.TensorBoard("logs", write_steps_per_second=True), "write_steps"),
     ],
     ids=lambda part: part if isinstance(part, str) else "",
@@ -300,6 +301,30 @@ def test_callbacks_for_an_optimizer_are_refused_before_any_module_learns(top, ca
     with pytest.raises(ValueError, match=f"_top learns by sweeps.*{word}"):
         graph.fit(1, module_callbacks={"top": callback}, verbose=0)
     assert graph.round == below.rounds == 0 and below.model is None
+
+
+@pytest.mark.parametrize(
+    "kind, options, cure",
+    [
+        ("LearningRateScheduler", {"schedule": float}, "module_callbacks={'vae': callback}"),
+        ("ReduceLROnPlateau", {}, "module_callbacks={'vae': callback}"),
+        ("SwapEMAWeights", {}, "module_callbacks={'vae': callback}"),
+        ("TensorBoard", {"histogram_freq": 1}, "module_callbacks={'vae': callback}"),
+        ("TensorBoard", {"write_steps_per_second": True}, "module_callbacks={'vae': callback}"),
+        ("BackupAndRestore", {"backup_dir": "backup"}, "backup_dir="),
+        (
+            "ModelCheckpoint",
+            {"filepath": "x.weights.h5", "save_weights_only": True},
+            "Leave save_w",
+        ),
+    ],
+)
+def test_callbacks_for_one_model_are_refused_before_the_first_round(kind, options, cure):
+    graph = make_graph()
+    callback = getattr(keras.callbacks, kind)(**options)
+    with pytest.raises(ValueError, match=f"^{kind} in `callbacks` needs .*{cure}"):
+        graph.fit(1, callbacks=[callback], verbose=0)
+    assert graph.round == 0 and graph["vae"].model is None
 
 
 def test_callbacks_for_a_module_without_a_fit_are_refused():

@@ -205,3 +205,18 @@ def test_what_float32_cannot_hold_is_refused():
 def test_a_resolution_is_one_number_or_one_for_each_feature(value):
     with pytest.raises((TypeError, ValueError), match="`resolution`"):
         srk.gmm.GMM(2, resolution=value)
+
+
+@pytest.mark.parametrize(
+    "call, said",
+    [
+        (lambda: srk.recipes.table(ROWS, n_clusters=3), "^table has .*Did you mean `K`"),
+        (lambda: srk.recipes.images(ROWS, random_state=3), "^images has .*Did you mean `seed`"),
+        (lambda: srk.recipes.images(ROWS, latent_dim=3), "It takes K, decoder, encoder, seed, x"),
+        (lambda: srk.Graph(srk.Observation(ROWS)).fit(batch_size=3), "It takes backup_dir, callb"),
+        (lambda: srk.VariationalAutoencoder(2, intermediate_dim=3), "mean `encoder_units`"),
+    ],
+)
+def test_no_option_is_suggested_that_leads_astray(call, said):
+    with pytest.raises(TypeError, match=said):
+        call()

@@ -676,6 +676,76 @@ def test_bad_files_raise_and_change_nothing(case, good, tmp_path):
     assert sorted(path.name for path in tmp_path.rglob("*")) == before
 
 
+# Networks of one's own ----------------------------------------------------------------------
+
+
+def with_encoder(*layers):
+    """A VAE whose encoder has these layers, too; it has learned nothing."""
+    encoder = keras.Sequential([keras.Input((2,)), *layers, keras.layers.Dense(4)])
+    vae1 = vae.VAE(2, itr=1, likelihood="gaussian", encoder=encoder, save_dir=None)
+    vae1.connect(srk.Observation(POINTS))
+    return srk.Graph(vae1, seed=0)
+
+
+class Doubled(keras.layers.Layer):
+    def call(self, x):
+        return 2.0 * x
+
+
+@keras.saving.register_keras_serializable("kserket_tests")
+class Strict(keras.layers.Layer):
+    def __init__(self):
+        super().__init__()
+
+    def call(self, x):
+        return x
+
+
+def squared(x):
+    return x**2
+
+
+UNREAD = {
+    "class": (Doubled, "class Doubled is not registered.*register_keras_serializable"),
+    "function": (lambda: keras.layers.Dense(4, squared), "function squared is not registered"),
+    "lambda": (lambda: keras.layers.Lambda(lambda x: x), "Python lambda"),
+    "constructor": (Strict, "constructor of Strict does not take .*trainable"),
+}
+
+
+@pytest.mark.parametrize("case", UNREAD)
+def test_a_network_that_no_file_could_bring_back_is_not_saved(case):
+    layer, said = UNREAD[case]
+    graph = with_encoder(layer())
+    pathlib.Path("graph.kserket").write_bytes(b"before")
+    with pytest.raises(ValueError, match=rf"_vae\['encoder'\] could not be loaded.*{said}"):
+        graph.save("graph.kserket")
+    assert pathlib.Path("graph.kserket").read_bytes() == b"before"
+    with pytest.raises(ValueError, match=said):
+        graph.fit(1, verbose=0, backup_dir="backup")
+    assert graph.round == 0
+
+
+def test_what_was_learned_is_saved_once_its_class_is_registered():
+    class Late(keras.layers.Layer):
+        def call(self, x):
+            return 2.0 * x
+
+    graph = with_encoder(Late(), keras.layers.Dense(3, keras.ops.tanh))
+    graph.fit(1, verbose=0)
+    with keras.saving.custom_object_scope({"Late": Late}):
+        graph.save("named.kserket")
+    with pytest.raises(ValueError, match=r"(?s)Late.*custom_object_scope\({"):
+        srk.load_graph("named.kserket")
+    with keras.saving.custom_object_scope({"Late": Late}):
+        assert_same(graph, srk.load_graph("named.kserket"))
+    with pytest.raises(ValueError, match="class Late is not registered"):
+        graph.save("graph.kserket")
+    keras.saving.register_keras_serializable("kserket_tests")(Late)
+    graph.save("graph.kserket")
+    assert_same(graph, srk.load_graph("graph.kserket"))
+
+
 def test_the_good_file_loads(good):
     pathlib.Path("good.kserket").write_bytes(good)
     assert srk.load_graph("good.kserket").round == 1

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import kserket as srk
-from kserket import gmm
+from kserket import gmm, vae
 from kserket.core.messages import Deferred
 
 
@@ -57,6 +57,40 @@ def test_wrong_validation_data_are_refused_before_the_first_round(wrong, said):
     with pytest.raises(ValueError, match=said):
         graph.fit(1, verbose=0, validation_data=wrong(x, y))
     assert graph.round == 0
+
+
+def test_values_out_of_range_are_refused_before_the_first_round_too():
+    x = np.random.default_rng(0).random((30, 6))
+    vae1 = vae.VAE(2, itr=1, save_dir=None)
+    vae1.connect(srk.Observation(x, "pixels"))
+    graph = srk.Graph(vae1, seed=0)
+    said = r"pixels ranges from .* as what \w+_vae learns from was scaled, such as x / 255\.$"
+    with pytest.raises(ValueError, match=f"`validation_data` must be .*{said}"):
+        graph.fit(1, verbose=0, validation_data=255 * x)
+    assert vae1.rounds == 0 and vae1.model is None
+    graph.fit(1, verbose=0, validation_data=x)
+    for method in (graph.predict, graph.evaluate):
+        with pytest.raises(ValueError, match=said):
+            method(255 * x)
+
+
+IMAGES = np.zeros((5, 6, 4, 1))
+
+
+@pytest.mark.parametrize(
+    "data, cure",
+    [
+        (IMAGES[0], r"Of one sample pass x\[None\]\.$"),
+        (IMAGES.reshape(5, -1), r"Pass x\.reshape\(-1, 6, 4, 1\)\.$"),
+        (IMAGES[..., 0], r"Pass x\.reshape\(-1, 6, 4, 1\)\.$"),
+        (np.moveaxis(IMAGES, -1, 1), r"pass np\.moveaxis\(x, 1, -1\)\.$"),
+        (IMAGES.swapaxes(1, 2), r"Received: \(4, 6, 1\)$"),
+    ],
+)
+def test_samples_of_another_shape_are_refused_with_what_helps(data, cure):
+    graph = srk.Graph(srk.Observation(IMAGES, "images"))
+    with pytest.raises(ValueError, match=rf"images holds samples of shape \(6, 4, 1\).*{cure}"):
+        graph.predict(data)
 
 
 def test_objects_show_what_they_are_made_of_and_what_they_found():

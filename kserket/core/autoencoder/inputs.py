@@ -82,12 +82,13 @@ def sample_shape(shape):
     return tuple(shape[1:])
 
 
-def check_unit_interval(x, name):
+def check_unit_interval(x, name, cure='Scale it, or use likelihood="gaussian".'):
     """Checks that data suit the Bernoulli likelihood: none outside [0, 1], but for rounding.
 
     Args:
         x: Array (N, ...).
         name: Who holds them, for the error.
+        cure: What helps, a sentence for the error.
 
     Raises:
         ValueError: If some do not.
@@ -96,7 +97,7 @@ def check_unit_interval(x, name):
     if low < -ROUNDING or high > 1 + ROUNDING:
         raise ValueError(
             f'likelihood="bernoulli" needs data in [0, 1]. {name} ranges from {low:.9g} to '
-            f'{high:.9g}. Scale it, or use likelihood="gaussian".'
+            f"{high:.9g}. {cure}"
         )
 
 

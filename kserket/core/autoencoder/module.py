@@ -170,7 +170,8 @@ class AutoencoderModule(LearningModule, metaclass=abc.ABCMeta):
                 "numbers, which cannot be sent back there. Read without sending back: "
                 f"{self.name or 'vae'}.connect({self.inputs[0].name or 'module'}, backward=False)."
             )
-        self.check_observed(np.asarray(inputs[0]), self.inputs[0].get_name())
+        if self.likelihood == "bernoulli":
+            check_unit_interval(np.asarray(inputs[0]), self.inputs[0].get_name())
         parts = self._read_prior(prior, (len(inputs[0]), self.latent_dim))
         return Data(np.asarray(inputs[0]), parts, messages.missing_rows(inputs[0]))
 
@@ -193,7 +194,8 @@ class AutoencoderModule(LearningModule, metaclass=abc.ABCMeta):
 
     def check_observed(self, x: ArrayLike, name: str) -> None:
         if self.likelihood == "bernoulli":
-            check_unit_interval(x, name)
+            cure = f"Scale it as what {self.get_name()} learns from was scaled, such as x / 255."
+            check_unit_interval(x, name, cure)
 
     def build_model(self, data: Any) -> Autoencoder:
         shape = data.x.shape[1:]

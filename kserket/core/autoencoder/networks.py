@@ -150,6 +150,8 @@ class Networks:
         if self._are_statistics(outputs) or len(outputs) == 1:
             return outputs
         cure = f"Give their layers {width} units, or choose another `latent_dim`."
+        if known_input_shapes(self.given["decoder"]) == [(None, width)]:
+            cure = f"Give their layers {width} units, as many as the `decoder` takes."
         if len(outputs) > len(self.heads):
             cure = f"Leave out what follows {named}: z is drawn by the model."
         raise ValueError(

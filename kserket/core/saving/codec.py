@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from kserket.core import messages
+from kserket.core.saving.own_classes import check_found_again
 
 _MESSAGES = {
     kind.__name__: kind for kind in (messages.Categorical, messages.Gaussian, messages.Mixture)
@@ -79,6 +80,7 @@ class Packer:
         if isinstance(value, np.ndarray):
             return self._pack_array(value, where)
         if isinstance(value, keras.Model):
+            check_found_again(value, where)
             self.models.append(value)
             index = len(self.models) - 1
             return {"$model": index, "random": self.pack(_random_states(value), where)}
@@ -183,8 +185,11 @@ class Unpacker:
         except TypeError as error:
             raise ValueError(
                 f"Keras cannot make model {packed['$model']} again ({str(error).strip()}). Import "
-                "the file that defines its classes before loading; each needs "
-                "@keras.saving.register_keras_serializable() and get_config()."
+                "the file that defines its classes before loading, with "
+                "@keras.saving.register_keras_serializable() above each as when it was saved. A "
+                "class Encoder that had no such line then is found in `with "
+                'keras.saving.custom_object_scope({"Encoder": Encoder}):`. Its constructor must '
+                "take what its get_config() returns: **kwargs for Keras' own arguments."
             ) from error
         states = self.unpack(packed["random"])
         for variable, state in zip(_random_variables(model), states, strict=True):
