@@ -31,6 +31,8 @@ from kserket.typing import Data
 
 _LARGE_SIDE = 16  # pixels from which on gradients say more than the pixels themselves
 _CELLS = 7  # of gradients along a side: cells of 4 pixels in 28
+_DARKEST_OF_BYTES = 100  # from which on values up to 255 are taken for bytes
+_FAINT = 0.25  # largest value of images that have hardly any contrast
 _TRAINING = 40_000  # images that a VAE sees in one round
 _MANY_FEATURES = 25  # from which on a sense is read by its neighbors
 _FEWEST_SEEN, _LEAST_SEEN = 20, 0.1  # samples, and a share of them, that have all senses
@@ -105,7 +107,7 @@ def images(
         save_dir=None,
     )
     gmm1 = gmm.GMM(K, itr=1, init="prior", save_dir=None)
-    top = mlda.MLDA(K, save_dir=None)
+    top = mlda.MLDA(K, itr=1, save_dir=None)  # more of a poor VAE would blur the view's classes
     vae1.connect(observation)
     gmm1.connect(vae1)
     top.connect(view, gmm1)
@@ -336,9 +338,16 @@ def _likelihood_of_images(observation):
     if low < 0.0:
         return "gaussian"
     if high > 1.0:
+        most = 255 if _DARKEST_OF_BYTES < high <= 255 else high
         raise ValueError(
             f"Images must have values in [0, 1]. Received: {low:g} to {high:g}. Divide these, and "
-            f"new ones for predict(), by {255 if high <= 255 else high:g}."
+            f"new ones for predict(), by the largest value that there can be, such as {most:g}."
+        )
+    if 0.0 < high < _FAINT:
+        warnings.warn(
+            f"Images reach {high:g} of 1 only, of which a VAE learns little. Divide these, and new "
+            "ones for predict(), by the largest value that there can be.",
+            stacklevel=3,
         )
     return "bernoulli"
 

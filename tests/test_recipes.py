@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from numpy.testing import assert_allclose
 from scipy import sparse
-from sklearn.datasets import load_iris, load_wine
+from sklearn.datasets import load_digits, load_iris, load_wine
 
 import kserket as srk
 from kserket import metrics, recipes
@@ -126,10 +126,21 @@ def test_images_with_networks_of_ones_own(digits):
         recipes.images(x, encoder=encoder)
 
 
+def test_a_poor_vae_does_not_blur_the_classes_of_the_view(digits):
+    """A VAE learns nothing of faint images, whose neighbors are those of bright ones."""
+    with pytest.warns(UserWarning, match="reach 0.06 of 1 only"):
+        graph = recipes.images(0.06 * digits[0][:150], K=4, seed=0)
+    graph.fit(rounds=3, verbose=0)
+    assert accuracy(graph, digits[1][:150]) > 0.95
+    assert graph["mlda"].model.topics[0].max(axis=1).min() > 0.8
+
+
 def test_images_that_are_none_are_refused():
     rng = np.random.default_rng(0)
-    with pytest.raises(ValueError, match="values in .0, 1..*by 255"):
+    with pytest.raises(ValueError, match="values in .0, 1..*as 255"):
         recipes.images(rng.integers(0, 256, size=(20, 8, 8)), K=2)
+    with pytest.raises(ValueError, match="such as 16"):
+        recipes.images(load_digits().data, K=10)
     with pytest.raises(ValueError, match="image_shape|must have shape"):
         recipes.images(rng.random((20, 10)), K=2)
     assert recipes.images(rng.normal(size=(20, 8, 8)), K=2)["vae"].likelihood == "gaussian"
