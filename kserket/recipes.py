@@ -25,6 +25,7 @@ from kserket.core.autoencoder.networks import latent_dim_of
 from kserket.core.graph import Graph
 from kserket.core.keywords import suggests
 from kserket.core.observation import Observation
+from kserket.core.user_line import user_level
 from kserket.preprocessing import image_shape_of
 from kserket.row_names import check_row_order, row_names_of
 from kserket.typing import Data
@@ -315,7 +316,7 @@ def _leave_out_outliers(observation):
         warnings.warn(
             f"recipes.table takes cells as not observed where {text}. Where they are no errors, "
             "make the graph by hand: gmm.GMM(K, power_transform=True).",
-            stacklevel=3,
+            stacklevel=user_level(),
         )
 
         def left_out(part):

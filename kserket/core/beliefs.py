@@ -61,9 +61,9 @@ class Beliefs:
 
 def nothing_predicts(observation):
     """Words on an observation of which its readers send nothing down."""
-    readers = ", ".join(sorted(reader.get_name() for reader in observation.readers))
+    readers = ", ".join(sorted(reader.name for reader in observation.readers))
     return (
-        f"No module predicts {observation.get_name()}: {readers} only reads it. "
+        f"No module predicts {observation.name}: {readers} only reads it. "
         "Connect a module to it that sends down what it expects, such as a VAE or a mixture."
     )
 

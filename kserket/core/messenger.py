@@ -13,6 +13,7 @@ from kserket.arrays import as_numbers, check_finite
 from kserket.core.mailbox import Mailbox, seats
 from kserket.core.messages import Categorical, Message, as_categorical
 from kserket.core.node import Node, is_data
+from kserket.core.user_line import user_level
 
 
 class Received(NamedTuple):
@@ -245,7 +246,7 @@ class Messenger(Node):
             f"{self.get_name()} sent {module.get_name()} a message of shape {np.shape(message)}, "
             f"and its data have {np.shape(module.data)}. It is left out: an observation keeps "
             "predictions of its data only.",
-            stacklevel=4,
+            stacklevel=user_level(),
         )
         return True
 

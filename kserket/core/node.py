@@ -10,6 +10,7 @@ from typing import Any
 from kserket.core.attributes import Fixed
 from kserket.core.mailbox import DataBox, Mailbox, seats
 from kserket.core.options import check_flag
+from kserket.core.user_line import user_level
 
 
 class Node:
@@ -276,7 +277,7 @@ def _warn_of_namesake(module, reader):
                 f"{module.get_name()} already hears {other.get_name()}; {reader.get_name()}, of "
                 "the same name, joins it, and their messages multiply. If it takes the old one's "
                 "place, call disconnect() on the old one; else give them different names.",
-                stacklevel=3,
+                stacklevel=user_level(),
             )
 
 

@@ -56,7 +56,7 @@ def _conclude(graph, data, wanted, max_passes, tolerance):
     observed = [module for module in wanted if isinstance(module, Observation)]
     for module in observed:
         if not any(module in reader.inputs for reader in graph.modules):
-            raise ValueError(f"No module predicts {module.get_name()}: nothing reads it.")
+            raise ValueError(f"No module predicts {graph.names[module]}: nothing reads it.")
     check_observed(graph, data)
     settled, by_infer = None, _is_long(graph, data)
     by_infer = by_infer or any(reader.passes_through for reader in _readers(graph, observed))

@@ -8,6 +8,7 @@ from kserket.arrays import as_numbers
 from kserket.core import messages
 from kserket.core.named_inputs import class_prior, named_inputs
 from kserket.core.observation import Observation
+from kserket.core.user_line import user_level
 from kserket.inference import word_counts
 from kserket.inference.topic_learning import Documents
 
@@ -85,7 +86,7 @@ def warn_of_proportions(documents, name):
                 "word. If they are proportions, say in modality_weights (`weights` of an MLDA) how "
                 "many words they stand for. If they are probabilities of classes, make them a "
                 "kserket.Categorical.",
-                stacklevel=4,  # where fit() was called
+                stacklevel=user_level(),
             )
 
 
