@@ -83,8 +83,9 @@ def read_array(values: Any, name: str, what: str = "numbers") -> Array:
     try:
         return np.asarray(values)
     except ValueError as error:
+        cure = " Of a pair (data, labels) give the data alone." if kind == "tuple" else ""
         raise ValueError(
-            f"{name} needs rows of one length. Received: {kind} that is ragged."
+            f"{name} needs rows of one length. Received: {kind} that is ragged.{cure}"
         ) from error
     except Exception as error:  # of other libraries, whose words hold the cure
         raise TypeError(

@@ -362,6 +362,16 @@ def test_history_of_several_runs_is_mean_and_deviation():
     np.testing.assert_allclose([band[:, 1].min(), band[:, 1].max()], [0.5, 0.9])
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_names_of_lines_stand_in_the_order_in_which_these_end(seed):
+    ends = np.random.default_rng(seed).permutation(8) / 100
+    curves = {f"m{index}/loss": [0.0, 9.0, end] for index, end in enumerate(ends)}
+    (ax,) = plotting.plot_history(curves)
+    heights = [text.get_window_extent().y0 for text in ax.texts]
+    np.testing.assert_array_equal(np.argsort(heights), np.argsort(ends))
+    assert np.diff(np.sort(heights)).min() > 5
+
+
 def test_a_single_round_is_a_whole_number():
     (ax,) = plotting.plot_history({"gmm/accuracy": [0.5]})
     low, high = ax.get_xlim()

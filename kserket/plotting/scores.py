@@ -173,13 +173,17 @@ def _panels(curves):
 
 
 def _label_lines(ax, lines, fontsize=8.5):
-    """Writes each line's name at its right end, moved up or down where names would overlap."""
+    """Writes each line's name at its right end, moved up or down where names would overlap.
+
+    Names stand in the order in which lines end.
+    """
     ends = np.array([line.get_xydata()[-1] for line in lines])
     at = ax.transData.transform(ends)
     points = 72 / ax.figure.dpi
     sizes = np.tile([1e9, 1.35 * fontsize / points], (len(at), 1))  # so wide: moved up or down only
-    moved = (spread(at, sizes, -np.inf, np.inf) - at)[:, 1]
-    for line, end, pixels in zip(lines, ends, moved, strict=True):
+    heights = np.empty(len(at))
+    heights[np.argsort(at[:, 1], kind="stable")] = np.sort(spread(at, sizes, -np.inf, np.inf)[:, 1])
+    for line, end, pixels in zip(lines, ends, heights - at[:, 1], strict=True):
         ax.annotate(
             line.get_label(),
             end,

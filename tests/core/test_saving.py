@@ -599,6 +599,10 @@ BAD_FILES = {
     "text": (lambda data: b"hello " * 99, "not a file of kserket"),
     "hdf5": (hdf5_bytes, "HDF5 file"),
     "plain zip": (lambda data: zipped({"graph.json": b"{}", "arrays.h5": b""}), "not one that"),
+    "keras model": (
+        lambda data: parts_of(data)["models/0.keras"],
+        "a Keras model, not a graph.*keras.models.load_model, after `import kserket`",
+    ),
     "foreign zip": (lambda data: zipped({"readme.txt": b"x"}), "readme.txt.* not one that"),
     "half": (lambda data: data[: len(data) // 2], "truncated or damaged"),
     "last bytes missing": (lambda data: data[:-10], "truncated or damaged"),

@@ -50,6 +50,7 @@ def test_early_stopping_watches_validation_figures():
         (lambda x, y: {"other": x}, "must be named"),
         (lambda x, y: (x, y[:5]), "5 labels of 30 samples"),
         (lambda x, y: (x, y, y), "a tuple of 3"),
+        (lambda x, y: ((x, y), y), r"Of a pair \(data, labels\) give the data alone"),
     ],
 )
 def test_wrong_validation_data_are_refused_before_the_first_round(wrong, said):

@@ -105,6 +105,11 @@ def _extract(path, folder):
         with zipfile.ZipFile(path) as archive:
             if head.endswith(b"graph.json") and "graph.json" not in archive.namelist():
                 raise zipfile.BadZipFile("its end is missing")  # that of a model was found
+            if {"metadata.json", "config.json"} <= set(archive.namelist()):
+                raise ValueError(
+                    "it is a Keras model, not a graph. Read it with keras.models.load_model, after "
+                    "`import kserket` where the model is one of kserket's."
+                )
             names = _check_entries(archive, os.path.getsize(path), _PARTS)
             if not {"graph.json", "arrays.h5"} <= names:
                 raise ValueError("it is a zip file, but not one that kserket wrote.")
