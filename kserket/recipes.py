@@ -22,10 +22,12 @@ from numpy.typing import ArrayLike
 from kserket import bow, gmm, mlda, mm, storage, vae, views
 from kserket.core import outliers
 from kserket.core.autoencoder.networks import latent_dim_of
+from kserket.core.checking import has_gaps
 from kserket.core.graph import Graph
 from kserket.core.keywords import suggests
 from kserket.core.observation import Observation
 from kserket.core.user_line import user_level
+from kserket.inference.sequences import check_lengths
 from kserket.preprocessing import image_shape_of
 from kserket.row_names import check_row_order, row_names_of
 from kserket.typing import Data
@@ -57,7 +59,7 @@ def images(
 
     Args:
         x: Images (N, H, W), (N, H, W, C) or flat and square (N, D), values in [0, 1]; with negative
-            values the likelihood is Gaussian.
+            values the likelihood is Gaussian. Rows of NaN were not observed.
         K: Number of classes. None counts the groups in the embedding, of which a class may have
             several, and leaves the VAE out.
         seed: Integer that determines all randomness.
@@ -83,7 +85,7 @@ def images(
     print(graph.predict(x[300:303]).argmax(axis=1))
     ```
     """
-    observation = Observation(x, "images")
+    observation = Observation(x, "images", allow_missing=True)
     shape = image_shape_of(observation.data.shape)
     likelihood = _likelihood_of_images(observation)
     view = gmm.GMM(K, name="gmm_view", save_dir=None)
@@ -198,8 +200,9 @@ def senses(x: Mapping[str, Any], K: int | None = None, seed: int | None = None) 
 
     Args:
         x: Dict from the name of a sense to its data of N samples: images (N, H, W) or
-            (N, H, W, C), vectors (N, D), a list of strings or None, or counts of words as a scipy
-            sparse matrix.
+            (N, H, W, C) with values in [0, 1], or some of them negative; vectors (N, D); a list of
+            strings or None; or counts of words as a scipy sparse matrix. A dense array of counts is
+            read as vectors, with a warning.
         K: Number of classes. None finds it: each sense has classes of its own, which the topic
             model joins.
         seed: Integer that determines all randomness.
@@ -209,7 +212,8 @@ def senses(x: Mapping[str, Any], K: int | None = None, seed: int | None = None) 
 
     Raises:
         TypeError: If `x` is not a dict of data.
-        ValueError: If it holds no sense, or numbers of samples differ.
+        ValueError: If it holds no sense, numbers of samples differ, or values of images lie between
+            0 and more than 1.
 
     Example:
 
@@ -240,13 +244,13 @@ def sequence(
 ) -> Graph:
     """A sequence: a Markov model learns in which order states follow each other.
 
-    Over one array it learns together with the mixture that sorts the steps. Over several senses it
-    reads the topic model that joins them, as `senses` makes it, and tells each of them what comes
-    before and after.
+    Over one array it learns together with the mixture that sorts the steps; after it, where single
+    cells are missing. Over several senses it reads the topic model that joins them, as `senses`
+    makes it, and tells each of them what comes before and after.
 
     Args:
-        x: Array (N, D): N steps in time; or a dict of several senses, as `senses` takes it, of
-            which each sample is a step.
+        x: Array (N, D): N steps in time, of which cells that are NaN were not observed; or a dict
+            of several senses, as `senses` takes it, of which each sample is a step.
         K: Number of states. None finds it first, without knowing the order.
         seed: Integer that determines all randomness.
         lengths: Lengths (S,) of the sequences in the steps; None is one sequence.
@@ -256,7 +260,8 @@ def sequence(
         several senses, these under "mlda" under "mm".
 
     Raises:
-        ValueError: If `lengths` do not add up to N, or numbers of steps differ.
+        ValueError: If `lengths` do not add up to N, numbers of steps differ, or an array has more
+            axes.
 
     Example:
 
@@ -273,21 +278,33 @@ def sequence(
     ```
     """
     if isinstance(x, Mapping):
-        below, joint = _joined(x, K), False
+        below, joint = _joined(x, K, lengths), False
     else:
-        below, joint = gmm.GMM(K, save_dir=None), K is not None
-        below.connect(Observation(x, "sequence"))
+        observation = Observation(x, "sequence", allow_missing=True)
+        _check_steps(observation.data)
+        check_lengths(lengths, len(observation.data))
+        below, joint = gmm.GMM(K, save_dir=None), K is not None and not has_gaps(observation.data)
+        below.connect(observation)
     mm1 = mm.MarkovModel(lengths=lengths, joint=joint, save_dir=None)
     mm1.connect(below)
     return Graph(mm1, seed=seed)
 
 
-def _joined(x, K):
+def _joined(x, K, lengths=None):
     """A topic model over senses, by name."""
     if not x:
         raise ValueError("`x` must hold one sense at least. Received: {}")
     check_row_order(*((name, row_names_of(data)) for name, data in x.items()))
     observations = {name: _words(data, name) for name, data in x.items()}
+    sizes = {name: len(source.data) for name, source in observations.items()}
+    if len(set(sizes.values())) > 1:
+        raise ValueError(f"All senses need the same number of samples. Received: {sizes}")
+    check_lengths(lengths, next(iter(sizes.values())))
+    for name, source in observations.items():
+        if source.data.ndim > 2:
+            _range_of_images(source, f"Images of {name!r}")
+        elif not _is_words(x[name]):
+            _warn_of_counts(source.data, name)
     readers = [
         source if _is_words(x[name]) else _reader(name, source, K, source.data.shape[1:])
         for name, source in observations.items()
@@ -333,22 +350,56 @@ def _enough_seen(observations):
     return np.sum(seen) >= max(_FEWEST_SEEN, _LEAST_SEEN * np.size(seen))
 
 
-def _likelihood_of_images(observation):
-    """The likelihood that images have, by their range."""
+def _check_steps(x):
+    """Raises ValueError unless steps are rows."""
+    if x.ndim > 2:
+        number, length = x.shape[:2]
+        raise ValueError(
+            f"`x` must hold a row for each step, (N, D). Received: shape {x.shape}. Give {number} "
+            f"sequences of {length} steps one after the other: x.reshape(-1, {x.shape[-1]}) with "
+            f"lengths=[{length}] * {number}; steps that are images as a sense: {{'images': x}}."
+        )
+
+
+def _warn_of_counts(x, name):
+    """Warns of vectors (N, D) that look like counts of words."""
+
+    def are_counts(part):
+        return (np.isnan(part) | ((part >= 0) & (part % 1 == 0))).all(axis=1)
+
+    if (
+        storage.every(are_counts, x)
+        and storage.total(lambda part: np.sum(part > 0), x) < x.size / 2
+    ):
+        warnings.warn(
+            f"{name!r} holds whole numbers, most of them 0, and is read as vectors. If these are "
+            "counts, give them as scipy.sparse.csr_matrix(x) to have them read as words.",
+            stacklevel=user_level(),
+        )
+
+
+def _range_of_images(observation, what="Images"):
+    """The least and the largest value of images; ValueError unless they fit in [0, 1]."""
     low, high = storage.extent(observation.data)
-    if low < 0.0:
-        return "gaussian"
-    if high > 1.0:
+    if low >= 0.0 and high > 1.0:
         most = 255 if _DARKEST_OF_BYTES < high <= 255 else high
         raise ValueError(
-            f"Images must have values in [0, 1]. Received: {low:g} to {high:g}. Divide these, and "
-            f"new ones for predict(), by the largest value that there can be, such as {most:g}."
+            f"{what} must have values in [0, 1]. Received: {low:g} to {high:g}. Divide these, "
+            f"and new ones for predict(), by the largest value that there can be, such as {most:g}."
         )
+    return low, high
+
+
+def _likelihood_of_images(observation):
+    """The likelihood that images have, by their range."""
+    low, high = _range_of_images(observation)
+    if low < 0.0:
+        return "gaussian"
     if 0.0 < high < _FAINT:
         warnings.warn(
             f"Images reach {high:g} of 1 only, of which a VAE learns little. Divide these, and new "
             "ones for predict(), by the largest value that there can be.",
-            stacklevel=3,
+            stacklevel=user_level(),
         )
     return "bernoulli"
 

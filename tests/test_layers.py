@@ -30,7 +30,7 @@ MAY_IMPORT = {
     **dict.fromkeys(TOOLS, TOOLS | GROUND),
     **dict.fromkeys(("datasets", "plotting"), TOOLS | GROUND | {"core"}),  # checks of options
     "views": {"views", "preprocessing"} | FAMILY_MAY_IMPORT,
-    "recipes": {"core", "preprocessing", "views", *FAMILIES} | GROUND,  # whole graphs
+    "recipes": {"core", "inference", "preprocessing", "views", *FAMILIES} | GROUND,  # whole graphs
     "repetition": {"core", "plotting"} | GROUND,
     "explanation": {"core", "cnn", "preprocessing", "views", "plotting", *FAMILIES} | GROUND,
     "selection": {"core", "gmm", "metrics", "plotting"} | GROUND,  # compares whole models

@@ -255,3 +255,53 @@ def test_recipes_are_estimators(digits):
     assert metrics.clustering_accuracy(labels, estimator.labels_) > 0.9
     table = GraphClusterer(recipes.table, n_clusters=2, random_state=0).fit(x[:, 20:23])
     assert table.predict(x[:5, 20:23]).shape == (5,)
+
+
+def test_images_in_other_units_are_refused_or_warned_of():
+    pytest.importorskip("umap")
+    x = srk.datasets.load_digits()[0][:60].reshape(-1, 8, 8)
+    with pytest.raises(ValueError, match=r"'eye' must have values in .0, 1.*as 255"):
+        recipes.senses({"eye": (255 * x).astype("uint8"), "ear": ["one"] * 60}, K=2)
+    rows = x.copy()
+    rows[::7] = np.nan
+    graph = recipes.images(rows, seed=0)  # without K there is no VAE that knows the range
+    graph.fit(rounds=1, verbose=0)
+    assert np.isfinite(graph.predict(rows)).all()
+    with pytest.warns(UserWarning, match=r"images seems to come in other units.*0\.9"):
+        graph.predict(255 * x[:2])
+
+
+def test_dense_counts_of_words_are_warned_of():
+    counts = np.random.default_rng(0).poisson(0.3, size=(40, 30))
+    with pytest.warns(UserWarning, match=r"'ear' holds whole numbers.*csr_matrix"):
+        recipes.senses({"ear": counts}, K=2)
+    for quiet in (sparse.csr_matrix(counts), counts - 1.0, counts + 1, 0.5 * counts):
+        recipes.senses({"ear": quiet}, K=2)
+
+
+def test_a_sequence_of_which_steps_are_missing():
+    states = np.arange(200) // 20 % 2
+    x = states[:, None] + 0.4 * np.random.default_rng(0).normal(size=(200, 2))
+    x[::9] = np.nan
+    graph = recipes.sequence(x, K=2, seed=0)
+    graph.fit(rounds=1, verbose=0)
+    assert graph["mm"].joint and accuracy(graph, states) > 0.95
+    x[5, 1] = np.nan  # a single cell
+    assert metrics.clustering_accuracy(states, graph.predict(x).argmax(axis=1)) > 0.95
+    apart = recipes.sequence(x, K=2, seed=0)
+    apart.fit(rounds=1, verbose=0)
+    assert not apart["mm"].joint and accuracy(apart, states) > 0.95
+
+
+@pytest.mark.parametrize(
+    ("x", "lengths", "message"),
+    [
+        (np.zeros((4, 10, 3)), None, r"reshape\(-1, 3\) with lengths=\[10\] \* 4"),
+        (np.zeros((40, 3)), [10, 20], "number of steps, 40.*sum to 30"),
+        ({"eye": np.zeros((40, 3))}, [10, 20], "number of steps, 40.*sum to 30"),
+        ({"eye": np.zeros((40, 3)), "ear": ["one"] * 39}, None, r"\{'eye': 40, 'ear': 39\}"),
+    ],
+)
+def test_what_is_no_sequence_is_refused_at_once(x, lengths, message):
+    with pytest.raises(ValueError, match=message):
+        recipes.sequence(x, K=2, lengths=lengths)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from kserket.core.attributes import Fixed
 from kserket.core.checking import check_data, has_gaps
 from kserket.core.columns import in_order, names_of
@@ -13,6 +15,7 @@ from kserket.core.mailbox import DataBox
 from kserket.core.module import Module
 from kserket.core.options import check_flag
 from kserket.core.registry import register_module
+from kserket.core.units import Sizes, sizes_of
 from kserket.row_names import row_names_of
 from kserket.typing import Array, Data
 
@@ -45,6 +48,7 @@ class Observation(Module):
     """
 
     _mailbox_type = DataBox
+    _sizes: Sizes | None = None
     allow_missing = Fixed()
 
     def __init__(self, data: Data, name: str = "obs", *, allow_missing: bool = False) -> None:
@@ -70,16 +74,26 @@ class Observation(Module):
         return {"name": self.name, "allow_missing": self.allow_missing}
 
     def get_state(self) -> dict[str, Any]:
-        return {**super().get_state(), "columns": self.columns}
+        sizes = None if self.sizes is None else list(self.sizes)
+        return {**super().get_state(), "columns": self.columns, "sizes": sizes}
 
     def set_state(self, state: dict[str, Any]) -> None:
         super().set_state(state)
         self.columns = state.get("columns", self.columns)
+        sizes = state.get("sizes")
+        self._sizes = None if sizes is None else Sizes(*sizes)
 
     @property
     def data(self) -> Array:
         """The data (N, ...), read-only; `set_data` replaces them."""
         return self.mailbox.forward
+
+    @property
+    def sizes(self) -> Sizes | None:
+        """How large the samples are, `core.units.Sizes`; None where nothing is known of it."""
+        if self._sizes is None and isinstance(self.data, np.ndarray):
+            self._sizes = sizes_of(self.data)
+        return self._sizes
 
     def set_data(self, data: Data, same_samples: bool = False) -> None:
         """Replaces the data by other samples of the same shape.
@@ -189,6 +203,7 @@ class Observation(Module):
         """As `set_data`, without checks of the readers; what is known of the samples stays."""
         super().set_forward_msg(in_order(message, self.columns, self.name))
         self._row_names = row_names_of(message)
+        self._sizes = None
 
     def get_backward_msg(self) -> Any:
         """What the readers predict of the data, or None; nothing here acts on it."""

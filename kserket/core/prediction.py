@@ -14,6 +14,7 @@ from kserket.core.observation import Observation
 from kserket.core.options import check_classes
 from kserket.core.program import program_of
 from kserket.core.row_counts import count_rows, row_sets
+from kserket.core.units import difference
 from kserket.core.user_line import user_level
 from kserket.row_names import check_row_order, row_names_of
 
@@ -239,6 +240,13 @@ def read_data(graph, x):
                 f"{shape_cure(np.shape(part), expected)}"
             )
         data[observations[name]] = part
+        text = difference(observations[name].sizes, part)
+        if text is not None:
+            warnings.warn(
+                f"{name} seems to come in other units: {text}. Scale new data as those that were "
+                "learned from, such as both by 1 / 255.",
+                stacklevel=user_level(),
+            )
     sizes = count_rows(graph.names, data)
     for observation in observations.values():
         if observation not in data:
