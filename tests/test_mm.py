@@ -195,15 +195,67 @@ def test_module_lengths_cut_the_sequence(rng):
         module.posterior, np.concatenate([model.predict(probs[:4]), model.predict(probs[4:])])
     )
     module.lengths = [4, 5]
-    with pytest.warns(UserWarning, match="10 steps as one sequence.*sum to 9.*mm.lengths"):
+    with pytest.warns(UserWarning, match="10 steps as one sequence.*sum to 9.*predict.x, lengths"):
         module.update()
     assert_allclose(module.posterior, model.predict(probs))
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_lengths_of_new_data_hold_for_a_call(joint):
+    states = np.arange(120) // 5 % 3
+    x = np.eye(3)[states] + 0.3 * np.random.default_rng(0).normal(size=(120, 3))
+    gmm1 = gmm.GMM(3, save_dir=None)
+    mm1 = mm.MarkovModel(lengths=[60, 60], joint=joint, n_init=2, save_dir=None)
+    gmm1.connect(srk.Observation(x))
+    mm1.connect(gmm1)
+    graph = srk.Graph(mm1, seed=0)
+    graph.fit(rounds=1, verbose=0)
+    graph["mm"].lengths = None
+    apart = [graph.predict(part) for part in (x[:7], x[7:20])]
+    paths = [graph.segments(part) for part in (x[:7], x[7:20])]
+    graph["mm"].lengths = [60, 60]
+    assert_allclose(graph.predict(x[:20], lengths=[7, 13]), np.concatenate(apart), atol=1e-8)
+    found = graph.segments(x[:20], lengths=[7, 13])
+    later = [one._replace(start=one.start + 7, end=one.end + 7) for one in paths[1]]
+    assert found == paths[0] + later
+    true = [states[one.start] for one in found]
+    assert len(set(zip(true, [one.state for one in found], strict=True))) == 3
+    assert len(graph.evaluate(x[:20], lengths=[7, 13])) > 1
+    assert_array_equal(graph["mm"].lengths, [60, 60])
+    graph.fit(rounds=1, verbose=0)  # a cell that is run again
+    for ask in (graph.predict, graph.evaluate, graph.segments):
+        with pytest.raises(ValueError, match="number of steps, 20.*sum to 10"):
+            ask(x[:20], lengths=[5, 5])
+    with pytest.raises(ValueError, match="would cut sequences"):
+        graph.predict(x[:20], lengths=[7, 13], batch_size=5)
+    assert_array_equal(graph["mm"].lengths, [60, 60])
+
+
+def test_a_forecast_is_where_the_transitions_lead():
+    states = np.arange(90) // 4 % 3
+    x = np.eye(3)[states] + 0.2 * np.random.default_rng(0).normal(size=(90, 3))
+    graph = srk.recipes.sequence(x, K=3, seed=0)
+    graph.fit(rounds=1, verbose=0)
+    known = graph.predict(x[:10])
+    ahead = graph.predict(np.vstack([x[:10], np.full((3, 3), np.nan)]))
+    expected = known[-1]
+    for foretold in ahead[-3:]:
+        expected = expected @ graph["mm"].model.transition_matrix
+        assert_allclose(foretold, expected, atol=1e-5)
+
+
+def test_a_graph_without_a_chain_reads_no_lengths(rng):
+    graph = srk.recipes.table(rng.normal(size=(30, 2)), K=2, seed=0)
+    graph.fit(rounds=1, verbose=0)
+    for ask in (graph.predict, graph.evaluate, graph.segments):
+        with pytest.raises(ValueError, match="No module of this graph reads sequences"):
+            ask(np.zeros((4, 2)), lengths=[2, 2])
 
 
 def test_lengths_of_other_data_are_refused_in_learning(rng):
     module = mm.MarkovModel(lengths=[4, 5])
     module.connect(Teller(rng.dirichlet(np.ones(K), 10)))
-    with pytest.raises(ValueError, match="sum to the number of steps, 10.*sum to 9"):
+    with pytest.raises(ValueError, match="number of steps, 10.*sum to 9.*Set graph.'mm'..lengths"):
         module.update()
     assert module.get_forward_msg() is None and not module.folder.exists()
 

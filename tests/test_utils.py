@@ -74,10 +74,21 @@ def test_missing_rows_add_nothing():
     assert_array_equal(groups.get_forward_msg(), [[1.0, 2.0], [3.0, 4.0]])
 
 
-@pytest.mark.parametrize("group_idx", [[], [0.5, 1], [-1, 0], [0, np.inf], ["a"], [[0, 1], [1, 0]]])
+@pytest.mark.parametrize(
+    "group_idx", [[], [0.5, 1], [-1, 0], [0, np.inf], ["a"], [["a"]], [[0, 1], [1, 0]], [0, 2], [1]]
+)
 def test_wrong_groups(group_idx):
     with pytest.raises((TypeError, ValueError), match="group_idx"):
         utils.GroupSum(group_idx)
+
+
+def test_groups_of_other_names_are_to_be_numbered():
+    names = np.array(["cup", "can", "cup", "box"])
+    for wrong in (names, list(names), [7, 3, 7, 9]):
+        with pytest.raises((TypeError, ValueError), match=r"np.unique\(group_idx, return_inverse"):
+            utils.GroupSum(wrong)
+        numbers = np.unique(wrong, return_inverse=True)[1]
+        assert utils.GroupSum(numbers).num_groups == 3
 
 
 def test_groups_of_other_data_are_refused():

@@ -29,6 +29,9 @@
 #
 # `PCA` can stand where a VAE stands. Up go the components of each image. Down goes the image that
 # belongs to the components that the mixture expects.
+#
+# A graph may be asked of images that nobody has seen: then a module reads rows of NaN, which PCA
+# does not take. It is asked of the others, and a row of NaN goes up for each that is missing.
 
 # %%
 import keras
@@ -54,13 +57,16 @@ class Components(srk.Module):
     def update(self):
         inputs = self.get_observations()
         if self.learnable:
-            self.estimator.fit(inputs[0])
+            self.estimator.fit(inputs[0][~np.isnan(inputs[0]).any(axis=1)])
         inference = self.infer(inputs, self.get_backward_msg())
         self.set_forward_msg(inference.evidence)
         self.send_backward_msgs(inference.downward)
 
     def infer(self, inputs, prior):
-        codes = self.estimator.transform(inputs[0])
+        missing = np.isnan(inputs[0]).any(axis=1)  # images that were not observed
+        codes = np.full((len(missing), self.estimator.n_components), np.nan)
+        if not missing.all():
+            codes[~missing] = self.estimator.transform(inputs[0][~missing])
         expected = codes if prior is None else np.asarray(prior)
         return srk.Inference(codes, [self.estimator.inverse_transform(expected)])
 

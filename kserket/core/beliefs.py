@@ -108,7 +108,17 @@ def infer(module, inputs, prior):
         prior: The product of what came from above, or None.
     """
     check_learned(module)
-    return as_inference(module, call(module.infer, module.read(inputs, prior)))
+    try:
+        return as_inference(module, call(module.infer, module.read(inputs, prior)))
+    except Exception as error:  # in a hook of the user's: of any class
+        note = f"It was raised in infer() of {module.get_name()}"
+        if any(messages.missing_rows(given) is not None for given in inputs):
+            note += (
+                ", which was given rows of NaN, samples that were not observed: see 'Rows that are "
+                "missing' in 'A module of your own'"
+            )
+        error.add_note(f"{note}.")
+        raise
 
 
 def _listens_to_prior(module, inputs):

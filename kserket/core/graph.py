@@ -45,6 +45,7 @@ from kserket.core.prediction import (
 )
 from kserket.core.rounds import Plan, run_rounds
 from kserket.core.saving import save_graph
+from kserket.core.sequence_lengths import lengths_set, readers_of_sequences
 from kserket.labels import as_labels
 from kserket.typing import Array, Callbacks, Data, PathLike, Seed, Verbose
 
@@ -233,6 +234,7 @@ class Graph(CallbackTarget):
         x: Data,
         outputs: str,
         *,
+        lengths: ArrayLike | None = None,
         batch_size: int | None = None,
         max_passes: int = 50,
         tolerance: float = 1e-6,
@@ -245,6 +247,7 @@ class Graph(CallbackTarget):
         x: Data,
         outputs: list[str] | tuple[str, ...],
         *,
+        lengths: ArrayLike | None = None,
         batch_size: int | None = None,
         max_passes: int = 50,
         tolerance: float = 1e-6,
@@ -257,6 +260,7 @@ class Graph(CallbackTarget):
         x: Data,
         outputs: None = None,
         *,
+        lengths: ArrayLike | None = None,
         batch_size: int | None = None,
         max_passes: int = 50,
         tolerance: float = 1e-6,
@@ -269,6 +273,7 @@ class Graph(CallbackTarget):
         x: Data,
         outputs: str | list[str] | tuple[str, ...] | None = None,
         *,
+        lengths: ArrayLike | None = None,
         batch_size: int | None = None,
         max_passes: int = 50,
         tolerance: float = 1e-6,
@@ -280,6 +285,7 @@ class Graph(CallbackTarget):
         x: Data,
         outputs: str | list[str] | tuple[str, ...] | None = None,
         *,
+        lengths: ArrayLike | None = None,
         batch_size: int | None = None,
         max_passes: int = 50,
         tolerance: float = 1e-6,
@@ -299,6 +305,8 @@ class Graph(CallbackTarget):
                 observed stay, and gaps are filled: each with its mean given the row's other cells
                 and a class, weighted by the probabilities of classes; under a power transform with
                 the medians. None is the module at the top.
+            lengths: Lengths (S,) of the sequences in x, for a Markov model in the graph. Those that
+                it holds stay what they are. None takes its own where they fit, else one sequence.
             batch_size: Samples inferred at a time; None is all. Modules that link samples, such
                 as a Markov model, see no further than this.
             max_passes: Most passes over the graph.
@@ -326,7 +334,7 @@ class Graph(CallbackTarget):
         wanted = [self[name] for name in names] if names is not None else self.tops
         framed = framing(self, x) if as_frame else None
         with hosts.alone():
-            answers = predict(self, x, wanted, batch_size, max_passes, tolerance)
+            answers = predict(self, x, wanted, lengths, batch_size, max_passes, tolerance)
         if framed is not None:
             answers = [framed(*pair) for pair in zip(wanted, answers, strict=True)]
         if isinstance(outputs, str) or (outputs is None and len(wanted) == 1):
@@ -338,6 +346,7 @@ class Graph(CallbackTarget):
         x: Data,
         y_true: ArrayLike | None = None,
         *,
+        lengths: ArrayLike | None = None,
         max_passes: int = 50,
         tolerance: float = 1e-6,
     ) -> dict[str, float]:
@@ -347,6 +356,7 @@ class Graph(CallbackTarget):
             x: As in `predict`.
             y_true: Optional labels (N,): every module that classifies N samples is scored by
                 accuracy (classes matched), NMI and ARI.
+            lengths: As in `predict`.
             max_passes: As in `predict`.
             tolerance: As in `predict`.
 
@@ -362,14 +372,52 @@ class Graph(CallbackTarget):
         check_unchanged(self.tops, self.names)
         check_positive_int(max_passes=max_passes)
         check_positive(tolerance=tolerance, allow_zero=True)
-        with hosts.alone():
-            return self._evaluate(x, y_true, max_passes, tolerance)
-
-    def _evaluate(self, x, y_true, max_passes, tolerance):
-        """`evaluate` of what this host has."""
         check_labels_in_order(x, y_true, "`y_true`")
+        with hosts.alone():
+            data = read_data(self, x)
+            with lengths_set(self, lengths, data):
+                return self._evaluate(data, y_true, max_passes, tolerance)
+
+    def segments(
+        self,
+        x: Data,
+        lengths: ArrayLike | None = None,
+        *,
+        max_passes: int = 50,
+        tolerance: float = 1e-6,
+    ) -> list[Any]:
+        """Stretches of time in one state, along the most probable path of new data.
+
+        Args:
+            x: As in `predict`.
+            lengths: As in `predict`.
+            max_passes: As in `predict`.
+            tolerance: As in `predict`.
+
+        Returns:
+            List of `inference.markov_chain.Segment`: first row, row after the last one, state.
+
+        Raises:
+            RuntimeError: If a module has learned nothing yet.
+            ValueError: If the graph holds no Markov model, or several, or data do not fit.
+        """
+        check_unchanged(self.tops, self.names)
+        check_positive_int(max_passes=max_passes)
+        check_positive(tolerance=tolerance, allow_zero=True)
+        chains = readers_of_sequences(self)
+        if len(chains) > 1:
+            raise ValueError(f"There are several Markov models: {[self.names[m] for m in chains]}.")
+        with hosts.alone():
+            data = read_data(self, x)
+            check_observed(self, data)
+            with lengths_set(self, lengths, data):
+                beliefs = pass_messages(self, data, max_passes, tolerance)
+                warn_unless_settled(beliefs.change, max_passes, tolerance)
+                return chains[0].segments(*beliefs.heard(chains[0]))
+
+    def _evaluate(self, data, y_true, max_passes, tolerance):
+        """`evaluate` of what this host has."""
         y_true = None if y_true is None else as_labels(y_true, "`y_true`")
-        data = read_data(self, x)
         check_observed(self, data)
         beliefs = pass_messages(self, data, max_passes, tolerance)
         warn_unless_settled(beliefs.change, max_passes, tolerance)

@@ -22,6 +22,7 @@ class Hooks(Messenger):
     takes_order = False  # whether it can learn together with a reader that learns an order
     learns_below = False  # whether it learns together with the module that it reads
     links_samples = True
+    reads_sequences = False  # whether it has `lengths` of the sequences in the samples
     draws_inputs = True
     reads_gaps = False  # whether it can read rows of data of which single cells are NaN
     # How many rows it reads and sends, where these are its own.

@@ -61,6 +61,8 @@ class Module(Configurable, Hooks):
             None.
         links_samples: Whether what it concludes of a sample depends on the other samples it reads.
             Where no module does, large data are predicted in blocks.
+        reads_sequences: Whether it has `lengths` of the sequences in its samples, and `segments`.
+            `Graph.predict` sets them for a call.
         reads_gaps: Whether it can read data (N, D) of which single cells are NaN, not observed.
         draws_inputs: Whether it can draw what it reads. `Graph.generate` passes over a module that
             cannot, where another one draws the same observations.

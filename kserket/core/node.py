@@ -5,12 +5,14 @@ from __future__ import annotations
 import graphlib
 import warnings
 import weakref
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kserket.core.attributes import Fixed
 from kserket.core.mailbox import DataBox, Mailbox, seats
 from kserket.core.options import check_flag
 from kserket.core.user_line import user_level
+
+_OWN = {"_inputs", "_readers", "_sends_back", "mailbox", "name", "number", "logs", "rounds"}
 
 
 class Node:
@@ -119,6 +121,18 @@ class Node:
         for module in modules:
             module._readers.add(self)
         self._inputs, self._sends_back = tuple(modules), bool(backward)
+
+    if not TYPE_CHECKING:  # or each name would be one of a node's
+
+        def __getattr__(self, name: str) -> Any:
+            """Where the constructor of a subclass has left out that of its base."""
+            if name in _OWN and "mailbox" not in vars(self):
+                kind = type(self).__name__
+                raise AttributeError(
+                    f"{kind} has no `{name}`, since its __init__ has not called that of its base. "
+                    "Begin it with super().__init__(name)."
+                )
+            return object.__getattribute__(self, name)  # raises what was raised
 
     def check_reader(self, reader: Any) -> None:
         """Checks whether a module can read this one; raises ValueError if not."""

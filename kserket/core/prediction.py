@@ -14,12 +14,13 @@ from kserket.core.observation import Observation
 from kserket.core.options import check_classes
 from kserket.core.program import program_of
 from kserket.core.row_counts import count_rows, row_sets
+from kserket.core.sequence_lengths import lengths_set
 from kserket.core.units import difference
 from kserket.core.user_line import user_level
 from kserket.row_names import check_row_order, row_names_of
 
 
-def predict(graph, x, wanted, batch_size, max_passes, tolerance):
+def predict(graph, x, wanted, lengths, batch_size, max_passes, tolerance):
     """What modules conclude of new data, and what is predicted of observations.
 
     Compiled where every module has a rule on tensors that is as fast, else by their `infer`.
@@ -28,6 +29,7 @@ def predict(graph, x, wanted, batch_size, max_passes, tolerance):
         graph: The `Graph`.
         x: As in `Graph.predict`.
         wanted: List of modules.
+        lengths: Lengths (S,) of the sequences in x, or None.
         batch_size: Samples inferred at a time, or None.
         max_passes: Most passes.
         tolerance: The change of messages that no longer counts.
@@ -39,11 +41,14 @@ def predict(graph, x, wanted, batch_size, max_passes, tolerance):
     if batch_size is None:
         batches = [slice(None)]
     else:
+        if lengths is not None:
+            raise ValueError("`batch_size` would cut sequences: leave it out, or `lengths`.")
         batches = list(storage.chunks(*data.values(), chunk_rows=int(batch_size)))
     parts, largest = [], 0.0
     for rows in batches:
         part = {observation: array[rows] for observation, array in data.items()}
-        answers, change = _conclude(graph, part, wanted, int(max_passes), float(tolerance))
+        with lengths_set(graph, lengths, part):
+            answers, change = _conclude(graph, part, wanted, int(max_passes), float(tolerance))
         parts.append(answers)
         largest = max(largest, change)
     warn_unless_settled(largest, max_passes, tolerance)

@@ -50,7 +50,8 @@ def count_rows(names: dict[Any, str], data: dict[Any, Any]) -> dict[Any, int]:
             lengths = {names[observation]: len(part) for observation, part in data.items()}
             groups = [
                 f". {names[m]} knows the groups of {m.num_rows[0]} rows, {m.num_rows[1]} in all. "
-                f"Set {names[m]}.group_idx to those of these data."
+                f"Set graph[{names[m]!r}].group_idx to those of these data; where nothing below it "
+                "is given, to np.arange(N) for N groups: one row each, not observed."
                 for m in grouped
             ]
             raise ValueError(

@@ -57,8 +57,9 @@ class MarkovModel(LearningModule):
         num_samp: Number of paths sampled in a sweep, with `inference="sampled"`.
         name: Module name.
         mode: "learn" or "recog" (recognition).
-        lengths: Lengths (S,) of the sequences in the samples; None is one sequence. Set
-            `module.lengths` before other data come.
+        lengths: Lengths (S,) of the sequences in the samples; None is one sequence. Those of new
+            data go to `graph.predict(x, lengths=...)`; set `module.lengths` before it learns from
+            others.
         itr: Number of sweeps in one update at most.
         category: Optional labels (N,), used to score and for nothing else.
         inference: "exact" counts transitions by forward-backward, "sampled" in `num_samp` paths.
@@ -113,6 +114,7 @@ class MarkovModel(LearningModule):
     """
 
     learns_over_hosts = True
+    reads_sequences = True
     model_class = MarkovChain
     num_samp, inference, joint = Fixed(), Fixed(), Fixed()
     category = LearningModule.labels
@@ -216,7 +218,13 @@ class MarkovModel(LearningModule):
                 f"anything else. Received: {', '.join(source.get_name() for source in self.inputs)}"
             )
         if self.lengths is not None and num_samples is not None and self.learnable:
-            check_lengths(self.lengths, num_samples)
+            try:
+                check_lengths(self.lengths, num_samples)
+            except ValueError as error:
+                raise ValueError(
+                    f"{self.get_name()}: {error} Set graph[{self.name!r}].lengths to those of the "
+                    "data that it learns from, those of new data by predict(x, lengths=...)."
+                ) from None
 
     def read(self, inputs: list[Any], prior: Any) -> Any:
         """`Data` of the one input and the prior; lengths that are not theirs are left out."""
@@ -298,8 +306,14 @@ class MarkovModel(LearningModule):
             evidence, state.initial, state.transitions, data.lengths, state.lasting
         ).log_predictive
 
-    def segments(self) -> list[Any]:
-        """Stretches of time in one state, along the most probable path of what is read now.
+    def segments(self, inputs: list[Any] | None = None, prior: Any = None) -> list[Any]:
+        """Stretches of time in one state, along the most probable path.
+
+        `Graph.segments` gives those of new data.
+
+        Args:
+            inputs: List of one message (N, K), with `prior` from above; None is what is read now.
+            prior: Message (N, K), or None.
 
         Returns:
             List of `inference.markov_chain.Segment`: first row, row after the last one, state.
@@ -308,7 +322,9 @@ class MarkovModel(LearningModule):
             RuntimeError: If nothing was learned, or nothing is there to read.
         """
         check_learned(self)
-        data = self.read(self.get_observations(), self.get_backward_msg())
+        if inputs is None:
+            inputs, prior = self.get_observations(), self.get_backward_msg()
+        data = self.read(inputs, prior)
         self._check_lengths(len(data.log_reported), data.lengths)
         return self.model.segments(data)
 
@@ -359,8 +375,8 @@ class MarkovModel(LearningModule):
         if lengths is None and self.lengths is not None:
             self.warn_once(
                 f"takes {num_steps} steps as one sequence, since `lengths` sum to "
-                f"{np.sum(self.lengths)}. Set {self.name or 'module'}.lengths to theirs, or to "
-                "None."
+                f"{np.sum(self.lengths)}. Give theirs: graph.predict(x, lengths=...), or set "
+                f"graph[{self.name!r}].lengths."
             )
 
     def generate(self, latent: Any, num_samples: int, rng: np.random.Generator) -> list[Any]:

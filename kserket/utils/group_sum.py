@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from kserket.arrays import as_numbers
+from kserket.arrays import as_numbers, read_array
 from kserket.core import messages, tensors
 from kserket.core.inference import Inference
 from kserket.core.registry import register_module
@@ -31,9 +31,10 @@ class GroupSum(PassThrough):
     What a module above then says of a group goes down to each of its rows.
 
     Args:
-        group_idx: Integers (N,) from 0 to G - 1: the group of each row. It belongs to the data: set
-            `module.group_idx` before other data come. An exported graph takes it as an input,
-            `groupsum_group_idx`.
+        group_idx: Integers (N,) from 0 to G - 1: the group of each row, each of them once at least;
+            a group without rows has one row of NaN. Of other names `np.unique(names,
+            return_inverse=True)[1]` makes them. It belongs to the data: set `module.group_idx`
+            before other data come. An exported graph takes it as an input, `groupsum_group_idx`.
         name: Module name.
 
     Messages:
@@ -43,8 +44,9 @@ class GroupSum(PassThrough):
         Prior: anything of shape (G, D).
 
     Raises:
-        ValueError: If `group_idx` is not a list of whole numbers >= 0, or has another length
-            than the data.
+        TypeError: If `group_idx` holds text.
+        ValueError: If `group_idx` is not a list of whole numbers >= 0, leaves some out, or has
+            another length than the data.
 
     Example:
 
@@ -162,8 +164,17 @@ class GroupSum(PassThrough):
         return take(prior, self.group_idx)
 
 
+_NUMBERED = "np.unique(group_idx, return_inverse=True)[1] numbers what it holds from 0"
+
+
 def _read(group_idx):
     """Groups of rows (N,), checked."""
+    text = read_array(group_idx, "`group_idx`")
+    if text.dtype.kind in "OSU" and text.size and isinstance(text.flat[0], (str, bytes)):
+        raise TypeError(
+            f"`group_idx` must hold whole numbers from 0. Received: text such as "
+            f"{text.flat[0]!r:.60}. {_NUMBERED}."
+        )
     group_idx = as_numbers(group_idx, "`group_idx`")
     if group_idx.ndim == 2 and 1 in group_idx.shape:
         group_idx = group_idx.ravel()
@@ -173,5 +184,13 @@ def _read(group_idx):
         raise ValueError(
             "`group_idx` must hold the group of each row, whole numbers from 0. "
             f"Received: {np.array2string(group_idx, threshold=8)}"
+        )
+    groups = np.unique(group_idx).astype(int)
+    if groups[-1] >= len(groups):
+        unused = int(np.argmin(groups == np.arange(len(groups))))
+        raise ValueError(
+            f"`group_idx` must leave no group out. Received: {len(groups)} groups up to number "
+            f"{groups[-1]}, and no row of group {unused}. {_NUMBERED}; a group of which nothing "
+            "was observed has one row of NaN."
         )
     return group_idx.astype(int)

@@ -388,6 +388,45 @@ def test_modules_of_users_get_arrays_that_are_their_own():
     assert messages[0] is classes.get_forward_msg() and prior.shape == (6, 3)
 
 
+def test_a_module_whose_constructor_leaves_out_that_of_its_base_is_named():
+    class Forgetful(srk.Module):
+        def __init__(self):
+            self.size = 3
+
+    class Learner(srk.LearningModule):
+        def __init__(self):
+            self.size = 3
+
+    obs = srk.Observation([[1.0], [2.0]])
+    for made in (Forgetful(), Learner()):
+        for use, given in ((made.connect, [obs]), (srk.Graph, [made]), (made.get_name, [])):
+            with pytest.raises(AttributeError, match=r"has no `\w+`.*super\(\).__init__\(name\)"):
+                use(*given)
+    with pytest.raises(AttributeError, match="'Observation' object has no attribute 'nothing'"):
+        _ = obs.nothing
+
+
+def test_an_error_in_a_users_infer_names_the_module_and_missing_rows():
+    class Strict(srk.Module):
+        def update(self):
+            self.set_forward_msg(self.get_observations()[0])
+
+        def infer(self, inputs, prior):
+            if np.isnan(inputs[0]).any():
+                raise ValueError("Input X contains NaN.")
+            return srk.Inference(inputs[0], [prior])
+
+    strict, top = Strict("strict"), gmm.GMM(1, save_dir=None)
+    strict.connect(srk.Observation(np.eye(3)))
+    top.connect(strict)
+    graph = srk.Graph(top, seed=0)
+    graph.fit(rounds=1, verbose=0)
+    with pytest.raises(ValueError, match="Input X") as caught:
+        graph.predict(np.array([[1.0, 0.0, 0.0], [np.nan] * 3]))
+    (note,) = caught.value.__notes__
+    assert "_strict" in note and "rows of NaN" in note
+
+
 def test_prediction_hands_users_modules_arrays_of_their_own():
     data = np.random.default_rng(0).random((6, 3))
     before, module = data.copy(), InPlace("own")
