@@ -98,6 +98,7 @@ def _info(args):
 
 def _predict(args):
     from kserket.core.loading import load_graph
+    from kserket.core.prediction import feature_names
 
     graph = load_graph(args.file)
     data = _data_for(graph, args.data)
@@ -105,8 +106,9 @@ def _predict(args):
     answers = graph.predict(data, outputs=wanted)
     if args.classes:
         answers = {name: _classes(name, answer) for name, answer in answers.items()}
+    columns = {name: feature_names(graph[name], answer) for name, answer in answers.items()}
     if args.out is None:
-        write_csv(sys.stdout, answers)
+        write_csv(sys.stdout, answers, columns)
         return
     suffix = pathlib.Path(args.out).suffix
     if suffix == ".npz":
@@ -115,7 +117,7 @@ def _predict(args):
         np.save(args.out, *answers.values())
     elif suffix == ".csv":
         with open(args.out, "w", encoding="utf-8") as file:
-            write_csv(file, answers)
+            write_csv(file, answers, columns)
     else:
         raise ValueError(
             f"`--out` takes a .csv or .npz file, or .npy for one output. Received: {args.out}"
@@ -197,22 +199,28 @@ def _number(cell):
         return None
 
 
-def write_csv(file: Any, answers: dict[str, Any]) -> None:
+def write_csv(
+    file: Any, answers: dict[str, Any], columns: dict[str, list[str] | None] | None = None
+) -> None:
     """Answers as CSV, a line for each sample.
 
     Args:
         file: Open for text.
         answers: Dict from name to array (N,), whose column has that name, or (N, ...), whose
             columns are `name_0`, `name_1` and so on.
+        columns: Dict from some of these names to names of the columns of an array (N, D), or None.
     """
-    names, columns = [], []
+    import csv
+
+    names, parts = [], []
     for name, answer in answers.items():
         flat = np.reshape(answer, (len(answer), -1))
-        names += [name] if answer.ndim == 1 else [f"{name}_{j}" for j in range(flat.shape[1])]
-        columns.append(flat.astype(str))
-    print(",".join(names), file=file)
-    for row in np.concatenate(columns, axis=1):
-        print(",".join(row), file=file)
+        own = (columns or {}).get(name) or [f"{name}_{j}" for j in range(flat.shape[1])]
+        names += [name] if answer.ndim == 1 else own
+        parts.append(flat.astype(str))
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows(np.concatenate(parts, axis=1))
 
 
 # serve-check ------------------------------------------------------------------------------

@@ -87,7 +87,8 @@ class Explanation(NamedTuple):
         """Draws it: prototypes of images, else effects of the features that distinguish most.
 
         Args:
-            num_features: How many features or words at most.
+            num_features: How many features or words at most, of words as many for each class and
+                one at least.
             title: Text above the picture.
             ax: Matplotlib axes; None makes new ones.
 
@@ -112,10 +113,13 @@ class Explanation(NamedTuple):
             finish(ax, title, "class", None, grid=False)
             ax.spines[:].set_visible(False)
             return ax
-        strength = (self.effects if self.kind == "words" else np.abs(self.effects)).max(axis=0)
-        chosen = np.argsort(-strength, kind="stable")[:num_features]
         if self.kind == "words":
-            chosen = chosen[np.argsort(self.effects[:, chosen].argmax(axis=0), kind="stable")]
+            best = np.argsort(-self.effects, axis=1, kind="stable")
+            own = best[:, : max(1, num_features // number)]
+            chosen = np.array(list(dict.fromkeys(own.ravel().tolist())))
+        else:
+            strength = np.abs(self.effects).max(axis=0)
+            chosen = np.argsort(-strength, kind="stable")[:num_features]
         effects = self.effects[:, chosen].T
         size = 0.6 * number + 2.6, 0.32 * len(chosen) + 1.1
         ax = new_axes(ax, size, title)
@@ -213,9 +217,7 @@ def explain(
     if probabilities is None:
         probabilities = _probabilities(graph, source, x)
     if names is None:
-        names = source.columns or names_of(x)
-    if names is None and isinstance(source, bow.BoW):
-        names = source.words
+        names = source.feature_names or names_of(x)
     data = source.data if x is None else source.read_samples(x, graph.names[source])
     readers = [module for module in graph.modules if source in module.inputs]
     is_words = isinstance(source, bow.BoW) or any(isinstance(one, mlda.MLDA) for one in readers)
@@ -311,6 +313,11 @@ def _observation(graph, name):
     """The observation that was named, or the only one."""
     if name is None and len(graph.observations) == 1:
         return next(iter(graph.observations.values()))
+    if name is None:
+        raise KeyError(
+            f"Say which data the classes are explained by: `observation`, one of "
+            f"{list(graph.observations)}."
+        )
     if name not in graph.observations:
         raise KeyError(
             f"`observation` must name one of {list(graph.observations)}. Received: {shown(name)}"

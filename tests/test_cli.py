@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import kserket as srk
-from kserket import gmm, vae
-from kserket.cli import main
+from kserket import bow, gmm, mlda, vae
+from kserket.cli import main, write_csv
+from kserket.core.prediction import feature_names
 
 X, *_ = srk.datasets.make_mixture(120, 3, 2, seed=0)
 
@@ -152,3 +153,27 @@ def test_it_runs_as_a_module(folder):
     run = subprocess.run(command, capture_output=True, text=True, timeout=1200)
     assert run.returncode == 0 and "gmm (GMM)" in run.stdout, run.stderr
     assert run.stderr == ""
+
+
+def test_predict_names_the_columns_of_observations(tmp_path, capsys):
+    texts = ["red, red ball", "blue", "blue", "red"] * 3
+    top = mlda.MLDA(2, save_dir=None)
+    top.connect(bow.BoW(texts, "ear", tokenizer=lambda text: text.split(), save_dir=None))
+    graph = srk.Graph(top, seed=0)
+    graph.fit(rounds=1, verbose=0)
+    counts, words = graph["ear"].data[:2], graph["ear"].words
+    assert words == ["red,", "red", "ball", "blue"]
+    np.save(tmp_path / "new.npy", counts)
+    answers = graph.predict(counts, outputs=["ear", "mlda"])
+    columns = {name: feature_names(graph[name], answer) for name, answer in answers.items()}
+    with open(tmp_path / "out.csv", "w") as file:
+        write_csv(file, answers, columns)
+    shown = (tmp_path / "out.csv").read_text()
+    assert shown.splitlines()[0] == '"red,",red,ball,blue,mlda_0,mlda_1'
+    np.testing.assert_array_equal(table(shown), np.hstack(list(answers.values())))
+    pytest.importorskip("pandas")
+    assert list(graph.predict(counts, outputs="ear", as_frame=True)) == words
+    assert list(graph.predict(counts, as_frame=True)) == ["mlda/0", "mlda/1"]
+    drawn = graph.generate(3, component=[0, 1, 0], seed=0, as_frame=True)
+    assert list(drawn) == words
+    np.testing.assert_array_equal(drawn, graph.generate(3, component=[0, 1, 0], seed=0))

@@ -1,8 +1,10 @@
 """What distinguishes classes: effect sizes, words, prototypes, transitions."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from scipy import sparse
 
 import kserket as srk
 from kserket import gmm, mlda, vae
@@ -195,6 +197,20 @@ def test_pictures_hold_what_distinguishes_most(halves):
     assert len(ax.texts) == 4
 
 
+def test_a_picture_of_words_has_as_many_for_each_class():
+    rng = np.random.default_rng(0)
+    classes = np.arange(300) % 3
+    rates = np.full((3, 12), 1.0)
+    rates[0, :4], rates[1, 4:8], rates[2, 8:] = 30.0, 5.0, 2.0  # the third stands back
+    probabilities = np.eye(3)[classes]
+    graph = srk.recipes.documents(sparse.csr_matrix(rng.poisson(rates[classes])), K=3, seed=0)
+    found = srk.explain(graph, probabilities=probabilities, names=list("abcdefghijkl"))
+    shown = [[one.get_text() for one in found.plot(n).get_yticklabels()] for n in (6, 2)]
+    assert [sum(word in part for word in shown[0]) for part in ("abcd", "efgh", "ijkl")] == [2] * 3
+    assert [len(words) for words in shown] == [6, 3]
+    plt.close("all")
+
+
 def test_what_cannot_be_explained(halves):
     x, classes = halves
     graph = graph_of(x, classes)
@@ -202,6 +218,9 @@ def test_what_cannot_be_explained(halves):
         srk.explain(x)
     with pytest.raises(KeyError, match="one of .'x'"):
         srk.explain(graph, "y")
+    senses = srk.recipes.senses({"eye": x, "ear": ["one"] * len(x)}, K=2)
+    with pytest.raises(KeyError, match=r"`observation`, one of \['eye', 'ear'\]\."):
+        srk.explain(senses)
     with pytest.raises(ValueError, match="4 names"):
         srk.explain(graph, names=["a"])
     with pytest.raises(ValueError, match="40 samples.*classes of 3"):

@@ -166,3 +166,20 @@ def test_too_few_samples_and_a_wrong_number_of_inputs():
         module.update()
     with pytest.raises(ValueError, match="num_features"):
         views.UMAP(0)
+
+
+def test_nothing_goes_back_from_a_view():
+    obs, x = srk.Observation(np.random.default_rng(0).random((9, 64)), "eye"), np.eye(9)
+    gradients, together = views.OrientedGradients(), views.Concatenate()
+    umap1, top = views.UMAP(save_dir=None), gmm.GMM(2, save_dir=None)
+    gradients.connect(obs)
+    together.connect(gradients, srk.Observation(x, "ear"))
+    umap1.connect(together)
+    top.connect(umap1)
+    graph = srk.Graph(top)
+    assert [module.sends_back for module in (gradients, together, umap1, top)] == [False] * 3 + [
+        True
+    ]
+    assert graph.to_mermaid().count("-.->") == 1
+    dashed = [patch for patch in graph.plot().patches if patch.get_linestyle() == "--"]
+    assert len(dashed) == 1

@@ -86,6 +86,10 @@ class BoW(Features):
         """The vocabulary, V strings in the order of the columns."""
         return [] if self.parameters is None else vocabulary.from_array(self.parameters["words"])
 
+    @property
+    def feature_names(self) -> list[str] | None:
+        return self.words or None
+
     def learn_features(self, samples: Sequence[str]) -> dict[str, Array]:
         words = vocabulary.extended(self.words, self._tokens(samples))
         if not words:

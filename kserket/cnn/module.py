@@ -78,6 +78,7 @@ class CNNFeatureExtractor(Module):
 
     links_samples = False
     evidence_uses_prior = False
+    predicts_inputs = False
 
     def __init__(
         self,

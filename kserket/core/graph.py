@@ -312,7 +312,8 @@ class Graph(CallbackTarget):
             max_passes: Most passes over the graph.
             tolerance: Messages have settled when none changes by more than this.
             as_frame: Whether each array comes as a pandas DataFrame, with the index of that in x,
-                and columns "gmm/0", "gmm/1", ...; those of an observation keep their names.
+                and columns "gmm/0", "gmm/1", ...; those of an observation keep their names, and
+                counts have those of their words.
 
         Returns:
             The top module's probabilities (N, K), or what `outputs` names; a dict by name if
@@ -439,6 +440,7 @@ class Graph(CallbackTarget):
         top: str | None = None,
         outputs: str | list[str] | tuple[str, ...] | None = None,
         seed: Seed = None,
+        as_frame: bool = False,
     ) -> Array | Any:
         """Draws new data, from the top module's classes down to the observations.
 
@@ -449,18 +451,22 @@ class Graph(CallbackTarget):
             top: Name of the module to start from; None is the graph's top.
             outputs: Name of an observation, or a list; None is all.
             seed: Integer or `numpy.random.Generator`.
+            as_frame: Whether each array comes as a pandas DataFrame, with the names of the columns
+                that the observation holds.
 
         Returns:
             Array (num_samples, ...): probabilities or means of the data; a dict by name if
             there are several.
 
         Raises:
+            ImportError: If `as_frame` needs pandas, and it is not installed.
             RuntimeError: If a module has learned nothing yet.
             TypeError: If a module cannot generate.
             ValueError: If `component` is not a class of that module, or `top` is an observation.
         """
         check_unchanged(self.tops, self.names)
         check_nonnegative_int(num_samples=num_samples)
+        check_flag(as_frame=as_frame)
         names = list(self.observations) if outputs is None else check_names("outputs", outputs)
         start = self.tops[0] if top is None else self[top]
         samples = generate(self, start, num_samples, component, make_rng(seed))
@@ -469,6 +475,10 @@ class Graph(CallbackTarget):
                 f"Nothing below {self.names[start]} draws {' and '.join(names)}. Name another "
                 "observation in `outputs`, or in `top` a module above what draws it."
             )
+        if as_frame:
+            framed = framing(self, {})
+            drawn = [self[name] for name in names if self[name] in samples]
+            samples |= {module: framed(module, samples[module]) for module in drawn}
         if len(names) == 1:
             return samples[self[names[0]]]
         return {name: samples[self[name]] for name in names if self[name] in samples}

@@ -64,6 +64,7 @@ class Module(Configurable, Hooks):
         reads_sequences: Whether it has `lengths` of the sequences in its samples, and `segments`.
             `Graph.predict` sets them for a call.
         reads_gaps: Whether it can read data (N, D) of which single cells are NaN, not observed.
+        predicts_inputs: Whether it sends anything back to what it reads. A view of data does not.
         draws_inputs: Whether it can draw what it reads. `Graph.generate` passes over a module that
             cannot, where another one draws the same observations.
         waits_for_inputs: Whether an input that has sent nothing yet is an error. Else, and for

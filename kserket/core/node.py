@@ -23,6 +23,7 @@ class Node:
     """
 
     name = Fixed()
+    predicts_inputs = True  # whether it ever has something to send back
     _count = 0
     _mailbox_type = Mailbox
     _row_names: Any = None  # of a DataFrame of data, or a Series of labels, until it is pickled
@@ -70,7 +71,7 @@ class Node:
     @property
     def sends_back(self) -> bool:
         """Whether backward messages are sent to the inputs."""
-        return self._sends_back
+        return self._sends_back and self.predicts_inputs
 
     def get_name(self) -> str:
         """The full name, "module001_gmm"."""

@@ -89,6 +89,11 @@ class Observation(Module):
         return self.mailbox.forward
 
     @property
+    def feature_names(self) -> list[str] | None:
+        """Names of the features (D,): columns of a DataFrame, words that are counted; or None."""
+        return self.columns
+
+    @property
     def sizes(self) -> Sizes | None:
         """How large the samples are, `core.units.Sizes`; None where nothing is known of it."""
         if self._sizes is None and isinstance(self.data, np.ndarray):

@@ -165,10 +165,22 @@ def framing(graph, x):
     indexes = {number: index_of(parts) for number, parts in together.items()}
 
     def framed(module, answer):
-        columns = module.columns if isinstance(module, Observation) else None
-        return as_frame(answer, graph.names[module], indexes.get(sets[module]), columns)
+        return as_frame(
+            answer, graph.names[module], indexes.get(sets[module]), feature_names(module, answer)
+        )
 
     return framed
+
+
+def feature_names(module, answer):
+    """Names of the columns of an answer (N, D) of an observation that knows them, or None.
+
+    Args:
+        module: What gave the answer.
+        answer: Array (N, ...).
+    """
+    names = module.feature_names if isinstance(module, Observation) else None
+    return names if np.shape(answer)[1:] == (len(names or ()),) else None
 
 
 def generate(graph, start, num_samples, component, rng):

@@ -13,7 +13,7 @@ import numpy as np
 from kserket import storage
 
 TIMES = 10.0  # how much larger or smaller samples of other units are
-FEWEST = 20  # samples that are known; of fewer, nothing is told
+FEWEST = 20  # samples that are known, or nothing is said
 _FEWEST_VALUES = 10  # of a sample, of which not all are small by chance
 _MOST_VALUES = 4_000_000  # that are looked at
 

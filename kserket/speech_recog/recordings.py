@@ -60,6 +60,10 @@ class Recordings(Features):
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "nbest": self.nbest, "threshold": self.threshold}
 
+    @property
+    def feature_names(self) -> list[str] | None:
+        return self.words or None
+
     def learn_features(self, samples: Sequence[Any]) -> dict[str, Array]:
         if self.parameters is not None:
             return self.parameters

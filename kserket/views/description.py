@@ -18,6 +18,7 @@ class Description(Module):
 
     links_samples = False
     evidence_uses_prior = False
+    predicts_inputs = False
     draws_inputs = False
 
     def __init__(self, name: str) -> None:

@@ -101,6 +101,7 @@ class UMAP(LearningModule):
 
     links_samples = False
     evidence_uses_prior = False
+    predicts_inputs = False
     draws_inputs = False
     num_features, num_neighbors, standardize = Fixed(), Fixed(), Fixed()
     model: Any  # an `Embedding`, or None
