@@ -109,7 +109,10 @@ def _filled(graph, observation, x, answer):
 
 
 def check_observed(graph, data):
-    """Raises ValueError if a module cannot use the new data of an observation that it reads."""
+    """Raises ValueError if a module cannot use the new data of an observation that it reads.
+
+    Warns of data in other units than those that the graph holds.
+    """
     for module in graph.modules:
         shapes = module.input_shapes or [None] * len(module.inputs)
         for source, learned in zip(module.inputs, shapes, strict=True):
@@ -123,6 +126,14 @@ def check_observed(graph, data):
                     "first: graph.fit() or update()."
                 )
             module.check_observed(data[source], name)
+    for observation, part in data.items():
+        text = difference(observation.sizes, part)
+        if text is not None:
+            warnings.warn(
+                f"{graph.names[observation]} seems to come in other units: {text}. Scale new data "
+                "as those that were learned from, such as both by 1 / 255.",
+                stacklevel=user_level(),
+            )
 
 
 def _is_long(graph, data):
@@ -257,13 +268,6 @@ def read_data(graph, x):
                 f"{shape_cure(np.shape(part), expected)}"
             )
         data[observations[name]] = part
-        text = difference(observations[name].sizes, part)
-        if text is not None:
-            warnings.warn(
-                f"{name} seems to come in other units: {text}. Scale new data as those that were "
-                "learned from, such as both by 1 / 255.",
-                stacklevel=user_level(),
-            )
     sizes = count_rows(graph.names, data)
     for observation in observations.values():
         if observation not in data:
