@@ -94,7 +94,8 @@ def test_learned_rows_are_those_that_were_observed():
     x[30:] = np.nan
     other = connected(x)
     other.update()
-    assert_array_equal(other.get_forward_msg()[:30], module.get_forward_msg())
+    # to rounding: products of 60 rows and of 30 are not the same on every processor
+    assert_allclose(other.get_forward_msg()[:30], module.get_forward_msg(), rtol=1e-5)
 
 
 def test_weights_of_the_first_update_and_of_later_ones():
