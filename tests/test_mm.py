@@ -248,7 +248,7 @@ def test_a_graph_without_a_chain_reads_no_lengths(rng):
     graph = srk.recipes.table(rng.normal(size=(30, 2)), K=2, seed=0)
     graph.fit(rounds=1, verbose=0)
     for ask in (graph.predict, graph.evaluate, graph.segments):
-        with pytest.raises(ValueError, match="No module of this graph reads sequences"):
+        with pytest.raises(ValueError, match="need a module that reads sequences"):
             ask(np.zeros((4, 2)), lengths=[2, 2])
 
 

@@ -18,8 +18,8 @@ def readers_of_sequences(graph):
     readers = [module for module in graph.modules if module.reads_sequences]
     if not readers:
         raise ValueError(
-            "No module of this graph reads sequences, as a MarkovModel does. It holds: "
-            f"{list(graph.names.values())}"
+            "`lengths`, and segments, need a module that reads sequences, such as a MarkovModel. "
+            f"The graph holds: {list(graph.names.values())}"
         )
     return readers
 
