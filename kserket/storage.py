@@ -71,6 +71,18 @@ def collect(batches):
         return np.array(held) if held.nbytes <= MEMORY_LIMIT else held
 
 
+def sample(array, most):
+    """Some rows, in memory and in their order: all, or the same at each call.
+
+    Args:
+        array: Array (N, ...).
+        most: How many rows at most.
+    """
+    if len(array) <= most:
+        return read(array, slice(None))
+    return gather(array, np.sort(np.random.default_rng(0).permutation(len(array))[:most]))
+
+
 def chunks(*arrays, chunk_rows=None, row_bytes=1):
     """Slices of rows, one after the other, that together are all rows.
 

@@ -41,6 +41,7 @@ from kserket.core.prediction import (
     generate,
     predict,
     read_data,
+    warn_of_units,
     warn_unless_settled,
 )
 from kserket.core.rounds import Plan, run_rounds
@@ -411,6 +412,7 @@ class Graph(CallbackTarget):
         with hosts.alone():
             data = read_data(self, x)
             check_observed(self, data)
+            warn_of_units(self, data)
             with lengths_set(self, lengths, data):
                 beliefs = pass_messages(self, data, max_passes, tolerance)
                 warn_unless_settled(beliefs.change, max_passes, tolerance)
@@ -420,6 +422,7 @@ class Graph(CallbackTarget):
         """`evaluate` of what this host has."""
         y_true = None if y_true is None else as_labels(y_true, "`y_true`")
         check_observed(self, data)
+        warn_of_units(self, data)
         beliefs = pass_messages(self, data, max_passes, tolerance)
         warn_unless_settled(beliefs.change, max_passes, tolerance)
         figures: dict[str, float] = {}

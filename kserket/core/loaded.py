@@ -183,6 +183,11 @@ def _is_lengths(value):
     return is_whole(value, least=1) or np.asarray(value).dtype.kind in "iuf"
 
 
+def _is_sizes(value):
+    is_list = _is_list(value, _is_real) and len(value) == 4
+    return is_list and is_whole(value[0]) and np.isfinite(value[1:3]).all() and _is_flag(value[3])
+
+
 def _or_none(fits):
     return lambda value: value is None or _holds(fits, value)
 
@@ -226,6 +231,7 @@ _OF_FAMILIES = {
     "lengths": _or_none(_is_lengths),
     "held": _or_none(_is_message),
     "columns": _or_none(lambda value: _is_list(value, lambda name: isinstance(name, str))),
+    "sizes": _or_none(_is_sizes),
     "num_last": is_whole,
 }
 

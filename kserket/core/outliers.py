@@ -37,9 +37,7 @@ def find(x, names=None):
     Returns:
         `Limits`, and what was found in words, None where nothing was.
     """
-    most = max(1000, MAX_VALUES // max(1, x.shape[1]))
-    rows = np.random.default_rng(0).permutation(len(x))[:most]
-    values = storage.gather(x, np.sort(rows))
+    values = storage.sample(x, max(1000, MAX_VALUES // max(1, x.shape[1])))
     limits = Limits(*np.array([_limits(column) for column in values.T]).reshape(-1, 2).T)
     exceeded = limits.exceeded(values)
     columns = np.flatnonzero(exceeded.any(axis=0))

@@ -51,6 +51,7 @@ def predict(graph, x, wanted, lengths, batch_size, max_passes, tolerance):
             answers, change = _conclude(graph, part, wanted, int(max_passes), float(tolerance))
         parts.append(answers)
         largest = max(largest, change)
+    warn_of_units(graph, data)
     warn_unless_settled(largest, max_passes, tolerance)
     if len(parts) == 1:
         return parts[0]
@@ -109,10 +110,7 @@ def _filled(graph, observation, x, answer):
 
 
 def check_observed(graph, data):
-    """Raises ValueError if a module cannot use the new data of an observation that it reads.
-
-    Warns of data in other units than those that the graph holds.
-    """
+    """Raises ValueError if a module cannot use the new data of an observation that it reads."""
     for module in graph.modules:
         shapes = module.input_shapes or [None] * len(module.inputs)
         for source, learned in zip(module.inputs, shapes, strict=True):
@@ -126,6 +124,10 @@ def check_observed(graph, data):
                     "first: graph.fit() or update()."
                 )
             module.check_observed(data[source], name)
+
+
+def warn_of_units(graph, data):
+    """Warns of new data in other units than those that the graph holds."""
     for observation, part in data.items():
         text = difference(observation.sizes, part)
         if text is not None:
@@ -253,11 +255,13 @@ def read_data(graph, x):
             f"Data must be named {list(observations)}, one of them at least and not None. "
             f"Received: {list(x)}{'' if unknown else ', all of them None'}"
         )
-    sets, together = row_sets(graph.modules), {}
-    for name, part in given.items():
-        together.setdefault(sets[observations[name]], []).append((name, row_names_of(part)))
-    for named in together.values():
-        check_row_order(*named)
+    row_names = {name: row_names_of(part) for name, part in given.items()}
+    if sum(names is not None for names in row_names.values()) > 1:
+        sets, together = row_sets(graph.modules), {}
+        for name, names in row_names.items():
+            together.setdefault(sets[observations[name]], []).append((name, names))
+        for named in together.values():
+            check_row_order(*named)
     data = {}
     for name, part in given.items():
         part = observations[name].read_samples(part, name)

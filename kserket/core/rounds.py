@@ -22,7 +22,7 @@ from kserket.core.options import (
     shown,
 )
 from kserket.core.parameters import rolled_back_on_error
-from kserket.core.prediction import check_labels_in_order, check_observed, read_data
+from kserket.core.prediction import check_labels_in_order, check_observed, read_data, warn_of_units
 from kserket.core.progress import Progress, stopping_on_interrupt
 from kserket.core.restarts import choose_start
 from kserket.core.saving import Backup
@@ -166,6 +166,7 @@ def _validation(graph, data):
     try:
         held_out = read_data(graph, x)
         check_observed(graph, held_out)
+        warn_of_units(graph, held_out)
     except (TypeError, ValueError) as error:
         raise type(error)(
             f"`validation_data` must be data as predict() takes them. {error}"

@@ -23,9 +23,18 @@ class Sizes(NamedTuple):
 
     number: int
     least: float
-    median: float
     most: float
     are_counts: bool  # all are whole numbers and not negative: a document may be of any length
+
+    def differ(self, median, num_values):
+        """Whether most samples of `num_values` values are far larger, or far smaller, than these.
+
+        Args:
+            median: Size of half of the samples at most.
+            num_values: Number of values of a sample.
+        """
+        is_small = median < self.least / TIMES and num_values >= _FEWEST_VALUES
+        return is_small or median > self.most * TIMES
 
 
 def sizes_of(x: Any) -> Sizes | None:
@@ -37,17 +46,23 @@ def sizes_of(x: Any) -> Sizes | None:
     Returns:
         `Sizes`, or None where all values are zero or missing.
     """
-    most_rows = max(100, _MOST_VALUES // max(1, int(np.prod(x.shape[1:]))))
-    if len(x) > most_rows:
-        x = storage.gather(x, np.sort(np.random.default_rng(0).permutation(len(x))[:most_rows]))
-    values = np.asarray(x).reshape(len(x), -1)
-    sizes = np.maximum(np.fmax.reduce(values, axis=1), -1.0 * np.fmin.reduce(values, axis=1))
-    sizes = sizes[sizes > 0]
+    values, sizes = _sizes(x)
     if not len(sizes):
         return None
-    are_counts = bool(np.all(np.isnan(values) | ((values >= 0) & (values % 1 == 0))))
-    least, most = sizes.min(), sizes.max()
-    return Sizes(len(sizes), float(least), float(np.median(sizes)), float(most), are_counts)
+    return Sizes(len(sizes), float(sizes.min()), float(sizes.max()), _are_counts(values))
+
+
+def _sizes(x):
+    """Some samples (n, D), and how large those are that are not all zero."""
+    num_values = max(1, int(np.prod(x.shape[1:])))
+    values = storage.sample(x, max(100, _MOST_VALUES // num_values)).reshape(-1, num_values)
+    sizes = np.maximum(np.fmax.reduce(values, axis=1), -1.0 * np.fmin.reduce(values, axis=1))
+    return values, sizes[sizes > 0]
+
+
+def _are_counts(values):
+    """Whether all values are whole numbers and not negative, but for gaps."""
+    return bool(np.all(np.isnan(values) | ((values >= 0) & (values % 1 == 0))))
 
 
 def difference(known: Sizes | None, x: Any) -> str | None:
@@ -59,13 +74,13 @@ def difference(known: Sizes | None, x: Any) -> str | None:
     """
     if known is None or known.number < FEWEST:
         return None
-    new = sizes_of(x)
-    if new is None or (known.are_counts and new.are_counts):
+    values, sizes = _sizes(x)
+    median = float(np.median(sizes)) if len(sizes) else known.most
+    if not known.differ(median, values.shape[1]):
         return None
-    is_small = new.median < known.least / TIMES and np.prod(x.shape[1:]) >= _FEWEST_VALUES
-    if not is_small and new.median <= known.most * TIMES:
+    if known.are_counts and _are_counts(values):
         return None
     return (
-        f"the largest value of a sample is about {new.median:.3g}, and was {known.least:.3g} to "
+        f"the largest value of a sample is about {median:.3g}, and was {known.least:.3g} to "
         f"{known.most:.3g} in those that the graph holds"
     )

@@ -49,3 +49,13 @@ def test_a_graph_warns_with_and_without_its_data(tmp_path):
                 ask(255 * X[:3])
     obs.set_data(255 * X)
     graph.predict(255 * X[:3])
+
+
+@pytest.mark.parametrize("sizes", [5, (50,), (50, 0.1, "b", True), (50, 0.1, np.nan, True)])
+def test_a_file_with_other_sizes_is_refused(sizes, tmp_path):
+    model, obs = gmm.GMM(2, save_dir=None), srk.Observation(X, "light")
+    model.connect(obs)
+    obs.get_state = lambda: {**type(obs).get_state(obs), "sizes": sizes}
+    srk.Graph(model, seed=0).save(tmp_path / "graph.kserket")
+    with pytest.raises(ValueError, match="cannot have sizes="):
+        srk.load_graph(tmp_path / "graph.kserket")
