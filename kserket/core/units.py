@@ -75,7 +75,7 @@ def difference(known: Sizes | None, x: Any) -> str | None:
     if known is None or known.number < FEWEST:
         return None
     values, sizes = _sizes(x)
-    median = float(np.median(sizes)) if len(sizes) else known.most
+    median = float(np.sort(sizes)[len(sizes) // 2]) if len(sizes) else known.most
     if not known.differ(median, values.shape[1]):
         return None
     if known.are_counts and _are_counts(values):
