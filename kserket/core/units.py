@@ -15,7 +15,8 @@ from kserket import storage
 TIMES = 10.0  # how much larger or smaller samples of other units are
 FEWEST = 20  # samples that are known, or nothing is said
 _FEWEST_VALUES = 10  # of a sample, of which not all are small by chance
-_MOST_VALUES = 4_000_000  # that are looked at
+_MOST_VALUES = 4_000_000  # that are looked at, of those known
+_MOST_NEW = 200  # samples that show what most of new ones are like
 
 
 class Sizes(NamedTuple):
@@ -46,16 +47,16 @@ def sizes_of(x: Any) -> Sizes | None:
     Returns:
         `Sizes`, or None where all values are zero or missing.
     """
-    values, sizes = _sizes(x)
+    values, sizes = _sizes(x, max(100, _MOST_VALUES // max(1, int(np.prod(x.shape[1:])))))
     if not len(sizes):
         return None
     return Sizes(len(sizes), float(sizes.min()), float(sizes.max()), _are_counts(values))
 
 
-def _sizes(x):
-    """Some samples (n, D), and how large those are that are not all zero."""
-    num_values = max(1, int(np.prod(x.shape[1:])))
-    values = storage.sample(x, max(100, _MOST_VALUES // num_values)).reshape(-1, num_values)
+def _sizes(x, most):
+    """At most so many samples (n, D), and how large those are that are not all zero."""
+    values = storage.sample(x, most)
+    values = values.reshape(len(values), -1)
     sizes = np.maximum(np.fmax.reduce(values, axis=1), -1.0 * np.fmin.reduce(values, axis=1))
     return values, sizes[sizes > 0]
 
@@ -74,7 +75,7 @@ def difference(known: Sizes | None, x: Any) -> str | None:
     """
     if known is None or known.number < FEWEST:
         return None
-    values, sizes = _sizes(x)
+    values, sizes = _sizes(x, _MOST_NEW)
     median = float(np.sort(sizes)[len(sizes) // 2]) if len(sizes) else known.most
     if not known.differ(median, values.shape[1]):
         return None
