@@ -20,13 +20,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from kserket import bow, gmm, mlda, mm, storage, vae, views
-from kserket.core import outliers
 from kserket.core.autoencoder.networks import latent_dim_of
 from kserket.core.checking import has_gaps
 from kserket.core.graph import Graph
 from kserket.core.keywords import suggests
 from kserket.core.observation import Observation
 from kserket.core.user_line import user_level
+from kserket.inference import outliers
 from kserket.inference.sequences import check_lengths
 from kserket.preprocessing import image_shape_of
 from kserket.row_names import check_row_order, row_names_of
@@ -123,8 +123,8 @@ def table(x: Data, K: int | None = None, seed: int | None = None) -> Graph:
 
     Args:
         x: Array or DataFrame (N, D) of numbers. Cells that are NaN were not observed. Nor are
-            those that lie far out, ten times as far from their column's median as 99 % of it; a
-            warning names them.
+            those that lie far out, ten times as far from their column's median as 99 % of it, and
+            numbers far from all others that many samples share, such as -999; a warning names them.
         K: Number of classes; None finds it.
         seed: Integer that determines all randomness.
 
@@ -147,8 +147,7 @@ def table(x: Data, K: int | None = None, seed: int | None = None) -> Graph:
     print(graph.predict(x[:3]).round(2))
     ```
     """
-    observation = Observation(x, "table", allow_missing=True)
-    _leave_out_outliers(observation)
+    observation = _measurements(x, "table")
     top = gmm.GMM(K, name="gmm", power_transform=True, save_dir=None)
     top.connect(observation)
     return Graph(top, seed=seed)
@@ -324,22 +323,20 @@ def _joined(x, K, lengths=None):
     return top
 
 
-def _leave_out_outliers(observation):
-    """Takes cells of a table that lie far out as not observed, and warns of it."""
+def _measurements(x, name):
+    """An `Observation` of a table whose valid range leaves out what lies far out; warns of it."""
+    observation = Observation(x, name, allow_missing=True)
     if observation.data.ndim != 2:
-        return
+        return observation
     limits, text = outliers.find(observation.data, observation.columns)
-    if text is not None:
-        warnings.warn(
-            f"recipes.table takes cells as not observed where {text}. Where they are no errors, "
-            "make the graph by hand: gmm.GMM(K, power_transform=True).",
-            stacklevel=user_level(),
-        )
-
-        def left_out(part):
-            return np.where(limits.exceeded(part), np.nan, part)
-
-        observation.set_data(storage.apply(left_out, observation.data))
+    if text is None:
+        return observation
+    warnings.warn(
+        f"recipes.table takes cells as not observed where {text}. So it does in new data. Where "
+        "they are values like others, make the graph by hand: gmm.GMM(K, power_transform=True).",
+        stacklevel=user_level(),
+    )
+    return Observation(x, name, allow_missing=True, valid_range=limits)
 
 
 def _enough_seen(observations):

@@ -198,6 +198,8 @@ class _Tracer:
             rows = _unreadable_rows(part, module.may_have_gaps)
             number = self.row_sets[module]
             unreadable[number] = rows | unreadable[number] if number in unreadable else rows
+            if module.valid_range is not None:
+                data[module] = module.valid_range.apply_tensor(part)
         data = {m: _fill(part, unreadable[self.row_sets[m]]) for m, part in data.items()}
         for module in self.learners:
             if module.num_rows:  # what cannot be read in a row cannot in what it is part of

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from kserket.core.attributes import Fixed
 from kserket.core.checking import check_data, has_gaps
@@ -16,6 +17,7 @@ from kserket.core.module import Module
 from kserket.core.options import check_flag
 from kserket.core.registry import register_module
 from kserket.core.units import Sizes, sizes_of
+from kserket.core.valid_range import ValidRange
 from kserket.row_names import row_names_of
 from kserket.typing import Array, Data
 
@@ -33,6 +35,9 @@ class Observation(Module):
         allow_missing: Whether rows that are NaN throughout, or masked in a masked array, are taken
             as samples that were not observed here. Single cells (N, D) may be NaN, too, if modules
             that read them can do without (`reads_gaps`): mixtures. Otherwise NaN is an error.
+        valid_range: Pair (low, high), numbers or arrays with one for each feature: values outside,
+            here and in new data, are taken as not observed, such as the -999 of a sensor that was
+            off. Needs `allow_missing=True`; an end without a limit is infinite.
 
     Attributes:
         columns: Names of the columns where the data are a DataFrame, else None. DataFrames that
@@ -44,14 +49,23 @@ class Observation(Module):
     Raises:
         FileNotFoundError: If there is no such file.
         TypeError: If the data are not numbers.
-        ValueError: If they are empty, ragged, without an end, or not finite.
+        ValueError: If they are empty, ragged, without an end, or not finite, or if `valid_range`
+            does not fit them.
     """
 
     _mailbox_type = DataBox
     _sizes: Sizes | None = None
     allow_missing = Fixed()
+    valid_range = Fixed()
 
-    def __init__(self, data: Data, name: str = "obs", *, allow_missing: bool = False) -> None:
+    def __init__(
+        self,
+        data: Data,
+        name: str = "obs",
+        *,
+        allow_missing: bool = False,
+        valid_range: tuple[ArrayLike, ArrayLike] | None = None,
+    ) -> None:
         check_flag(allow_missing=allow_missing)
         if data is None:
             raise TypeError(
@@ -62,16 +76,24 @@ class Observation(Module):
             )
         columns, row_names = names_of(data), row_names_of(data)
         data = check_data(data, name, bool(allow_missing), allow_gaps=bool(allow_missing))
+        if valid_range is not None and not allow_missing:
+            raise ValueError("`valid_range` needs allow_missing=True: what lies outside is NaN.")
+        if valid_range is not None:
+            valid_range = ValidRange.checked(valid_range, data.shape[1:])
         super().__init__(name, learnable=False)
         self.columns = columns
         self.allow_missing = bool(allow_missing)
+        self.valid_range = valid_range
         self.set_forward_msg(data)
         self._row_names = row_names
         self._arguments = (), self._given()  # without the data
 
     def get_config(self) -> dict[str, Any]:
         """Everything but the data, which the constructor takes as `data`."""
-        return {"name": self.name, "allow_missing": self.allow_missing}
+        config = {"name": self.name, "allow_missing": self.allow_missing}
+        if self.valid_range is not None:
+            config["valid_range"] = tuple(self.valid_range)
+        return config
 
     def get_state(self) -> dict[str, Any]:
         sizes = None if self.sizes is None else list(self.sizes)
@@ -169,7 +191,7 @@ class Observation(Module):
             Array (N, ...).
         """
         data = in_order(data, self.columns, name)
-        return check_data(data, name, True, allow_gaps=self.may_have_gaps)
+        return self._valid(check_data(data, name, True, allow_gaps=self.may_have_gaps))
 
     def check_reader(self, reader: Module) -> None:
         """Checks that a module can read the data; called when it is connected.
@@ -193,6 +215,12 @@ class Observation(Module):
         """Whether single cells may be NaN: it is allowed, and all readers can do without."""
         return self.allow_missing and all(reader.reads_gaps for reader in self._readers)
 
+    def _valid(self, data):
+        """Data (N, ...) with NaN outside of the valid range."""
+        if self.valid_range is None or np.shape(data)[1:] != np.shape(self.data)[1:]:
+            return data  # of another shape, which is refused where it is read
+        return self.valid_range.apply(data)
+
     def _check_readers_take(self, data):
         """Raises ValueError if samples are of another shape than a reader was built for."""
         before, now = self.data.shape[1:], data.shape[1:]
@@ -207,6 +235,7 @@ class Observation(Module):
     def set_forward_msg(self, message: Data) -> None:
         """As `set_data`, without checks of the readers; what is known of the samples stays."""
         super().set_forward_msg(in_order(message, self.columns, self.name))
+        self.mailbox.forward = self._valid(self.mailbox.forward)
         self._row_names = row_names_of(message)
         self._sizes = None
 

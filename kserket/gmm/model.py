@@ -8,13 +8,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from kserket.arrays import as_numbers
-from kserket.core import outliers
 from kserket.core.keywords import suggests
 from kserket.core.options import check_choice, check_flag, check_positive, check_positive_int, shown
 from kserket.core.user_line import user_level
 from kserket.gmm.data import read
 from kserket.gmm.scoring import MixtureScoring
-from kserket.inference import gaussian_mixture
+from kserket.inference import gaussian_mixture, outliers
 from kserket.inference.gaussian_mixture import learning, scoring
 from kserket.inference.gaussian_mixture.data import check_counts, prepared
 from kserket.typing import Callbacks, Verbose
@@ -258,8 +257,9 @@ class GaussianMixture(MixtureScoring):
             if text is not None:
                 warnings.warn(
                     f"{self.name}: {text}. A mixture may spend a component on them. If they are "
-                    "errors, set them to NaN, with allow_missing=True: such cells are integrated "
-                    "out.",
+                    "errors, or stand for what was not observed, set them to NaN, with "
+                    "allow_missing=True: such cells are integrated out. In a graph, "
+                    "Observation(valid_range=(low, high)) does so.",
                     stacklevel=user_level(),
                 )
         if finds_number:

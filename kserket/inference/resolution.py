@@ -67,7 +67,7 @@ def find(x, counted=None):
             often = _stand_out(counts)
             if (width := _width_of_others(grid, counts, often)) > gap:
                 wider[feature] = width, values[:, None] == grid[often]
-    told = _told_by_others(first, {feature: has for feature, (_, has) in wider.items()})
+    told = told_by_others(first, {feature: has for feature, (_, has) in wider.items()})
     for feature in wider.keys() - told:
         gaps[feature] = wider[feature][0]
     return gaps
@@ -97,7 +97,7 @@ def _stand_out(counts):
     return counts >= np.maximum(PEAK * counts.sum(), TIMES_BESIDE * beside)
 
 
-def _told_by_others(x, frequent):
+def told_by_others(x, frequent):
     """The features of which another one tells the samples apart that have a frequent value.
 
     Args:

@@ -266,7 +266,10 @@ def other_calls():
     """Observation, small modules, functions."""
     data = kserket.datasets
     yield Call(
-        "doors", "Observation", ("name", "allow_missing"), made_of(kserket.Observation, REAL)
+        "doors",
+        "Observation",
+        ("name", "allow_missing", "valid_range"),
+        passing(kserket.Observation, data=REAL, allow_missing=True),
     )
     yield Call("doors", "Buffer", ("size", "name"), passing(utils.Buffer))
     yield Call("doors", "GroupSum", ("group_idx",), passing(utils.GroupSum, group_idx=LABELS))
