@@ -40,6 +40,7 @@ _COMPARED_SWEEPS = 100  # of going on, and of the best new start, where both are
 MAX_START_DOCUMENTS = 20_000
 _DECIDES = 0.1  # information of a class prior from which on classes start from it alone
 _SURE = 0.9  # probability from which on a report is sure of a class
+_NOTHING = 1e-6  # power of a modality up to which it counts for nothing
 _TIE = 1.0  # nats per topic that other classes must gain over those of a sure report
 
 
@@ -260,8 +261,8 @@ def reconsidered(data, prior, state, *, log_prior=None, n_init=15, tolerance=1e-
 def _best_start(data, prior, num_topics, n_init, rng, options):
     """The `State` that short runs from all starts lead to: in each heat the better third stays.
 
-    With several modalities as many starts see each one alone as see all of them. Several hosts
-    start from a sample of all their documents.
+    With several modalities as many starts see each one alone as see all of them, but for those that
+    count for nothing. Several hosts start from a sample of all their documents.
     """
     if num_hosts() > 1:
         data, log_prior = sample_of_hosts(data, options["log_prior"], rng)
@@ -276,7 +277,8 @@ def _best_start(data, prior, num_topics, n_init, rng, options):
             starts.append(count(data, class_prior))
         if says > _DECIDES:
             return starts[0]
-    views = [data, *([modality] for modality in data)] if len(data) > 1 else [data]
+    single = [[modality] for modality in data if modality.weight > _NOTHING]
+    views = [data, *single] if len(single) > 1 else [data]
     for view in views:
         features = start_features(view)
         for _ in range(n_init):

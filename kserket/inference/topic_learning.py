@@ -10,12 +10,15 @@ import numpy as np
 from kserket import hosts
 from kserket.inference import (
     document_classes,
+    silent_words,
     topic_gibbs,
     topic_merging,
     topic_model,
     word_counts,
 )
 from kserket.inference.topic_weighing import Weighing, per_modality
+
+SILENT = 1e9  # words of a modality that are worth one, where all of them are worth nothing
 
 
 class Documents(NamedTuple):
@@ -86,7 +89,8 @@ class Found(NamedTuple):
 
     Attributes:
         state: `document_classes.State`: how often words stand in topics, and documents have them.
-        effects: How many words of each modality are worth one, (M,).
+        effects: How many words of each modality are worth one, (M,); `SILENT` times as many where
+            they tell no classes apart.
         lengths: Mean number of words of a document in each modality, (M,); 0 before it had any.
     """
 
@@ -115,7 +119,9 @@ def learn(data, options, found=None, rng=None, num_sweeps=100, callback=None):
         hosts.check_one_host(
             "The Gibbs sampler", "it draws one word after another. Take inference='variational'."
         )
-    effects, lengths = _weigh(data.values, options, found, rng)
+    effects, lengths = _weigh(data, options, found, rng)
+    if found is not None:
+        found = _at_effects(found, effects)
     start = None
     if options.num_topics is None:
         options, start = _with_number(data, options, effects, rng)
@@ -231,11 +237,11 @@ def _with_number(data, options, effects, rng):
 
     A class prior has classes already, and a report alone says nothing of others than its own.
     """
-    start = None
+    start, telling = None, np.flatnonzero(~are_silent(effects))
     if data.log_prior is not None:
         number = data.log_prior.shape[1]
-    elif list(data.reports) == [True]:
-        number = data.values[0].shape[1]
+    elif len(telling) == 1 and data.reports[telling[0]]:
+        number = data.values[telling[0]].shape[1]
     else:
         weighing = options.weighing
         modalities = weighing.modalities(data.scaled, effects)
@@ -269,15 +275,40 @@ def _first_topics(data, options, rng, start):
     ).responsibilities
 
 
-def _weigh(values, options, found, rng):
-    """Design effects and mean lengths (M,), estimated when a modality first has words."""
-    now, new = _mean_lengths(values), is_new(values, found)
+def are_silent(effects):
+    """Which modalities (M,) count for nothing, by their effects (M,)."""
+    return effects >= SILENT
+
+
+def _weigh(data, options, found, rng):
+    """Design effects and mean lengths (M,), estimated when a modality first has words.
+
+    One that was silent then may have a say once the others know more.
+    """
+    now, new = _mean_lengths(data.values), is_new(data.values, found)
     if found is None:
-        return _design_effects(values, options, rng), now
-    if not new.any():
-        return found.effects, found.lengths
-    effects = np.where(found.lengths > 0, found.effects, _design_effects(values, options, rng))
-    return effects, np.where(new, now, found.lengths)
+        effects, lengths, doubtful = _design_effects(data.values, options, rng), now, new
+    elif new.any():
+        effects = _design_effects(data.values, options, rng)
+        effects = np.where(found.lengths > 0, found.effects, effects)
+        lengths = np.where(new, now, found.lengths)
+        doubtful = new | are_silent(found.effects)
+    else:
+        effects, lengths, doubtful = found.effects, found.lengths, are_silent(found.effects)
+    if options.weighing.is_mixed or options.design_effects is not None or not doubtful.any():
+        return effects, lengths
+    effects = np.where(are_silent(effects), effects / SILENT, effects)
+    modalities = options.weighing.modalities(data.scaled, effects)
+    prior = options.weighing.prior(options.betas, effects)
+    parts = modalities, data.values, prior, options.num_topics, doubtful, data.log_prior
+    return np.where(silent_words.find(*parts), SILENT * effects, effects), lengths
+
+
+def _at_effects(found, effects):
+    """`Found` with words counted as design effects (M,) have them."""
+    pairs = zip(found.state.words, found.effects / effects, strict=True)
+    words = tuple(part * ratio for part, ratio in pairs)
+    return found._replace(state=found.state._replace(words=words), effects=effects)
 
 
 def _mean_lengths(values):

@@ -71,6 +71,12 @@ def totals(counts):
     return np.asarray(counts.sum(axis=1)).ravel()
 
 
+def are_whole(counts):
+    """Whether all counts of all hosts, as `read` returns them, are whole numbers."""
+    cells = counts if isinstance(counts, np.ndarray) else counts.data
+    return not hosts.any_host((cells != np.floor(cells)).any())
+
+
 def scale(counts, total):
     """Every document at one length, its proportions kept; documents without words stay so.
 

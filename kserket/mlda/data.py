@@ -9,7 +9,7 @@ from kserket.core import messages
 from kserket.core.named_inputs import class_prior, named_inputs
 from kserket.core.observation import Observation
 from kserket.core.user_line import user_level
-from kserket.inference import word_counts
+from kserket.inference import topic_learning, word_counts
 from kserket.inference.topic_learning import Documents
 
 CURE = "Count something, or sort real numbers into classes with a gmm.GMM between."
@@ -88,6 +88,26 @@ def warn_of_proportions(documents, name):
                 "kserket.Categorical.",
                 stacklevel=user_level(),
             )
+
+
+def warn_of_silence(effects, found, name):
+    """Warns of words that tell no classes apart, when they are found to.
+
+    Args:
+        effects: How many words of each modality are worth one, (M,).
+        found: `topic_learning.Found` of before, or None.
+        name: Name of the model.
+    """
+    silent = topic_learning.are_silent(effects)
+    if found is not None:
+        silent &= ~topic_learning.are_silent(found.effects)
+    for m in np.flatnonzero(silent):
+        warnings.warn(
+            f"Words of modality {m} of {name} have nothing to do with the classes that the others "
+            "tell, and show none of their own. They count for nothing until they do; "
+            "design_effects=1 believes every word.",
+            stacklevel=user_level(),
+        )
 
 
 def _modalities(given, name):

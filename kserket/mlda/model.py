@@ -50,7 +50,8 @@ class MultimodalLDA(TopicScoring):
             scaled to them, exactly. None leaves counts as they are; proportions need them.
         inference: "variational", or "gibbs" (Serket's collapsed sampler).
         design_effects: With alpha = 0, how many words of each modality count as one independent
-            word, a number or (M,); None finds out, 1 believes every word.
+            word, a number or (M,); None finds out, and leaves out of classes, with a warning, words
+            that tell none apart; 1 believes every word.
         n_init: Number of starts of the first fit, from all modalities and from each alone, chosen
             by the posterior density.
         max_topics: How many topics `num_topics=None` finds at most.
@@ -232,6 +233,7 @@ class MultimodalLDA(TopicScoring):
         num_rows = documents.values[0].shape[0]
         history = self._sweep(run, adopt, figure, epochs, callbacks, verbose, num_rows)
         self._has_new_words = False
+        data.warn_of_silence(self._effects(), found, self.name)
         return history
 
     @suggests
