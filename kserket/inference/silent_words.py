@@ -53,7 +53,7 @@ def find(data, counts, prior, num_topics, candidates, log_prior=None):
     spoken = hosts.sum_over_hosts(totals) > 0
     candidates = candidates & spoken & [not modality.is_report for modality in data]
     candidates &= [word_counts.are_whole(part) for part in counts]
-    if len(data) == 1 or not candidates.any():
+    if len(data) == 1 or num_topics == 1 or not candidates.any():
         return np.zeros(len(data), bool)
     both = [*data, *map(document_classes.Modality, counts)]
     both, log_prior = document_classes.sample_of_hosts(both, log_prior, np.random.default_rng(0))
@@ -78,6 +78,8 @@ def _find(data, counts, prior, num_topics, candidates, spoken, log_prior):
     known = [data[m] for m in trusted]
     classes = _classes(known, prior._replace(words=words), num_topics, log_prior)
     says = np.flatnonzero(np.ptp(classes, axis=1) > _FLAT)
+    if not len(says):
+        return silent
     labels = classes[says].argmax(axis=1)
     for m in np.flatnonzero(doubtful):
         silent[m] = _gain(counts[m][says], labels) < MARGIN

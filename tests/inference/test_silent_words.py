@@ -90,6 +90,10 @@ def test_where_nothing_is_known_of_classes_none_is_silent():
     said = [words(rng, 50, 20) for _ in range(2)]
     data, prior = [*map(document_classes.Modality, said)], document_classes.Prior((0.1, 0.1))
     assert not silent_words.find(data, said, prior, K, np.array([True, True])).any()
+    both, flat = np.array([True, True]), np.full((N, K), 1 / K)
+    for report, number in [(flat, K), (reported(), 1)]:
+        data[1], said[1] = document_classes.Modality(report, is_report=True), report
+        assert not silent_words.find(data, said, prior, number, both).any()
     prior = document_classes.Prior((0.1,))
     assert not silent_words.find(data[:1], said[:1], prior, K, np.array([True])).any()
 
