@@ -146,3 +146,17 @@ def test_a_mixture_warns_of_stand_ins_and_the_recipe_leaves_them_out():
     np.testing.assert_array_equal(np.isnan(graph["table"].data[:, 3]), is_one)
     graph.fit(rounds=1, verbose=0)
     assert srk.metrics.clustering_accuracy(classes, graph.predict(x).argmax(axis=1)) > 0.99
+
+
+def test_an_autoencoder_of_measurements_warns_of_both_kinds():
+    x, _ = with_glitches()
+    model = srk.VariationalAutoencoder(2, likelihood="gaussian", seed=0)
+    model.compile("adam")
+    with pytest.warns(UserWarning, match="3 of column 3.*next to equal"):
+        model.fit(x, epochs=1, verbose=0)
+    model.fit(x, epochs=1, verbose=0)  # says it once
+    x, _, _ = with_stand_ins([-999.0])
+    top = srk.vae.VAE(2, itr=1, likelihood="gaussian", save_dir=None)
+    top.connect(srk.Observation(x))
+    with pytest.warns(UserWarning, match="such as -999.*next to equal"):
+        top.update()

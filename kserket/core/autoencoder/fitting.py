@@ -16,6 +16,8 @@ from kserket.core.autoencoder.standardization import array_batches, in_single, i
 from kserket.core.host_group import group_of
 from kserket.core.options import check_nonnegative_int, check_positive_int, check_verbose
 from kserket.core.parameters import has_finite_weights, restored
+from kserket.core.user_line import user_level
+from kserket.inference import outliers
 
 PROBED = 256  # samples of which the decoder's numbers are looked at
 # What the compiled loop takes, beside the data. `validation_*` concern evaluate().
@@ -80,6 +82,8 @@ def fit(model, x, y, sample_weight, validation_data, validation_split, class_wei
     with restored(model), batches.own_errors():
         if first is not None and model.likelihood == "gaussian":
             if not model.standardization.is_adapted:
+                if is_arrays(x):
+                    warn_of_outliers(model, x["x"])
                 model.standardization.adapt(samples)
         history = _train(model, x, y, sample_weight, validation_data, options)
         losses = history.history.get("loss", [])
@@ -167,6 +171,25 @@ def dtypes(model, part):
         return {name: dtypes(model, value) for name, value in part.items()}
     is_exact = model.likelihood == "bernoulli" or is_exact_in_single(part.dtype)
     return "float32" if is_exact else "float64"
+
+
+def warn_of_outliers(model, x):
+    """Warns of values of a table beside which others of their column are next to equal.
+
+    Args:
+        model: `Autoencoder`.
+        x: Array (N, ...) that it learns location and scale from.
+    """
+    if x.ndim != 2:
+        return
+    _, text = outliers.find(x, model.columns)
+    if text is not None:
+        warnings.warn(
+            f"{model.name}: {text}. Beside them the other values of a column are next to equal, so "
+            "that it says nothing else. If they are errors, or stand for what was not observed, "
+            "leave their rows out, or impute them.",
+            stacklevel=user_level(),
+        )
 
 
 def warn_of_probabilities(model, x):

@@ -144,6 +144,7 @@ class Autoencoder(Coding):
             parts, _, sample_weight = check(self, x, None, sample_weight)
             self.build_for(parts["x"])
             if self.likelihood == "gaussian":
+                fitting.warn_of_outliers(self, parts["x"])
                 self.standardization.adapt(array_batches(parts["x"], sample_weight))
 
     @suggests
