@@ -35,9 +35,9 @@ class Observation(Module):
         allow_missing: Whether rows that are NaN throughout, or masked in a masked array, are taken
             as samples that were not observed here. Single cells (N, D) may be NaN, too, if modules
             that read them can do without (`reads_gaps`): mixtures. Otherwise NaN is an error.
-        valid_range: Pair (low, high), numbers or arrays with one for each feature: values outside,
-            here and in new data, are taken as not observed, such as the -999 of a sensor that was
-            off. Needs `allow_missing=True`; an end without a limit is infinite.
+        valid_range: Pair (low, high), numbers or arrays of the shape of a sample, such as (D,):
+            values outside, here and in new data, are taken as not observed, such as the -999 of a
+            sensor that was off. Needs `allow_missing=True`; an end without a limit is infinite.
 
     Attributes:
         columns: Names of the columns where the data are a DataFrame, else None. DataFrames that

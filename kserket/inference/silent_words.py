@@ -26,16 +26,17 @@ from kserket.floors import SMALLEST
 from kserket.inference import document_classes, topic_merging, word_counts
 
 MARGIN = 2.0  # nats
+FEWEST, FEWEST_OF_CLASS = 30, 10  # documents, in all and for each class, that evidence needs
 _TIGHTNESS = np.geomspace(0.05, 1e8, 57)  # s
 _NUM_STARTS = 5
 _FLAT = 1e-6  # class probabilities that differ less say nothing
-_MOST_CLASSES = 4  # that words are asked for where their number is not known
+_MOST_CLASSES = 4  # that are tried where their number is not known
 
 
 def find(data, counts, prior, num_topics, candidates, log_prior=None):
     """Which modalities are words that tell nothing of classes.
 
-    Where nothing else is known of classes, none is silent.
+    Where nothing else is known of classes, or documents are few, none is silent.
 
     Args:
         data: `document_classes.Modality`s, M of them.
@@ -68,34 +69,43 @@ def find(data, counts, prior, num_topics, candidates, log_prior=None):
 
 def _find(data, counts, prior, num_topics, candidates, spoken, log_prior):
     """`find` among documents that one host has all of."""
-    doubtful, silent = candidates.copy(), np.zeros(len(data), bool)
+    numbers = _numbers(num_topics)
+    if log_prior is not None:
+        num_topics = log_prior.shape[1]
+        numbers = [num_topics]
+    fewest = max(FEWEST, FEWEST_OF_CLASS * (num_topics or 1))
+    silent = candidates.copy()
     for m in np.flatnonzero(candidates):
-        doubtful[m] = not _tell_alone(counts[m], prior.words[m] / data[m].weight, num_topics)
-    trusted = np.flatnonzero(spoken & ~doubtful)
-    if not doubtful.any() or not len(trusted):
-        return silent
-    words = tuple(prior.words[m] for m in trusted)
+        said = counts[m][np.flatnonzero(word_counts.totals(counts[m]) > 0)]
+        beta = prior.words[m] / data[m].weight
+        silent[m] = said.shape[0] >= fewest and not _tell_alone(said, beta, _numbers(num_topics))
+    trusted = np.flatnonzero(spoken & ~silent)
+    if not silent.any() or not len(trusted):
+        return np.zeros_like(silent)
     known = [data[m] for m in trusted]
-    classes = _classes(known, prior._replace(words=words), num_topics, log_prior)
-    says = np.flatnonzero(np.ptp(classes, axis=1) > _FLAT)
-    if not len(says):
-        return silent
-    labels = classes[says].argmax(axis=1)
-    for m in np.flatnonzero(doubtful):
-        silent[m] = _gain(counts[m][says], labels) < MARGIN
+    prior = prior._replace(words=tuple(prior.words[m] for m in trusted))
+    for number in numbers:
+        classes = _classes(known, prior, number, log_prior)
+        says = np.flatnonzero(np.ptp(classes, axis=1) > _FLAT)
+        labels = classes[says].argmax(axis=1)
+        for m in np.flatnonzero(silent):
+            silent[m] = len(says) >= fewest and _gain(counts[m][says], labels) < MARGIN
     return silent
 
 
-def _tell_alone(counts, beta, num_topics):
-    """Whether words (N, V) lead to classes that are more probable than a single one."""
-    from scipy.special import gammaln
-
-    counts = counts[np.flatnonzero(word_counts.totals(counts) > 0)]
-    numbers = [None] if num_topics is None else []
-    number = num_topics or _MOST_CLASSES
-    while number > 1:  # they may tell fewer apart than there are
+def _numbers(num_topics):
+    """Numbers of classes that are tried, which may be fewer than there are."""
+    numbers, number = ([None], _MOST_CLASSES) if num_topics is None else ([], num_topics)
+    while number > 1:
         numbers.append(number)
         number //= 2
+    return numbers
+
+
+def _tell_alone(counts, beta, numbers):
+    """Whether words (n, V) lead to classes, so many, that are more probable than a single one."""
+    from scipy.special import gammaln
+
     data, prior = [document_classes.Modality(counts)], document_classes.Prior((beta,))
     for number in numbers:
         classes = _classes(data, prior, number, None)

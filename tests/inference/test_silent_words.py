@@ -138,6 +138,28 @@ def test_what_is_taken_back_is_what_evidence_leaves_of_the_highest_likelihood(ti
     assert silent_words._optimism(sums.astype(float)) == pytest.approx(expected, abs=1e-3)
 
 
+def test_few_documents_show_nothing():
+    counts = words(np.random.default_rng(0), 100, 30)
+    for few, num_topics in [(29, K), (39, 4), (29, None)]:
+        data = [
+            document_classes.Modality(reported()[:few], is_report=True),
+            document_classes.Modality(counts[:few]),
+        ]
+        said, prior = [part.values for part in data], document_classes.Prior((0.1, 0.1))
+        assert not silent_words.find(data, said, prior, num_topics, np.array([True, True])).any()
+
+
+@pytest.mark.parametrize("num_topics", [K, None])
+def test_a_class_prior_is_asked_as_other_modalities_are(num_topics):
+    rng = np.random.default_rng(0)
+    parts = [words(rng, 100, 30, 10.0), words(rng, 100, 30)]
+    model = MultimodalLDA(num_topics, seed=0)
+    with pytest.warns(UserWarning, match="Words of modality 1"):
+        model.fit({"x": parts, "class_prior": reported()}, verbose=0)
+    posterior = model.predict({"x": [parts[0], None], "class_prior": reported()})
+    assert srk.metrics.clustering_accuracy(LABELS, posterior.argmax(axis=1)) > 0.95
+
+
 @pytest.mark.parametrize("num_topics", [K, None])
 def test_a_model_leaves_them_out_and_asks_again(num_topics):
     rng = np.random.default_rng(0)
