@@ -144,6 +144,8 @@ class Observation(Module):
         data = in_order(data, self.columns, self.name)
         data = check_data(data, self.name, self.allow_missing, self.may_have_gaps)
         self._check_readers_take(data)
+        if self.valid_range is not None:
+            self.valid_range.check_fits(data.shape[1:])
         if not same_samples:
             self.mailbox.backward.clear()
             for reader in self._readers:
@@ -191,7 +193,10 @@ class Observation(Module):
             Array (N, ...).
         """
         data = in_order(data, self.columns, name)
-        return self._valid(check_data(data, name, True, allow_gaps=self.may_have_gaps))
+        data = check_data(data, name, True, allow_gaps=self.may_have_gaps)
+        if self.valid_range is None or data.shape[1:] != self.data.shape[1:]:
+            return data  # of another shape, which the graph refuses
+        return self.valid_range.apply(data)
 
     def check_reader(self, reader: Module) -> None:
         """Checks that a module can read the data; called when it is connected.
@@ -215,12 +220,6 @@ class Observation(Module):
         """Whether single cells may be NaN: it is allowed, and all readers can do without."""
         return self.allow_missing and all(reader.reads_gaps for reader in self._readers)
 
-    def _valid(self, data):
-        """Data (N, ...) with NaN outside of the valid range."""
-        if self.valid_range is None or np.shape(data)[1:] != np.shape(self.data)[1:]:
-            return data  # of another shape, which is refused where it is read
-        return self.valid_range.apply(data)
-
     def _check_readers_take(self, data):
         """Raises ValueError if samples are of another shape than a reader was built for."""
         before, now = self.data.shape[1:], data.shape[1:]
@@ -234,8 +233,12 @@ class Observation(Module):
 
     def set_forward_msg(self, message: Data) -> None:
         """As `set_data`, without checks of the readers; what is known of the samples stays."""
+        before = self.mailbox.forward
         super().set_forward_msg(in_order(message, self.columns, self.name))
-        self.mailbox.forward = self._valid(self.mailbox.forward)
+        if self.valid_range is not None:
+            new, self.mailbox.forward = self.mailbox.forward, before
+            self.valid_range.check_fits(new.shape[1:])
+            self.mailbox.forward = self.valid_range.apply(new)
         self._row_names = row_names_of(message)
         self._sizes = None
 

@@ -5,7 +5,7 @@ The word is that of the netCDF climate and forecast conventions.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 import tensorflow as tf
@@ -13,14 +13,12 @@ import tensorflow as tf
 from kserket import storage
 from kserket.arrays import as_numbers
 from kserket.core.options import shown
+from kserket.inference.outliers import Limits
 from kserket.typing import Array
 
 
-class ValidRange(NamedTuple):
+class ValidRange(Limits):
     """The least and the largest value, numbers or arrays that fit a sample."""
-
-    low: Array
-    high: Array
 
     @classmethod
     def checked(cls, given: Any, sample_shape: tuple[int, ...]) -> Self:
@@ -42,32 +40,35 @@ class ValidRange(NamedTuple):
                 f"each feature. Received: {shown(given)}"
             )
         low, high = (np.asarray(as_numbers(end, "`valid_range`"), np.float64) for end in given)
-        try:
-            fits = np.broadcast_shapes(low.shape, high.shape, sample_shape) == sample_shape
-        except ValueError:
-            fits = False
-        if not fits:
-            raise ValueError(
-                f"`valid_range` must fit samples of shape {sample_shape}. Received ends of shapes "
-                f"{low.shape} and {high.shape}."
-            )
+        valid_range = cls(low, high)
+        valid_range.check_fits(sample_shape)
         if not (low < high).all():
             raise ValueError(
                 "`valid_range` must be a pair (low, high) with low below high, infinite where "
                 f"there is no limit. Received: {shown(given[0])} and {shown(given[1])}"
             )
-        return cls(low, high)
+        return valid_range
+
+    def check_fits(self, sample_shape: tuple[int, ...]) -> None:
+        """Raises ValueError unless the range fits samples of this shape."""
+        ends = np.shape(self.low), np.shape(self.high)
+        try:
+            fits = np.broadcast_shapes(*ends, sample_shape) == sample_shape
+        except ValueError:
+            fits = False
+        if not fits:
+            raise ValueError(
+                f"`valid_range` must fit samples, which have shape {sample_shape}. Its ends have "
+                f"shapes {ends[0]} and {ends[1]}: give numbers, or as many as there are features."
+            )
 
     def apply(self, data: Array) -> Array:
         """Data (N, ...) with NaN outside of the range; the same array where all lie inside."""
-        if storage.every(lambda part: ~self._outside(part), data):
+        if storage.every(lambda part: ~self.exceeded(part), data):
             return data
-        return storage.apply(lambda part: np.where(self._outside(part), np.nan, part), data)
+        return storage.apply(lambda part: np.where(self.exceeded(part), np.nan, part), data)
 
     def apply_tensor(self, data: tf.Tensor) -> tf.Tensor:
         """`apply` to a tensor of floating point numbers."""
         low, high = (tf.constant(end, data.dtype) for end in self)
         return tf.where((data < low) | (data > high), tf.constant(np.nan, data.dtype), data)
-
-    def _outside(self, data):
-        return (data < self.low) | (data > self.high)

@@ -30,8 +30,8 @@ MAX_GAP = 0.25  # between these, as a share of their range; doses of 1, 10, 100 
 class Limits(NamedTuple):
     """Where the values of each column that do not lie far out end, infinite where all are such."""
 
-    low: np.ndarray  # (D,)
-    high: np.ndarray  # (D,)
+    low: np.ndarray  # (D,), or what fits a row
+    high: np.ndarray  # likewise
 
     def exceeded(self, x):
         """Which cells of x (N, D) lie far out, Boolean."""

@@ -120,7 +120,7 @@ def learn(data, options, found=None, rng=None, num_sweeps=100, callback=None):
             "The Gibbs sampler", "it draws one word after another. Take inference='variational'."
         )
     effects, lengths = _weigh(data, options, found, rng)
-    if found is not None:
+    if found is not None and (effects != found.effects).any():
         found = _at_effects(found, effects)
     start = None
     if options.num_topics is None:

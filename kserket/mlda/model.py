@@ -233,7 +233,8 @@ class MultimodalLDA(TopicScoring):
         num_rows = documents.values[0].shape[0]
         history = self._sweep(run, adopt, figure, epochs, callbacks, verbose, num_rows)
         self._has_new_words = False
-        data.warn_of_silence(self._effects(), found, self.name)
+        if self.design_effects is None:
+            data.warn_of_silence(self._effects(), found, self.name)
         return history
 
     @suggests

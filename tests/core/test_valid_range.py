@@ -119,3 +119,13 @@ def test_a_module_that_needs_whole_rows_refuses_what_the_range_leaves_out():
     observation = srk.Observation(table(), allow_missing=True, valid_range=(-100, 100))
     with pytest.raises(ValueError, match="single cells of NaN"):
         srk.vae.VAE(2, likelihood="gaussian", save_dir=None).connect(observation)
+
+
+def test_data_that_the_range_does_not_fit_are_refused_and_change_nothing():
+    low = np.array([-np.inf, -np.inf, -100.0])
+    observation = srk.Observation(table(), allow_missing=True, valid_range=(low, 1e9))
+    before = observation.data
+    for replace in (observation.set_data, observation.set_forward_msg):
+        with pytest.raises(ValueError, match=r"must fit samples, which have shape \(2,\)"):
+            replace(table()[:, :2])
+        assert observation.data is before

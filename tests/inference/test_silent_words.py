@@ -176,8 +176,8 @@ def test_a_model_leaves_them_out_and_asks_again(num_topics):
     model.fit([report, signal], verbose=0)
     posterior = model.predict([None, signal])
     assert srk.metrics.clustering_accuracy(LABELS, posterior.argmax(axis=1)) > 0.95
-    believes = MultimodalLDA(K, design_effects=1, seed=0)
-    believes.fit([report, noise], verbose=0)
+    for effects in (1, [1, 1e9]):  # what the user says goes, without a word
+        MultimodalLDA(K, design_effects=effects, seed=0).fit([report, noise], verbose=0)
 
 
 def test_a_sense_of_random_words_does_not_take_the_others_along(tmp_path):
