@@ -25,6 +25,7 @@ from kserket.core.checking import has_gaps
 from kserket.core.graph import Graph
 from kserket.core.keywords import suggests
 from kserket.core.observation import Observation
+from kserket.core.units import are_counts
 from kserket.core.user_line import user_level
 from kserket.inference import outliers
 from kserket.inference.sequences import check_lengths
@@ -360,10 +361,6 @@ def _check_steps(x):
 
 def _warn_of_counts(x, name):
     """Warns of vectors (N, D) that look like counts of words."""
-
-    def are_counts(part):
-        return (np.isnan(part) | ((part >= 0) & (part % 1 == 0))).all(axis=1)
-
     if (
         storage.every(are_counts, x)
         and storage.total(lambda part: np.sum(part > 0), x) < x.size / 2

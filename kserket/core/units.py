@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kserket import storage
+from kserket.typing import Array
 
 TIMES = 10.0  # how much larger or smaller samples of other units are
 FEWEST = 20  # samples that are known, or nothing is said
@@ -50,7 +51,7 @@ def sizes_of(x: Any) -> Sizes | None:
     values, sizes = _sizes(x, max(100, _MOST_VALUES // max(1, int(np.prod(x.shape[1:])))))
     if not len(sizes):
         return None
-    return Sizes(len(sizes), float(sizes.min()), float(sizes.max()), _are_counts(values))
+    return Sizes(len(sizes), float(sizes.min()), float(sizes.max()), are_counts(values))
 
 
 def _sizes(x, most):
@@ -61,8 +62,8 @@ def _sizes(x, most):
     return values, sizes[sizes > 0]
 
 
-def _are_counts(values):
-    """Whether all values are whole numbers and not negative, but for gaps."""
+def are_counts(values: Array) -> bool:
+    """Whether all values (n, ...) are whole numbers and not negative, but for NaN."""
     return bool(np.all(np.isnan(values) | ((values >= 0) & (values % 1 == 0))))
 
 
@@ -79,7 +80,7 @@ def difference(known: Sizes | None, x: Any) -> str | None:
     median = float(np.sort(sizes)[len(sizes) // 2]) if len(sizes) else known.most
     if not known.differ(median, values.shape[1]):
         return None
-    if known.are_counts and _are_counts(values):
+    if known.are_counts and are_counts(values):
         return None
     return (
         f"the largest value of a sample is about {median:.3g}, and was {known.least:.3g} to "
